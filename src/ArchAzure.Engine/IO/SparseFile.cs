@@ -1,0 +1,158 @@
+using System.ComponentModel;
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+namespace ArchAzure.IO;
+
+/// <summary>A run of bytes of a file that is stored on disk (all around it are holes).</summary>
+/// <param name="Offset">Where it starts, in bytes.</param>
+/// <param name="Length">Its length in bytes.</param>
+public readonly record struct DataExtent(long Offset, long Length);
+
+/// <summary>Copying and measuring files with holes. On Linux the kernel tells where they are; elsewhere blocks of zeros count as holes.</summary>
+public static class SparseFile
+{
+    private const int BlockSize = 1 << 20;
+    private const int HoleGranularity = 4096;
+
+    /// <summary>
+    /// Copies <paramref name="length"/> bytes into <paramref name="destination"/> at an offset, leaving holes where the source has them.
+    /// The destination range must read as zeros already (a new file, or a hole).
+    /// </summary>
+    public static async Task CopyAsync(
+        SafeFileHandle source, SafeFileHandle destination, long destinationOffset, long length, Action<long>? progress, CancellationToken cancellationToken)
+    {
+        var buffer = new byte[BlockSize];
+        foreach (var extent in DataExtents(source, length))
+        {
+            for (var done = 0L; done < extent.Length;)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                var offset = extent.Offset + done;
+                var chunk = buffer.AsMemory(0, (int)Math.Min(BlockSize, extent.Length - done));
+                var read = await RandomAccess.ReadAsync(source, chunk, offset, cancellationToken);
+                if (read == 0)
+                {
+                    break;
+                }
+
+                await WriteNonZeroAsync(destination, chunk[..read], destinationOffset + offset, cancellationToken);
+                done += read;
+                progress?.Invoke(offset + read);
+            }
+        }
+    }
+
+    /// <summary>Makes <paramref name="destination"/> share the source's blocks, where the file system can (btrfs, XFS). False where it cannot.</summary>
+    public static bool TryReflink(SafeFileHandle source, SafeFileHandle destination) =>
+        OperatingSystem.IsLinux() && Native.Ioctl(destination, Native.Ficlone, source) == 0;
+
+    /// <summary>The bytes a file occupies on disk; its length where that cannot be told.</summary>
+    public static long AllocatedBytes(string path)
+    {
+        using var handle = File.OpenHandle(path);
+        return DataExtents(handle, RandomAccess.GetLength(handle)).Sum(extent => extent.Length);
+    }
+
+    /// <summary>The runs of data among the first <paramref name="length"/> bytes, in order.</summary>
+    public static IEnumerable<DataExtent> DataExtents(SafeFileHandle handle, long length)
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            return length == 0 ? [] : [new DataExtent(0, length)];
+        }
+
+        return Enumerate(handle, length);
+
+        static IEnumerable<DataExtent> Enumerate(SafeFileHandle handle, long length)
+        {
+            for (var position = 0L; position < length;)
+            {
+                var data = Native.Seek(handle, position, Native.SeekData);
+                if (data < 0)
+                {
+                    // ENXIO: no data after this point. EINVAL: the file system cannot tell; take the rest as data.
+                    if (Marshal.GetLastPInvokeError() != Native.Enxio)
+                    {
+                        yield return new DataExtent(position, length - position);
+                    }
+
+                    yield break;
+                }
+
+                if (data >= length)
+                {
+                    yield break;
+                }
+
+                var hole = Math.Min(Native.Seek(handle, data, Native.SeekHole), length);
+                if (hole <= data)
+                {
+                    throw new IOException($"lseek(SEEK_HOLE) failed: {new Win32Exception(Marshal.GetLastPInvokeError()).Message}");
+                }
+
+                yield return new DataExtent(data, hole - data);
+                position = hole;
+            }
+        }
+    }
+
+    /// <summary>Whether a file in this folder can have holes: a small one is made, measured and removed.</summary>
+    public static bool IsSupportedIn(string folder)
+    {
+        var path = Path.Combine(folder, $".sparse-{Guid.NewGuid():N}");
+        try
+        {
+            using var handle = File.OpenHandle(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None, FileOptions.DeleteOnClose);
+            const int size = 16 << 20;
+            RandomAccess.Write(handle, [1], size - 1);
+            return !OperatingSystem.IsLinux() || DataExtents(handle, size).Sum(extent => extent.Length) < size;
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
+
+    private static async Task WriteNonZeroAsync(SafeFileHandle destination, ReadOnlyMemory<byte> data, long offset, CancellationToken cancellationToken)
+    {
+        // The kernel reports data by extent, and file-system tools preallocate: drop whole zero pages, in as few writes as there are runs.
+        for (var start = 0; start < data.Length;)
+        {
+            var zero = IsZeroBlock(data, start);
+            var end = start;
+            while (end < data.Length && IsZeroBlock(data, end) == zero)
+            {
+                end = Math.Min(end + HoleGranularity, data.Length);
+            }
+
+            if (!zero)
+            {
+                await RandomAccess.WriteAsync(destination, data[start..end], offset + start, cancellationToken);
+            }
+
+            start = end;
+        }
+    }
+
+    private static bool IsZeroBlock(ReadOnlyMemory<byte> data, int offset) =>
+        data.Span.Slice(offset, Math.Min(HoleGranularity, data.Length - offset)).IndexOfAnyExcept((byte)0) < 0;
+
+    private static class Native
+    {
+        public const int SeekData = 3;
+        public const int SeekHole = 4;
+        public const int Enxio = 6;
+
+        // _IOW(0x94, 9, int) of linux/fs.h.
+        public const ulong Ficlone = 0x4004_9409;
+
+        [DllImport("libc", EntryPoint = "lseek", SetLastError = true)]
+        [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+        public static extern long Seek(SafeFileHandle fd, long offset, int whence);
+
+        [DllImport("libc", EntryPoint = "ioctl", SetLastError = true)]
+        [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+        public static extern int Ioctl(SafeFileHandle fd, ulong request, SafeFileHandle source);
+    }
+}
