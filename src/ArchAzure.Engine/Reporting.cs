@@ -13,6 +13,9 @@ public interface IReporter
     /// <summary>A detail for those who ask for it (each command run, each decision).</summary>
     void Verbose(string message);
 
+    /// <summary>A result worth a line on the screen: a step that was skipped, a file that was made.</summary>
+    void Information(string message);
+
     /// <summary>Something the user should know although the work goes on.</summary>
     void Warning(string message);
 

@@ -45,7 +45,7 @@ public static class SparseFile
 
     /// <summary>Makes <paramref name="destination"/> share the source's blocks, where the file system can (btrfs, XFS). False where it cannot.</summary>
     public static bool TryReflink(SafeFileHandle source, SafeFileHandle destination) =>
-        OperatingSystem.IsLinux() && Native.Ioctl(destination, Native.Ficlone, source) == 0;
+        OperatingSystem.IsLinux() && Posix.TryReflink(source, destination);
 
     /// <summary>The bytes a file occupies on disk; its length where that cannot be told.</summary>
     public static long AllocatedBytes(string path)
@@ -68,11 +68,11 @@ public static class SparseFile
         {
             for (var position = 0L; position < length;)
             {
-                var data = Native.Seek(handle, position, Native.SeekData);
+                var data = Posix.Seek(handle, position, Posix.SeekData);
                 if (data < 0)
                 {
                     // ENXIO: no data after this point. EINVAL: the file system cannot tell; take the rest as data.
-                    if (Marshal.GetLastPInvokeError() != Native.Enxio)
+                    if (Marshal.GetLastPInvokeError() != Posix.Enxio)
                     {
                         yield return new DataExtent(position, length - position);
                     }
@@ -85,7 +85,7 @@ public static class SparseFile
                     yield break;
                 }
 
-                var hole = Math.Min(Native.Seek(handle, data, Native.SeekHole), length);
+                var hole = Math.Min(Posix.Seek(handle, data, Posix.SeekHole), length);
                 if (hole <= data)
                 {
                     throw new IOException($"lseek(SEEK_HOLE) failed: {new Win32Exception(Marshal.GetLastPInvokeError()).Message}");
@@ -137,22 +137,4 @@ public static class SparseFile
 
     private static bool IsZeroBlock(ReadOnlyMemory<byte> data, int offset) =>
         data.Span.Slice(offset, Math.Min(HoleGranularity, data.Length - offset)).IndexOfAnyExcept((byte)0) < 0;
-
-    private static class Native
-    {
-        public const int SeekData = 3;
-        public const int SeekHole = 4;
-        public const int Enxio = 6;
-
-        // _IOW(0x94, 9, int) of linux/fs.h.
-        public const ulong Ficlone = 0x4004_9409;
-
-        [DllImport("libc", EntryPoint = "lseek", SetLastError = true)]
-        [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-        public static extern long Seek(SafeFileHandle fd, long offset, int whence);
-
-        [DllImport("libc", EntryPoint = "ioctl", SetLastError = true)]
-        [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-        public static extern int Ioctl(SafeFileHandle fd, ulong request, SafeFileHandle source);
-    }
 }

@@ -1,0 +1,90 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using ArchAzure.IO;
+
+namespace ArchAzure.Builds;
+
+/// <summary>Reads and writes <c>build.json</c>: one atomic replacement at a time.</summary>
+public static class BuildStore
+{
+    private static readonly JsonSerializerOptions Json = new()
+    {
+        WriteIndented = true,
+        PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
+        DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+        UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
+    };
+
+    /// <summary>Reads the build of a work directory, or null if none was begun there.</summary>
+    /// <exception cref="ArchAzureException"><c>BuildFileDamaged</c> or <c>BuildFileTooNew</c>.</exception>
+    public static ArchBuild? TryLoad(WorkDirectory directory)
+    {
+        string text;
+        try
+        {
+            text = File.ReadAllText(directory.BuildFile);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return null;
+        }
+
+        try
+        {
+            using var document = JsonDocument.Parse(text);
+            var schema = document.RootElement.GetProperty("schema").GetInt32();
+            if (schema > ArchBuild.CurrentSchema)
+            {
+                throw new ArchAzureException(
+                    "BuildFileTooNew",
+                    ErrorKind.InvalidData,
+                    $"'{directory.BuildFile}' was written by a newer ArchAzure (schema {schema}; this one knows {ArchBuild.CurrentSchema}). Update the module, or use another work directory.",
+                    directory.BuildFile);
+            }
+
+            var build = document.Deserialize<ArchBuild>(Json) ?? throw new JsonException("it holds 'null'");
+            CheckComplete(build);
+            return build with { WorkDirectory = directory.Path };
+        }
+        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
+        {
+            throw new ArchAzureException(
+                "BuildFileDamaged",
+                ErrorKind.InvalidData,
+                $"'{directory.BuildFile}' cannot be read: {e.Message} Restore it from a copy, or start over: Remove-ArchBuild '{directory.Path}'.",
+                directory.BuildFile,
+                e);
+        }
+    }
+
+    /// <summary>The deserializer of .NET 8 lets nulls through where none may be.</summary>
+    private static void CheckComplete(ArchBuild build)
+    {
+        object?[] needed =
+        [
+            build.Requested, build.Steps, .. build.Steps ?? [],
+            .. build.Bootstrap is { } b ? new[] { b.Version, b.FileName, b.Sha256, b.SignedBy, b.BootstrapImage, b.BuilderImage } : [],
+            .. (object?[])(build.Disk is { } d ? [d.RootFileSystem, d.Partitions, .. d.Partitions ?? []] : []),
+            .. (object?[])(build.Base is { } t ? [t.Kernel, t.Layers] : []),
+            .. build.Agent is { } a ? new[] { a.Name, a.Source, a.AgentVersion } : [],
+            .. build.Vhd is { } v ? new[] { v.Path } : [],
+        ];
+        if (Array.IndexOf(needed, null) >= 0 || (build.Disk is { } disk && disk.Partitions.Count != 3))
+        {
+            throw new JsonException("a value is missing.");
+        }
+    }
+
+    /// <summary>Reads the build of a work directory.</summary>
+    /// <exception cref="ArchAzureException"><c>BuildNotFound</c>, or as <see cref="TryLoad"/>.</exception>
+    public static ArchBuild Load(WorkDirectory directory) =>
+        TryLoad(directory) ?? throw new ArchAzureException(
+            "BuildNotFound",
+            ErrorKind.NotFound,
+            $"There is no build in '{directory.Path}' (no build.json). Begin one with New-ArchBootstrap '{directory.Path}', or name the right work directory.",
+            directory.Path);
+
+    /// <summary>Replaces build.json in one rename, flushed to the disk.</summary>
+    public static void Save(WorkDirectory directory, ArchBuild build) =>
+        AtomicFile.WriteAllText(directory.BuildFile, JsonSerializer.Serialize(build with { Schema = ArchBuild.CurrentSchema }, Json) + "\n");
+}

@@ -1,0 +1,73 @@
+using ArchAzure.IO;
+
+namespace ArchAzure.Builds;
+
+/// <summary>The folder of one build and the names of what lies in it.</summary>
+public sealed class WorkDirectory
+{
+    /// <summary>Names a work directory; nothing is touched.</summary>
+    public WorkDirectory(string path) => Path = System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(path));
+
+    /// <summary>The full path.</summary>
+    public string Path { get; }
+
+    /// <summary>The build's state.</summary>
+    public string BuildFile => In("build.json");
+
+    /// <summary>The lock of the run at work here.</summary>
+    public string LockFile => In("build.lock");
+
+    /// <summary>The settings.</summary>
+    public string SettingsFile => In("settings.env");
+
+    /// <summary>The folder of the logs, one a step.</summary>
+    public string LogFolder => In("logs");
+
+    /// <summary>The folder of the downloads.</summary>
+    public string DownloadFolder => In("download");
+
+    /// <summary>pacman's package cache.</summary>
+    public string PackageCache => In("cache");
+
+    /// <summary>The raw disk of step 2.</summary>
+    public string Disk => In("disk.img");
+
+    /// <summary>The log of a step.</summary>
+    public string Log(int step) => System.IO.Path.Combine(LogFolder, $"{step}-{StepName.All[step - 1]}.log");
+
+    /// <summary>The snapshot of the target at the end of a step.</summary>
+    public string Snapshot(int step) => In($"target-{step}.tar.zst");
+
+    /// <summary>The VHD of a release, unless the user names another place.</summary>
+    public string Vhd(string version) => In($"ArchLinux-{version}.vhd");
+
+    /// <summary>Makes the folder where needed and checks that a build can live in it.</summary>
+    /// <exception cref="ArchAzureException"><c>WorkDirectoryNotWritable</c>, <c>WorkDirectoryIsFile</c> or <c>NoSparseFiles</c>.</exception>
+    public void Prepare()
+    {
+        if (File.Exists(Path))
+        {
+            throw new ArchAzureException("WorkDirectoryIsFile", ErrorKind.InvalidInput, $"'{Path}' is a file. Name a folder as the work directory.", Path);
+        }
+
+        try
+        {
+            Directory.CreateDirectory(Path);
+            if (!SparseFile.IsSupportedIn(Path))
+            {
+                throw new ArchAzureException(
+                    "NoSparseFiles",
+                    ErrorKind.ResourceUnavailable,
+                    $"The file system of '{Path}' has no sparse files, and a disk image would take its whole size. Use a work directory on ext4, XFS, btrfs, APFS or NTFS.",
+                    Path);
+            }
+        }
+        catch (Exception e) when (e is UnauthorizedAccessException or IOException)
+        {
+            throw new ArchAzureException(
+                "WorkDirectoryNotWritable", ErrorKind.PermissionDenied, $"The work directory '{Path}' cannot be written: {e.Message} Change its permissions or its disk, or name another.", Path, e);
+        }
+    }
+
+    private string In(string name) => System.IO.Path.Combine(Path, name);
+}

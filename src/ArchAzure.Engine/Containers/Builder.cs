@@ -1,0 +1,389 @@
+using System.Net;
+using System.Text;
+using ArchAzure.IO;
+using Docker.DotNet;
+using Docker.DotNet.Models;
+
+namespace ArchAzure.Containers;
+
+/// <summary>
+/// The container a step works in. Its main process reads standard input, which this object holds open: when this process
+/// ends, however that happens, the input ends, the container stops, takes every command in it along, and the engine removes it.
+/// </summary>
+public sealed class Builder : IAsyncDisposable
+{
+    private static readonly TimeSpan RemovalTimeout = TimeSpan.FromSeconds(30);
+
+    private readonly DockerEngine engine;
+    private readonly MultiplexedStream lifeline;
+    private readonly StepLog log;
+    private readonly string containerId;
+
+    private Builder(DockerEngine engine, string containerId, string name, MultiplexedStream lifeline, StepLog log)
+    {
+        this.engine = engine;
+        this.containerId = containerId;
+        Name = name;
+        this.lifeline = lifeline;
+        this.log = log;
+    }
+
+    /// <summary>The container's name.</summary>
+    public string Name { get; }
+
+    /// <summary>Starts a builder.</summary>
+    /// <exception cref="ArchAzureException"><c>BuilderImageNotFound</c>, <c>WorkDirectoryNotVisible</c> or <c>BuilderNotStarted</c>.</exception>
+    public static async Task<Builder> StartAsync(DockerEngine engine, BuilderSpec spec, StepLog log, CancellationToken cancellationToken)
+    {
+        var name = $"archazure-{spec.Purpose}-{spec.BuildId.ToString("N")[..8]}";
+        log.Command($"start builder {name} of {spec.Image}, network {spec.Network}");
+        string? id = null;
+        MultiplexedStream? keeper = null;
+        try
+        {
+            id = (await engine.Client.Containers.CreateContainerAsync(Parameters(engine, spec, name), cancellationToken)).ID;
+            keeper = await engine.Client.Containers.AttachContainerAsync(id, new ContainerAttachParameters { Stream = true, Stdin = true }, cancellationToken);
+            await engine.Client.Containers.StartContainerAsync(id, new ContainerStartParameters(), cancellationToken);
+            return new Builder(engine, id, name, keeper, log);
+        }
+        catch (Exception e)
+        {
+            keeper?.Dispose();
+            if (id is not null)
+            {
+                using var limit = new CancellationTokenSource(RemovalTimeout);
+                await engine.RemoveContainerAsync(id, limit.Token);
+            }
+
+            throw e is DockerApiException api ? StartFailed(spec, api) : e;
+        }
+    }
+
+    /// <summary>Runs a command and waits for its end.</summary>
+    /// <param name="command">The program and its arguments; no shell is involved.</param>
+    /// <param name="options">Input, environment, line callback.</param>
+    /// <param name="cancellationToken">Stops waiting; the command ends with the builder.</param>
+    /// <exception cref="CommandFailedException">It ended with another status than 0.</exception>
+    /// <exception cref="ArchAzureException"><c>BuilderDied</c>: the container or the engine is gone.</exception>
+    public async Task<CommandResult> RunAsync(IReadOnlyList<string> command, CommandOptions? options, CancellationToken cancellationToken)
+    {
+        options ??= new CommandOptions();
+        log.Command(string.Join(' ', command));
+        try
+        {
+            var exec = await engine.Client.Exec.CreateContainerExecAsync(
+                containerId,
+                new ContainerExecCreateParameters
+                {
+                    Cmd = [.. command],
+                    Env = [.. options.Environment.Select(pair => $"{pair.Key}={pair.Value}")],
+                    AttachStdin = options.Input is not null,
+                    AttachStdout = true,
+                    AttachStderr = true,
+                },
+                cancellationToken);
+            var collector = new OutputCollector(log, options.OnLine);
+            using (var stream = await engine.Client.Exec.StartContainerExecAsync(exec.ID, new ContainerExecStartParameters(), cancellationToken))
+            {
+                var reading = ReadAsync(stream, collector, cancellationToken);
+                if (options.Input is not null)
+                {
+                    await WriteInputAsync(stream, options.Input, cancellationToken);
+                }
+
+                await reading;
+            }
+
+            collector.Complete();
+            var inspected = await engine.Client.Exec.InspectContainerExecAsync(exec.ID, cancellationToken);
+            if (inspected.Running || inspected.ExitCode is not { } exitCode)
+            {
+                throw Died(null);
+            }
+
+            var result = new CommandResult(exitCode, collector.Output, collector.Tail);
+            if (exitCode == 0 || options.AllowFailure)
+            {
+                return result;
+            }
+
+            await ThrowIfGoneAsync(cancellationToken);
+            throw new CommandFailedException(command, result, exitCode is 126 or 127 ? "the builder lacks this program; make it anew with New-ArchBootstrap -Force" : null);
+        }
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested && e is DockerApiException or HttpRequestException or IOException or System.Net.Sockets.SocketException)
+        {
+            throw Died(e);
+        }
+    }
+
+    /// <summary>Makes an image of the container's present state.</summary>
+    public async Task CommitAsync(string image, IReadOnlyDictionary<string, string> labels, CancellationToken cancellationToken)
+    {
+        log.Command($"commit {image}");
+        var (repository, tag) = DockerEngine.SplitImage(image);
+        await engine.Client.Images.CommitContainerChangesAsync(
+            new CommitContainerChangesParameters
+            {
+                ContainerID = containerId,
+                RepositoryName = repository,
+                Tag = tag,
+                Changes = [.. labels.Select(label => $"LABEL {label.Key}={label.Value}")],
+            },
+            cancellationToken);
+    }
+
+    /// <summary>Makes files that the builder's root wrote belong to the user who runs this.</summary>
+    public async Task GiveToUserAsync(string builderPath, CancellationToken cancellationToken)
+    {
+        if (!engine.MapsUsers && Posix.EffectiveOwner is { User: not 0 } owner)
+        {
+            await RunAsync(["chown", "-R", "-h", "--", $"{owner.User}:{owner.Group}", builderPath], null, cancellationToken);
+        }
+    }
+
+    /// <summary>Ends the container with everything in it. Safe to call at any moment, also after a cancellation.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        try
+        {
+            using var limit = new CancellationTokenSource(RemovalTimeout);
+            await engine.RemoveContainerAsync(containerId, limit.Token);
+            await WaitUntilGoneAsync(limit.Token);
+        }
+        catch (Exception e) when (e is DockerApiException or HttpRequestException or IOException or OperationCanceledException or System.Net.Sockets.SocketException)
+        {
+            log.Write($"The builder {Name} could not be removed: {e.Message} The next run removes it.");
+        }
+        finally
+        {
+            lifeline.Dispose();
+        }
+    }
+
+    private static CreateContainerParameters Parameters(DockerEngine engine, BuilderSpec spec, string name) => new()
+    {
+        Name = name,
+        Image = spec.Image,
+        Hostname = "builder",
+        Labels = new Dictionary<string, string>(StringComparer.Ordinal) { [DockerEngine.BuildLabel] = spec.BuildId.ToString() },
+        Entrypoint = ["cat"],
+        Cmd = [],
+        WorkingDir = "/",
+        AttachStdin = true,
+        OpenStdin = true,
+        StdinOnce = true,
+        Env = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/bin", "LANG=C.UTF-8"],
+        HostConfig = new HostConfig
+        {
+            AutoRemove = true,
+            NetworkMode = spec.Network,
+            CapDrop = ["ALL"],
+            CapAdd = [.. BuilderCapabilities.Files.Keys, .. spec.Mounting ? BuilderCapabilities.Mounts.Keys : []],
+
+            // Ubuntu's docker-default AppArmor profile denies every mount, whatever the capabilities.
+            SecurityOpt = spec.Mounting && engine.HasAppArmor ? ["apparmor=unconfined"] : [],
+            Mounts = [.. spec.Mounts.Select(mount => new Mount { Type = "bind", Source = mount.HostPath, Target = mount.BuilderPath })],
+        },
+    };
+
+    private static async Task ReadAsync(MultiplexedStream stream, OutputCollector collector, CancellationToken cancellationToken)
+    {
+        var buffer = new byte[81920];
+        while (true)
+        {
+            var read = await stream.ReadOutputAsync(buffer, 0, buffer.Length, cancellationToken);
+            if (read.EOF)
+            {
+                return;
+            }
+
+            collector.Add(buffer.AsSpan(0, read.Count), read.Target == MultiplexedStream.TargetStream.StandardError);
+        }
+    }
+
+    private static async Task WriteInputAsync(MultiplexedStream stream, Func<Stream, CancellationToken, Task> input, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await using var writer = new BufferedStream(new InputStream(stream), 1 << 16);
+            await input(writer, cancellationToken);
+        }
+        catch (IOException) when (!cancellationToken.IsCancellationRequested)
+        {
+            // The command ended before it had read everything; its exit status tells why.
+        }
+
+        stream.CloseWrite();
+    }
+
+    /// <summary>A command that fails because its container was killed should not be blamed.</summary>
+    private async Task ThrowIfGoneAsync(CancellationToken cancellationToken)
+    {
+        var container = await engine.Client.Containers.InspectContainerAsync(containerId, cancellationToken);
+        if (container.State?.Running != true)
+        {
+            throw Died(null);
+        }
+    }
+
+    private async Task WaitUntilGoneAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            while (true)
+            {
+                await engine.Client.Containers.InspectContainerAsync(containerId, cancellationToken);
+                await Task.Delay(50, cancellationToken);
+            }
+        }
+        catch (DockerApiException e) when (e.StatusCode == HttpStatusCode.NotFound)
+        {
+            // That is what was waited for.
+        }
+    }
+
+    private ArchAzureException Died(Exception? cause) =>
+        new(
+            "BuilderDied",
+            ErrorKind.ConnectionError,
+            $"The builder {Name} ended in the middle of the work (was it killed, was the Docker engine stopped, or is its disk full?){(cause is null ? "." : $": {cause.GetBaseException().Message}")} Run the step again.",
+            Name,
+            cause);
+
+    private static ArchAzureException StartFailed(BuilderSpec spec, DockerApiException e)
+    {
+        if (e.StatusCode == HttpStatusCode.NotFound && e.ResponseBody?.Contains("image", StringComparison.OrdinalIgnoreCase) == true)
+        {
+            return new ArchAzureException(
+                "BuilderImageNotFound", ErrorKind.NotFound, $"The Docker image '{spec.Image}' is gone. Make it anew: New-ArchBootstrap -WorkDirectory ... (its download is kept).", spec.Image, e);
+        }
+
+        if (e.ResponseBody?.Contains("bind source path does not exist", StringComparison.OrdinalIgnoreCase) == true)
+        {
+            return new ArchAzureException(
+                "WorkDirectoryNotVisible",
+                ErrorKind.NotFound,
+                $"The Docker engine cannot see '{spec.Mounts[0].HostPath}'. It runs on another machine, or this folder is not shared with it: use a local engine, or a folder it shares.",
+                spec.Mounts[0].HostPath,
+                e);
+        }
+
+        return new ArchAzureException(
+            "BuilderNotStarted", ErrorKind.ConnectionError, $"The Docker engine could not start a builder of '{spec.Image}': {e.Message} See 'docker info' and the engine's log.", spec.Image, e);
+    }
+
+    /// <summary>Collects output by lines for the log, the callback and the error.</summary>
+    private sealed class OutputCollector(StepLog log, Action<string>? onLine)
+    {
+        private const int TailLines = 12;
+        private const int OutputLimit = 1 << 20;
+
+        private readonly List<byte> output = [];
+        private readonly LineBuffer[] lines = [new(), new()];
+        private readonly Queue<string> tail = new();
+
+        public string Output => Encoding.UTF8.GetString(output.ToArray());
+
+        public IReadOnlyList<string> Tail => [.. tail];
+
+        public void Add(ReadOnlySpan<byte> bytes, bool error)
+        {
+            if (!error && output.Count < OutputLimit)
+            {
+                output.AddRange(bytes);
+            }
+
+            lines[error ? 1 : 0].Add(bytes, Line);
+        }
+
+        public void Complete()
+        {
+            foreach (var buffer in lines)
+            {
+                buffer.Flush(Line);
+            }
+        }
+
+        private void Line(string line)
+        {
+            log.Write(line);
+            onLine?.Invoke(line);
+            if (line.Length == 0)
+            {
+                return;
+            }
+
+            tail.Enqueue(line);
+            if (tail.Count > TailLines)
+            {
+                tail.Dequeue();
+            }
+        }
+    }
+
+    private sealed class LineBuffer
+    {
+        private readonly List<byte> bytes = [];
+
+        public void Add(ReadOnlySpan<byte> added, Action<string> line)
+        {
+            foreach (var b in added)
+            {
+                // Progress bars end their line with a carriage return.
+                if (b is (byte)'\n' or (byte)'\r')
+                {
+                    Flush(line);
+                }
+                else
+                {
+                    bytes.Add(b);
+                }
+            }
+        }
+
+        public void Flush(Action<string> line)
+        {
+            if (bytes.Count > 0)
+            {
+                line(Encoding.UTF8.GetString(bytes.ToArray()));
+                bytes.Clear();
+            }
+        }
+    }
+
+    /// <summary>The write half of an exec's stream.</summary>
+    private sealed class InputStream(MultiplexedStream stream) : Stream
+    {
+        public override bool CanRead => false;
+
+        public override bool CanSeek => false;
+
+        public override bool CanWrite => true;
+
+        public override long Length => throw new NotSupportedException();
+
+        public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+
+        public override void Flush()
+        {
+        }
+
+        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+        public override void SetLength(long value) => throw new NotSupportedException();
+
+        public override void Write(byte[] buffer, int offset, int count) =>
+            stream.WriteAsync(buffer, offset, count, CancellationToken.None).GetAwaiter().GetResult();
+
+        public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+            stream.WriteAsync(buffer, offset, count, cancellationToken);
+
+        public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            var array = buffer.ToArray();
+            await stream.WriteAsync(array, 0, array.Length, cancellationToken);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+namespace ArchAzure.Containers;
+
+/// <summary>
+/// Every Linux capability a builder has, each with its reason; all others are dropped. A builder is never privileged,
+/// gets no device, and keeps Docker's default seccomp profile.
+/// </summary>
+public static class BuilderCapabilities
+{
+    /// <summary>What unpacking packages as root into a folder takes.</summary>
+    public static IReadOnlyDictionary<string, string> Files { get; } = new SortedDictionary<string, string>(StringComparer.Ordinal)
+    {
+        ["CHOWN"] = "files of packages and snapshots belong to many users",
+        ["DAC_OVERRIDE"] = "root writes into folders of other users, e.g. the user's own work directory",
+        ["FOWNER"] = "modes and times are set on files of other users",
+        ["FSETID"] = "set-group-id bits survive being written (e.g. /var/log/journal)",
+        ["MKNOD"] = "packages and snapshots may hold device nodes",
+        ["SETFCAP"] = "files carry capabilities (newuidmap, ping)",
+        ["SETGID"] = "pacman downloads as user alpm; gpg and scriptlets change groups",
+        ["SETUID"] = "pacman downloads as user alpm; scriptlets run su and chroot --userspec",
+        ["SYS_CHROOT"] = "pacman runs scriptlets and hooks with the target as their root",
+        ["KILL"] = "gpgconf ends the agent of a keyring, pacman ends what a user of the target runs",
+    };
+
+    /// <summary>What pacstrap and arch-chroot need on top.</summary>
+    public static IReadOnlyDictionary<string, string> Mounts { get; } = new SortedDictionary<string, string>(StringComparer.Ordinal)
+    {
+        ["SYS_ADMIN"] = "pacstrap and arch-chroot mount /proc, /sys, /dev, /run and /tmp for the target, in the container's own mount namespace",
+    };
+}

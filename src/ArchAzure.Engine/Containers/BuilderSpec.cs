@@ -1,0 +1,28 @@
+namespace ArchAzure.Containers;
+
+/// <summary>A file or folder of the host that the builder sees.</summary>
+/// <param name="HostPath">Its full path on the host.</param>
+/// <param name="BuilderPath">Its path in the builder.</param>
+public sealed record BindMount(string HostPath, string BuilderPath);
+
+/// <summary>What a step needs of its builder; it gets nothing else.</summary>
+public sealed record BuilderSpec
+{
+    /// <summary>The image to run.</summary>
+    public required string Image { get; init; }
+
+    /// <summary>The build it works for; the container carries it as a label.</summary>
+    public required Guid BuildId { get; init; }
+
+    /// <summary>What it does, as part of the container's name, e.g. <c>base</c>.</summary>
+    public required string Purpose { get; init; }
+
+    /// <summary>The files and folders it may see.</summary>
+    public IReadOnlyList<BindMount> Mounts { get; init; } = [];
+
+    /// <summary>The Docker network: <c>none</c>, <c>bridge</c> or <c>host</c>.</summary>
+    public string Network { get; init; } = "none";
+
+    /// <summary>Whether it runs pacstrap or arch-chroot, which mount /proc, /sys and /dev for the target.</summary>
+    public bool Mounting { get; init; }
+}

@@ -1,0 +1,45 @@
+namespace ArchAzure.Containers;
+
+/// <summary>How a command in the builder ended.</summary>
+/// <param name="ExitCode">Its exit status.</param>
+/// <param name="Output">Its standard output, as text, capped at the last 1 MiB.</param>
+/// <param name="Tail">The last lines of standard output and standard error together.</param>
+public sealed record CommandResult(long ExitCode, string Output, IReadOnlyList<string> Tail);
+
+/// <summary>How a command is run.</summary>
+public sealed record CommandOptions
+{
+    /// <summary>Writes the command's standard input, or null for none.</summary>
+    public Func<Stream, CancellationToken, Task>? Input { get; init; }
+
+    /// <summary>Extra environment.</summary>
+    public IReadOnlyDictionary<string, string> Environment { get; init; } = new Dictionary<string, string>(StringComparer.Ordinal);
+
+    /// <summary>Called with each line of output, from either stream.</summary>
+    public Action<string>? OnLine { get; init; }
+
+    /// <summary>Return the result of a failing command instead of throwing.</summary>
+    public bool AllowFailure { get; init; }
+}
+
+/// <summary>A command in the builder failed; the message shows its last lines.</summary>
+public sealed class CommandFailedException : ArchAzureException
+{
+    /// <summary>Creates the error of a command.</summary>
+    public CommandFailedException(IReadOnlyList<string> command, CommandResult result, string? hint = null)
+        : base(
+            "CommandFailed",
+            ErrorKind.CommandFailed,
+            $"'{string.Join(' ', command)}' in the builder ended with status {result.ExitCode}{(hint is null ? "" : $" ({hint})")}:{string.Concat(result.Tail.Select(line => $"\n    {line}"))}\n",
+            command[0])
+    {
+        Command = command;
+        Result = result;
+    }
+
+    /// <summary>The command and its arguments.</summary>
+    public IReadOnlyList<string> Command { get; }
+
+    /// <summary>How it ended.</summary>
+    public CommandResult Result { get; }
+}

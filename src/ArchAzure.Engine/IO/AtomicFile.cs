@@ -1,0 +1,52 @@
+using System.Text;
+
+namespace ArchAzure.IO;
+
+/// <summary>Files that are either whole or not there, also after a power cut.</summary>
+public static class AtomicFile
+{
+    /// <summary>Writes a file beside its place and renames it.</summary>
+    public static void WriteAllText(string path, string text)
+    {
+        var part = path + ".part";
+        using (var handle = File.OpenHandle(part, FileMode.Create, FileAccess.Write, FileShare.None))
+        {
+            RandomAccess.Write(handle, Encoding.UTF8.GetBytes(text), 0);
+            RandomAccess.FlushToDisk(handle);
+        }
+
+        Replace(part, path);
+    }
+
+    /// <summary>Flushes a finished file and gives it its name, replacing what was there.</summary>
+    public static void Commit(string part, string path)
+    {
+        using (var handle = File.OpenHandle(part, FileMode.Open, FileAccess.ReadWrite))
+        {
+            RandomAccess.FlushToDisk(handle);
+        }
+
+        Replace(part, path);
+    }
+
+    private static void Replace(string part, string path)
+    {
+        File.Move(part, path, overwrite: true);
+        FlushFolder(Path.GetDirectoryName(path)!);
+    }
+
+    /// <summary>Makes a rename durable: on Linux the folder itself has to be flushed (fsync(2), "Calling fsync() does not necessarily ensure...").</summary>
+    private static void FlushFolder(string folder)
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            return;
+        }
+
+        using var handle = Posix.OpenUnlocked(folder);
+        if (!handle.IsInvalid)
+        {
+            _ = Posix.FSync(handle);
+        }
+    }
+}

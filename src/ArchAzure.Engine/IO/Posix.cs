@@ -1,0 +1,49 @@
+using System.Runtime.InteropServices;
+using System.Text;
+using Microsoft.Win32.SafeHandles;
+
+namespace ArchAzure.IO;
+
+/// <summary>The few system calls .NET has no wrapper for. All are optional: on Windows nothing here is called.</summary>
+internal static class Posix
+{
+    public const int SeekData = 3;
+    public const int SeekHole = 4;
+    public const int Enxio = 6;
+    private const int OReadOnly = 0;
+
+    // _IOW(0x94, 9, int) of linux/fs.h.
+    private const ulong Ficlone = 0x4004_9409;
+
+    /// <summary>The user and group that files of this process belong to; null where there is no such thing (Windows).</summary>
+    public static (uint User, uint Group)? EffectiveOwner => OperatingSystem.IsWindows() ? null : (GetEUid(), GetEGid());
+
+    /// <summary>Opens a file or folder for reading without the advisory lock .NET would take.</summary>
+    public static SafeFileHandle OpenUnlocked(string path) => Open(Encoding.UTF8.GetBytes(path + '\0'), OReadOnly);
+
+    public static bool TryReflink(SafeFileHandle source, SafeFileHandle destination) => Ioctl(destination, Ficlone, source) == 0;
+
+    [DllImport("libc", EntryPoint = "lseek", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    public static extern long Seek(SafeFileHandle fd, long offset, int whence);
+
+    [DllImport("libc", EntryPoint = "fsync", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    public static extern int FSync(SafeFileHandle fd);
+
+    [DllImport("libc", EntryPoint = "ioctl", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern int Ioctl(SafeFileHandle fd, ulong request, SafeFileHandle source);
+
+    [DllImport("libc", EntryPoint = "open", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern SafeFileHandle Open(byte[] path, int flags);
+
+    [DllImport("libc", EntryPoint = "geteuid")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern uint GetEUid();
+
+    [DllImport("libc", EntryPoint = "getegid")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern uint GetEGid();
+}
