@@ -1,0 +1,186 @@
+using System.Text.RegularExpressions;
+
+namespace ArchAzure.Settings;
+
+/// <summary>
+/// The settings a build runs with: the defaults, over them a settings file, over that the parameters of a cmdlet. Immutable; every value in it
+/// has passed its rule in <see cref="SettingDefinition.All"/>.
+/// </summary>
+public sealed partial class BuildSettings
+{
+    private readonly Dictionary<string, string> _values;
+
+    private BuildSettings(Dictionary<string, string> values, IReadOnlyList<string> warnings, string? path)
+    {
+        _values = values;
+        Warnings = warnings;
+        SourcePath = path;
+    }
+
+    /// <summary>All defaults.</summary>
+    public static BuildSettings Default { get; } =
+        new(SettingDefinition.All.Where(d => d.Obsolete is null).ToDictionary(d => d.Key, d => d.DefaultValue, StringComparer.Ordinal), [], null);
+
+    /// <summary>The file they were read from; null for the defaults.</summary>
+    public string? SourcePath { get; }
+
+    /// <summary>What the user should be told about the file although it was accepted (keys that have no use any more).</summary>
+    public IReadOnlyList<string> Warnings { get; }
+
+    /// <summary>The effective value of every living key, in the order of <see cref="SettingDefinition.All"/>.</summary>
+    /// <remarks>An address may hold a password the user put there: show values with <see cref="Masked"/>.</remarks>
+    public IReadOnlyList<KeyValuePair<string, string>> Values =>
+        SettingDefinition.All.Where(d => d.Obsolete is null).Select(d => KeyValuePair.Create(d.Key, _values[d.Key])).ToArray();
+
+    /// <summary>The effective value of one key in its normal spelling.</summary>
+    /// <exception cref="ArchAzureException"><c>UnknownSetting</c>.</exception>
+    public string this[string key] => _values.TryGetValue(key, out var value) ? value : throw SettingsFile.Unknown(key, "settings");
+
+    /// <summary>Release to build from: <c>latest</c> or <c>YYYY.MM.DD</c>.</summary>
+    public string ArchVersion => _values["ARCH_VERSION"];
+
+    /// <summary>Always <c>x86_64</c>.</summary>
+    public string Architecture => _values["ARCHITECTURE"];
+
+    /// <summary>pacman's Server line, with <c>$repo</c> and <c>$arch</c> in it.</summary>
+    public string Mirror => _values["MIRROR"];
+
+    /// <summary>The release server; ends in a slash.</summary>
+    public Uri ReleaseUrl => new(_values["RELEASE_URL"]);
+
+    /// <summary>Path of the key file, null for the pinned Arch key.</summary>
+    public string? ReleaseKey => _values["RELEASE_KEY"] is { Length: > 0 } path ? path : null;
+
+    /// <summary>Whether Docker images of an earlier run are used again.</summary>
+    public bool ReuseDockerImage => _values["REUSE_DOCKER_IMAGE"] == "true";
+
+    /// <summary>Size of the disk in MiB.</summary>
+    public int DiskSizeMiB => int.Parse(_values["DISK_SIZE"]);
+
+    /// <summary>First sector (512 bytes) of the first partition.</summary>
+    public int BootStart => int.Parse(_values["BOOT_START"]);
+
+    /// <summary><c>ext4</c> or <c>btrfs</c>.</summary>
+    public string RootFileSystem => _values["ROOT_FILE_SYSTEM"];
+
+    /// <summary>The image's locale, e.g. <c>en_US.UTF-8</c>.</summary>
+    public string Locale => _values["TARGET_LANG"];
+
+    /// <summary>The image's time zone, e.g. <c>Europe/Berlin</c>.</summary>
+    public string TimeZone => _values["TIME_ZONE"];
+
+    /// <summary>The image's console keymap.</summary>
+    public string Keymap => _values["KEYMAP"];
+
+    /// <summary><c>linux</c> or <c>linux-lts</c>.</summary>
+    public string Kernel => _values["KERNEL"];
+
+    /// <summary>Extra packages.</summary>
+    public IReadOnlyList<string> Packages => _values["PACKAGES"].Split(' ', StringSplitOptions.RemoveEmptyEntries);
+
+    /// <summary>Folders of the user's own layers; absolute when they came from a file.</summary>
+    public IReadOnlyList<string> Layers => _values["LAYERS"].Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries);
+
+    /// <summary><c>waagent</c> or <c>cloud-init</c>.</summary>
+    public string Agent => _values["AGENT"];
+
+    /// <summary>Git address, archive or folder of the agent; a path is absolute when it came from a file.</summary>
+    public string WaAgentSource => _values["WAAGENT_SOURCE"];
+
+    /// <summary>Commit id of the agent, in small letters.</summary>
+    public string WaAgentCommit => _values["WAAGENT_COMMIT"];
+
+    /// <summary>The defaults with a settings file over them. Relative paths in it start at its folder.</summary>
+    /// <exception cref="ArchAzureException">As for <see cref="SettingsFile.Read"/>, and <c>InvalidSettingValue</c>, <c>SettingWrongUnit</c>.</exception>
+    public static BuildSettings Load(string path)
+    {
+        var full = Path.GetFullPath(path);
+        return From(SettingsFile.Read(full), full, Path.GetDirectoryName(full));
+    }
+
+    /// <summary>The defaults with the text of a settings file over them. Relative paths stay relative.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="source">The name to show in errors.</param>
+    /// <exception cref="ArchAzureException">As for <see cref="Load"/>.</exception>
+    public static BuildSettings Parse(string text, string source) => From(SettingsFile.Parse(text, source), source, null);
+
+    /// <summary>A copy with one value replaced, as a cmdlet does with its parameters.</summary>
+    /// <param name="key">A key of <see cref="SettingDefinition.All"/>.</param>
+    /// <param name="value">The value; for several, as they would stand in the file.</param>
+    /// <param name="parameter">The parameter's name for the error; null takes the one in the table.</param>
+    /// <exception cref="ArchAzureException"><c>UnknownSetting</c>, <c>InvalidSettingValue</c> or <c>SettingWrongUnit</c>; the message begins with the parameter.</exception>
+    public BuildSettings With(string key, string value, string? parameter = null)
+    {
+        ArgumentNullException.ThrowIfNull(value);
+        var definition = SettingDefinition.Find(key) ?? throw SettingsFile.Unknown(key, "settings");
+        var checkedValue = Checked(definition, value, Named(definition, parameter));
+        return definition.Obsolete is { } reason
+            ? new BuildSettings(_values, [.. Warnings, reason], SourcePath)
+            : new BuildSettings(new(_values, StringComparer.Ordinal) { [key] = checkedValue }, Warnings, SourcePath);
+    }
+
+    /// <summary>A copy with a list replaced (<c>PACKAGES</c>, <c>LAYERS</c>), each element a package name or a path.</summary>
+    /// <exception cref="ArchAzureException">As for <see cref="With(string, string, string?)"/>; also where an element holds the separator.</exception>
+    public BuildSettings With(string key, IReadOnlyList<string> elements, string? parameter = null)
+    {
+        ArgumentNullException.ThrowIfNull(elements);
+        var definition = SettingDefinition.Find(key) ?? throw SettingsFile.Unknown(key, "settings");
+        var separator = definition.IsPath ? Path.PathSeparator : ' ';
+        if (elements.FirstOrDefault(e => e.Contains(separator, StringComparison.Ordinal)) is { } bad)
+        {
+            throw new ArchAzureException("InvalidSettingValue", ErrorKind.InvalidInput,
+                $"{Named(definition, parameter)}: '{bad}' holds a '{separator}', which separates the elements of a list. "
+                + (definition.IsPath ? "Rename the folder or give another path to it." : "Give each name as its own element."), key);
+        }
+
+        return With(key, string.Join(separator, elements), parameter);
+    }
+
+    /// <summary>A text with the user name and password of any address in it replaced by <c>***</c>, fit for logs.</summary>
+    public static string Masked(string text) => UserInfo().Replace(text, "$1***@");
+
+    private static string Named(SettingDefinition definition, string? parameter) =>
+        (parameter ?? definition.Parameter) is { } name ? $"-{name.TrimStart('-')}" : definition.Key;
+
+    private static BuildSettings From(IReadOnlyList<SettingLine> lines, string source, string? folder)
+    {
+        var values = new Dictionary<string, string>(Default._values, StringComparer.Ordinal);
+        var warnings = new List<string>();
+        foreach (var line in lines)
+        {
+            var definition = SettingDefinition.Find(line.Key)!;
+            var value = Checked(definition, line.Value, $"{source}:{line.Line}: {line.Key}");
+            if (definition.Obsolete is { } reason)
+            {
+                warnings.Add($"{source}:{line.Line}: {reason}");
+                continue;
+            }
+
+            values[line.Key] = folder is null ? value : definition.Key switch
+            {
+                "LAYERS" => string.Join(Path.PathSeparator, value.Split(Path.PathSeparator).Select(p => Absolute(p, folder))),
+                "RELEASE_KEY" => Absolute(value, folder),
+                "WAAGENT_SOURCE" when !GitAddress().IsMatch(value) => Absolute(value, folder),
+                _ => value,
+            };
+        }
+
+        return new BuildSettings(values, warnings, source);
+    }
+
+    private static string Checked(SettingDefinition definition, string value, string where)
+    {
+        var check = definition.Check(value);
+        return check.Value
+            ?? throw new ArchAzureException(check.ErrorId, ErrorKind.InvalidInput, Masked($"{where}: {check.Problem}"), definition.Key);
+    }
+
+    private static string Absolute(string value, string folder) => value.Length == 0 ? value : Path.GetFullPath(value, folder);
+
+    // scheme://..., or ssh's short form user@host:path.
+    [GeneratedRegex(@"^(?:[a-z+]+://|[^/\\\s]+@[^/\\\s]+:)", RegexOptions.CultureInvariant)]
+    private static partial Regex GitAddress();
+
+    [GeneratedRegex(@"(\b[a-z][a-z0-9+.-]*://)[^/\s@'""]*@", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
+    private static partial Regex UserInfo();
+}
