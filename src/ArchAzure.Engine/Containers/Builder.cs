@@ -182,7 +182,7 @@ public sealed class Builder : IAsyncDisposable
 
             // Ubuntu's docker-default AppArmor profile denies every mount, whatever the capabilities.
             SecurityOpt = spec.Mounting && engine.HasAppArmor ? ["apparmor=unconfined"] : [],
-            Mounts = [.. spec.Mounts.Select(mount => new Mount { Type = "bind", Source = mount.HostPath, Target = mount.BuilderPath })],
+            Mounts = [.. spec.Mounts.Select(mount => new Mount { Type = "bind", Source = mount.HostPath, Target = mount.BuilderPath, ReadOnly = mount.ReadOnly })],
         },
     };
 

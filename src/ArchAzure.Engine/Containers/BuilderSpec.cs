@@ -3,7 +3,8 @@ namespace ArchAzure.Containers;
 /// <summary>A file or folder of the host that the builder sees.</summary>
 /// <param name="HostPath">Its full path on the host.</param>
 /// <param name="BuilderPath">Its path in the builder.</param>
-public sealed record BindMount(string HostPath, string BuilderPath);
+/// <param name="ReadOnly">Whether the builder may only read it.</param>
+public sealed record BindMount(string HostPath, string BuilderPath, bool ReadOnly = false);
 
 /// <summary>What a step needs of its builder; it gets nothing else.</summary>
 public sealed record BuilderSpec

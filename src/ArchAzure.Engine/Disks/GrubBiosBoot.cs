@@ -4,7 +4,7 @@ using Microsoft.Win32.SafeHandles;
 namespace ArchAzure.Disks;
 
 /// <summary>
-/// Puts GRUB for i386-pc onto a disk image: boot.img into the MBR, the core image into the BIOS boot partition.
+/// Makes GRUB for i386-pc bootable on a disk image: boot.img in the MBR, the core image in the BIOS boot partition.
 /// </summary>
 /// <remarks>
 /// What grub-bios-setup does on a GPT disk, without the block device and the mounted file system it asks for: it fails on a
@@ -14,60 +14,54 @@ public static class GrubBiosBoot
 {
     private const int SectorSize = 512;
 
-    // GRUB_BOOT_MACHINE_BPB_END: the BIOS parameter block before it belongs to the file system of a floppy.
-    private const int DriveCheck = 0x66;
-    private const int KernelSector = 0x5C;
+    private const byte JumpShort = 0xEB;
 
-    // GRUB_BOOT_MACHINE_WINDOWS_NT_MAGIC: disk signature and partition table start here and stay as they are.
-    private const int BootCodeEnd = 0x1B8;
+    // GRUB_BOOT_MACHINE_KERNEL_SECTOR and GRUB_BOOT_MACHINE_DRIVE_CHECK of boot.h.
+    private const int KernelSector = 0x5C;
+    private const int DriveCheck = 0x66;
 
     // The first block list of diskboot.img: start (8 bytes), length (2), segment (2) at the end of its sector.
     private const int BlockList = SectorSize - 12;
 
-    /// <summary>Writes both parts.</summary>
-    /// <param name="disk">The disk image, open for reading and writing.</param>
-    /// <param name="boot">GRUB's boot.img: 512 bytes.</param>
-    /// <param name="core">A core image made by grub-mkimage -O i386-pc.</param>
+    /// <summary>The bytes of boot.img to put at the start of the disk; what follows belongs to the partition table.</summary>
+    public const int BootCodeLength = 0x1B8;
+
+    /// <summary>Tells the two parts, which lie on the disk already, where they are.</summary>
+    /// <param name="disk">The disk image, open for reading and writing: boot.img's code at its start, the core image at the start of the partition.</param>
     /// <param name="partition">The BIOS boot partition.</param>
-    /// <exception cref="ArchAzureException"><c>GrubImageInvalid</c>: a file is not what it should be, or does not fit.</exception>
-    public static void Write(SafeFileHandle disk, ReadOnlySpan<byte> boot, ReadOnlySpan<byte> core, Partition partition)
+    /// <exception cref="ArchAzureException"><c>GrubImageInvalid</c>: a part is missing, or is not what it should be.</exception>
+    public static void Link(SafeFileHandle disk, Partition partition)
     {
-        if (boot.Length != SectorSize || boot[0x1FE] != 0x55 || boot[0x1FF] != 0xAA)
+        Span<byte> boot = stackalloc byte[SectorSize];
+        Span<byte> core = stackalloc byte[SectorSize];
+        if (RandomAccess.Read(disk, boot, 0) != SectorSize || RandomAccess.Read(disk, core, partition.Offset) != SectorSize)
         {
-            throw Invalid("boot.img is not one boot sector");
+            throw Invalid("the disk image is too short");
         }
 
-        var coreSectors = (core.Length + SectorSize - 1) / SectorSize;
-        if (coreSectors < 2 || coreSectors > partition.SectorCount)
+        if (boot[0] != JumpShort || BinaryPrimitives.ReadUInt16LittleEndian(boot[0x1FE..]) != 0xAA55)
         {
-            throw Invalid($"the core image has {core.Length} bytes, the BIOS boot partition {partition.Length}");
+            throw Invalid("its boot code is not in the first sector");
         }
 
-        if (BinaryPrimitives.ReadUInt16LittleEndian(core[(BlockList + 8)..]) != coreSectors - 1)
+        // grub-mkimage has set the length of what follows the first sector.
+        var following = BinaryPrimitives.ReadUInt16LittleEndian(core[(BlockList + 8)..]);
+        if (following == 0 || following + 1 > partition.SectorCount)
         {
-            throw Invalid("the core image's block list does not fit its length");
+            throw Invalid($"the core image's block list says {following} sectors, the BIOS boot partition has {partition.SectorCount}");
         }
 
-        Span<byte> sector = stackalloc byte[SectorSize];
-        if (RandomAccess.Read(disk, sector, 0) != SectorSize)
-        {
-            throw Invalid("the disk image has no first sector");
-        }
-
-        boot[..BootCodeEnd].CopyTo(sector);
-        BinaryPrimitives.WriteInt64LittleEndian(sector[KernelSector..], partition.FirstSector);
+        BinaryPrimitives.WriteInt64LittleEndian(boot[KernelSector..], partition.FirstSector);
 
         // Two NOPs: trust the drive number only if it is a hard disk's, the work-around for BIOSes that pass a wrong one.
-        sector[DriveCheck] = 0x90;
-        sector[DriveCheck + 1] = 0x90;
-        RandomAccess.Write(disk, sector, 0);
+        boot[DriveCheck] = 0x90;
+        boot[DriveCheck + 1] = 0x90;
+        RandomAccess.Write(disk, boot, 0);
 
-        var embedded = new byte[coreSectors * SectorSize];
-        core.CopyTo(embedded);
-        BinaryPrimitives.WriteInt64LittleEndian(embedded.AsSpan(BlockList), partition.FirstSector + 1);
-        RandomAccess.Write(disk, embedded, partition.Offset);
+        BinaryPrimitives.WriteInt64LittleEndian(core[BlockList..], partition.FirstSector + 1);
+        RandomAccess.Write(disk, core, partition.Offset);
     }
 
     private static ArchAzureException Invalid(string reason) =>
-        new("GrubImageInvalid", ErrorKind.InvalidData, $"GRUB cannot be put onto the disk: {reason}. Make the builder anew with New-ArchBootstrap -Force.");
+        new("GrubImageInvalid", ErrorKind.InvalidData, $"GRUB for BIOS is not right on the disk: {reason}. Run Install-ArchBase -Force, and then the steps after it.");
 }

@@ -1,0 +1,65 @@
+using System.Text.RegularExpressions;
+using ArchAzure.Containers;
+using ArchAzure.Target;
+
+namespace ArchAzure.Builds.Steps;
+
+/// <summary>Step 4, Install-WaAgent: the Azure Linux agent from its source, and the layer that makes it fit.</summary>
+public sealed partial class AgentStep : TargetStep
+{
+    /// <summary>Not in /tmp, /run or /root: arch-chroot hides the first two, and the third is the user's.</summary>
+    private const string BuildFolder = "/var/lib/archazure-agent";
+
+    /// <inheritdoc/>
+    public override string Name => StepName.Agent;
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<string> SettingKeys => ["MIRROR", "AGENT", "WAAGENT_SOURCE", "WAAGENT_COMMIT"];
+
+    /// <inheritdoc/>
+    public override IEnumerable<string> OtherInputs(StepContext context) =>
+        [.. Layers(context).Select(layer => layer.Fingerprint()), AgentSource.Parse(context.Settings.WaAgentSource, context.Settings.WaAgentCommit).Fingerprint()];
+
+    /// <inheritdoc/>
+    public override Task<ArchBuild> RunAsync(StepContext context, CancellationToken cancellationToken)
+    {
+        var layers = Layers(context);
+        var source = AgentSource.Parse(context.Settings.WaAgentSource, context.Settings.WaAgentCommit);
+        var network = context.MirrorNetwork == "host" ? "host" : StepContext.NetworkFor(source.Location);
+        return RunInTargetAsync(
+            context,
+            "agent",
+            network,
+            async (builder, target) =>
+            {
+                context.Say("installing packages", 0);
+                await new Pacstrap(builder, context.Reporter, Name).InstallAsync([.. layers.SelectMany(layer => layer.Packages).Distinct(StringComparer.Ordinal)], cancellationToken);
+
+                context.Say($"fetching the agent from {source.Location}");
+                var folder = await source.FetchAsync(builder, TargetTree.Root + BuildFolder, cancellationToken);
+
+                context.Say("installing the agent");
+                await target.ChrootAsync(
+                    ["env", $"--chdir={folder[TargetTree.Root.Length..]}", "python", "setup.py", "install", "--prefix=/usr", "--lnx-distro=arch"], null, cancellationToken);
+                await builder.RunAsync(["rm", "-rf", TargetTree.Root + BuildFolder], null, cancellationToken);
+                await LayAsync(context, target, layers, cancellationToken);
+
+                var version = (await target.ChrootAsync(["waagent", "--version"], null, cancellationToken)).Output;
+                return context.Build with
+                {
+                    Agent = new AgentProduct(
+                        context.Settings.Agent,
+                        source.Location,
+                        source.Commit,
+                        AgentVersion().Match(version) is { Success: true } match ? match.Groups[1].Value : version.Split('\n')[0].Trim()),
+                };
+            },
+            cancellationToken);
+    }
+
+    private static List<Layer> Layers(StepContext context) =>
+        context.Settings.Agent == "cloud-init" ? [context.Layer("waagent"), context.Layer("cloud-init")] : [context.Layer("waagent")];
+
+    [GeneratedRegex(@"WALinuxAgent-(\d+(\.\d+)+)", RegexOptions.None, 1000)]
+    private static partial Regex AgentVersion();
+}

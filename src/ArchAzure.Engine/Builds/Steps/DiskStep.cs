@@ -1,0 +1,65 @@
+using ArchAzure.Containers;
+using ArchAzure.Disks;
+using ArchAzure.IO;
+
+namespace ArchAzure.Builds.Steps;
+
+/// <summary>Step 2, New-ArchDisk: the raw sparse image with its partition table, and every identity the later steps write down.</summary>
+public sealed class DiskStep : BuildStep
+{
+    /// <summary>What a build of Arch takes in the work directory, in bytes: package cache, two snapshots, the VHD's data.</summary>
+    private const long BuildNeeds = 4L << 30;
+
+    private const string ImagePath = "/work/disk.img";
+
+    /// <inheritdoc/>
+    public override string Name => StepName.Disk;
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<string> SettingKeys => ["DISK_SIZE", "BOOT_START", "ROOT_FILE_SYSTEM"];
+
+    /// <inheritdoc/>
+    public override Task<bool> ProductExistsAsync(StepContext context, CancellationToken cancellationToken) =>
+        Task.FromResult(new FileInfo(context.Directory.Disk) is { Exists: true } file && file.Length == context.Build.Disk!.SizeMiB << 20);
+
+    /// <inheritdoc/>
+    public override async Task<ArchBuild> RunAsync(StepContext context, CancellationToken cancellationToken)
+    {
+        var disk = PartitionPlan.Create(context.Settings.DiskSizeMiB, context.Settings.BootStart, context.Settings.RootFileSystem, Guid.NewGuid);
+        var needed = Math.Min(BuildNeeds, disk.SizeMiB << 20);
+        var free = FreeSpace.In(context.Directory.Path);
+        if (free < needed)
+        {
+            throw FreeSpace.Missing(context.Directory.Path, needed, free, "a build");
+        }
+
+        context.Say($"partitioning a disk of {disk.SizeMiB} MiB");
+        var part = context.Directory.Disk + ".part";
+        try
+        {
+            using (var image = File.OpenHandle(part, FileMode.Create, FileAccess.Write))
+            {
+                RandomAccess.SetLength(image, disk.SizeMiB << 20);
+            }
+
+            var spec = new BuilderSpec
+            {
+                Image = context.BuilderImage, BuildId = context.Build.Id, Purpose = "disk", Mounts = [new(part, ImagePath)],
+            };
+            await using (var builder = await Builder.StartAsync(context.Docker, spec, context.Log, cancellationToken))
+            {
+                await builder.RunAsync(PartitionPlan.SgdiskArguments(disk, ImagePath), null, cancellationToken);
+                await builder.RunAsync(["sgdisk", "--verify", ImagePath], null, cancellationToken);
+            }
+
+            AtomicFile.Commit(part, context.Directory.Disk);
+        }
+        catch
+        {
+            File.Delete(part);
+            throw;
+        }
+
+        return context.Build with { Disk = disk };
+    }
+}

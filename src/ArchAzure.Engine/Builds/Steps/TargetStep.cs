@@ -1,0 +1,81 @@
+using ArchAzure.Containers;
+using ArchAzure.IO;
+using ArchAzure.Target;
+
+namespace ArchAzure.Builds.Steps;
+
+/// <summary>What steps 3 and 4 share: a builder with the target in it, that ends in a snapshot, complete or absent.</summary>
+public abstract class TargetStep : BuildStep
+{
+    /// <inheritdoc/>
+    public override Task<bool> ProductExistsAsync(StepContext context, CancellationToken cancellationToken) =>
+        Task.FromResult(File.Exists(context.Directory.Snapshot(Number)));
+
+    /// <summary>Runs the step's work on the target and takes the snapshot.</summary>
+    /// <param name="context">The step's context.</param>
+    /// <param name="purpose">What the builder is for.</param>
+    /// <param name="network">The Docker network it needs.</param>
+    /// <param name="work">The work.</param>
+    /// <param name="cancellationToken">Ends the builder; the snapshot before stays.</param>
+    protected async Task<ArchBuild> RunInTargetAsync(
+        StepContext context, string purpose, string network, Func<Builder, TargetTree, Task<ArchBuild>> work, CancellationToken cancellationToken)
+    {
+        Directory.CreateDirectory(context.Directory.PackageCache);
+        if (Number > 3)
+        {
+            context.Say("unpacking the target");
+        }
+
+        return await TargetSession.RunAsync(
+            context.Docker,
+            new BuilderSpec
+            {
+                Image = context.BuilderImage,
+                BuildId = context.Build.Id,
+                Purpose = purpose,
+                Network = network,
+                Mounting = true,
+                Mounts = [new(context.Directory.PackageCache, Pacstrap.CachePath)],
+            },
+            context.Log,
+            Number > 3 ? context.Directory.Snapshot(Number - 1) : null,
+            context.Directory.Snapshot(Number),
+            async (builder, target) =>
+            {
+                try
+                {
+                    var build = await work(builder, target);
+                    context.Say("saving the target");
+                    return build;
+                }
+                finally
+                {
+                    if (!cancellationToken.IsCancellationRequested)
+                    {
+                        await builder.GiveToUserAsync(Pacstrap.CachePath, cancellationToken);
+                    }
+                }
+            },
+            cancellationToken);
+    }
+
+    /// <summary>Lays layers: all files first, then services, then the scripts, so that a script sees every file.</summary>
+    protected static async Task LayAsync(StepContext context, TargetTree target, IReadOnlyList<Layer> layers, CancellationToken cancellationToken)
+    {
+        foreach (var layer in layers)
+        {
+            context.Say($"layer {layer.Name}: files");
+            await target.LayFilesAsync(layer, early: false, cancellationToken);
+        }
+
+        foreach (var layer in layers)
+        {
+            context.Say($"layer {layer.Name}: services and configuration");
+            await target.SetServicesAsync(layer, cancellationToken);
+            if (layer.ConfigureScript is { } script)
+            {
+                await target.RunScriptAsync(script, context.ScriptEnvironment, null, cancellationToken);
+            }
+        }
+    }
+}

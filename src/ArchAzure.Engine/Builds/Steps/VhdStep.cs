@@ -1,0 +1,190 @@
+using ArchAzure.Containers;
+using ArchAzure.Disks;
+using ArchAzure.IO;
+using ArchAzure.Target;
+using ArchAzure.Vhd;
+
+namespace ArchAzure.Builds.Steps;
+
+/// <summary>
+/// Step 5, ConvertTo-AzureVhd: seals the target, writes the file systems and the boot loaders for both firmwares into a copy
+/// of the disk, and makes that a VHD.
+/// </summary>
+public sealed class VhdStep : BuildStep
+{
+    private const string ImagePath = "/work/disk.img";
+    private const string RootImagePath = "/work/root.img";
+
+    // What GRUB needs before it can read further modules from the root: its disk, partition table, file system, search.
+    private static readonly string[] GrubModules = ["part_gpt", "search_fs_uuid", "normal", "configfile", "linux", "serial", "terminal", "echo", "all_video"];
+
+    /// <inheritdoc/>
+    public override string Name => StepName.Vhd;
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<string> SettingKeys => [];
+
+    /// <inheritdoc/>
+    public override IEnumerable<string> OtherInputs(StepContext context) => [Destination(context), File.ReadAllText(SealScript(context))];
+
+    /// <inheritdoc/>
+    public override Task<bool> ProductExistsAsync(StepContext context, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return Task.FromResult(FixedVhd.ReadFooter(context.Build.VhdPath!).UniqueId == context.Build.Vhd!.UniqueId);
+        }
+        catch (ArchAzureException)
+        {
+            return Task.FromResult(false);
+        }
+    }
+
+    /// <inheritdoc/>
+    public override async Task<ArchBuild> RunAsync(StepContext context, CancellationToken cancellationToken)
+    {
+        var disk = context.Build.Disk!;
+        var destination = Destination(context);
+        if (File.Exists(destination) && destination != context.Build.VhdPath && !context.Request.Force)
+        {
+            throw new ArchAzureException("DestinationExists", ErrorKind.InvalidInput, $"'{destination}' exists already. Use -Force to replace it, or name another with -Destination.", destination);
+        }
+
+        var image = destination + ".part";
+        var root = destination + ".root.part";
+        try
+        {
+            await CopyDiskAsync(context.Directory.Disk, image, cancellationToken);
+            List<BindMount> mounts = [new(image, ImagePath), new(context.Directory.Snapshot(4), TargetTree.SnapshotPath, ReadOnly: true)];
+            if (disk.RootFileSystem == "btrfs")
+            {
+                await File.WriteAllBytesAsync(root, [], cancellationToken);
+                mounts.Add(new(root, RootImagePath));
+            }
+
+            var spec = new BuilderSpec { Image = context.BuilderImage, BuildId = context.Build.Id, Purpose = "vhd", Mounting = true, Mounts = mounts };
+            await using (var builder = await Builder.StartAsync(context.Docker, spec, context.Log, cancellationToken))
+            {
+                var target = new TargetTree(builder);
+                await target.CreateAsync(cancellationToken);
+                context.Say("unpacking the target", 10);
+                await target.RestoreAsync(TargetTree.SnapshotPath, cancellationToken);
+                context.Say("making the boot loaders", 30);
+                await MakeBootLoadersAsync(target, disk, cancellationToken);
+                await WriteBootLoadersAsync(builder, disk, cancellationToken);
+                context.Say("sealing", 50);
+                await SealAsync(builder, SealScript(context), cancellationToken);
+                context.Say($"writing the root file system ({disk.RootFileSystem})", 60);
+                await WriteRootAsync(builder, disk, cancellationToken);
+            }
+
+            context.Say("writing the VHD", 90);
+            using (var handle = File.OpenHandle(image, FileMode.Open, FileAccess.ReadWrite))
+            {
+                if (disk.RootFileSystem == "btrfs")
+                {
+                    using var rootHandle = File.OpenHandle(root);
+                    await SparseFile.CopyAsync(rootHandle, handle, disk.Partitions[PartitionPlan.Root].Offset, RandomAccess.GetLength(rootHandle), null, cancellationToken);
+                }
+
+                GrubBiosBoot.Link(handle, disk.Partitions[PartitionPlan.BiosBoot]);
+            }
+
+            var footer = await VhdConverter.ConvertAsync(
+                new VhdConversion { SourcePath = image, DestinationPath = destination, InPlace = true, Force = true }, context.Reporter, cancellationToken);
+            return context.Build with { Vhd = new VhdProduct(Path.GetRelativePath(context.Directory.Path, destination) is var near && near.StartsWith("..", StringComparison.Ordinal) ? destination : near, disk.SizeMiB, footer.UniqueId) };
+        }
+        finally
+        {
+            File.Delete(image);
+            File.Delete(root);
+        }
+    }
+
+    private static string Destination(StepContext context) =>
+        Path.GetFullPath(context.Request.Destination ?? context.Build.VhdPath ?? context.Directory.Vhd(context.Build.Version!));
+
+    private static string SealScript(StepContext context) => Path.Combine(context.LayerFolder, "seal");
+
+    private static async Task CopyDiskAsync(string source, string destination, CancellationToken cancellationToken)
+    {
+        using var from = File.OpenHandle(source);
+        using var to = File.OpenHandle(destination, FileMode.Create, FileAccess.ReadWrite, FileShare.None);
+        var length = RandomAccess.GetLength(from);
+        RandomAccess.SetLength(to, length);
+        await SparseFile.CopyAsync(from, to, 0, length, null, cancellationToken);
+    }
+
+    /// <summary>Makes both core images with the target's own GRUB, and puts its modules where they look for them.</summary>
+    private static async Task MakeBootLoadersAsync(TargetTree target, DiskProduct disk, CancellationToken cancellationToken)
+    {
+        const string early = "/boot/grub/early.cfg";
+        var fileSystem = disk.RootFileSystem == "btrfs" ? "btrfs" : "ext2";
+        await target.WriteFileAsync(early, BootConfiguration.EarlyGrubConfiguration(disk), cancellationToken);
+        await target.ChrootAsync(["cp", "--recursive", "--no-target-directory", "/usr/lib/grub/i386-pc", "/boot/grub/i386-pc"], null, cancellationToken);
+        await target.ChrootAsync(["cp", "--recursive", "--no-target-directory", "/usr/lib/grub/x86_64-efi", "/boot/grub/x86_64-efi"], null, cancellationToken);
+
+        // The BIOS core stays small: it has 1 MiB, and the rest is in /boot/grub.
+        await target.ChrootAsync(
+            ["grub-mkimage", "--format=i386-pc", "--output=/boot/grub/i386-pc/core.img", $"--config={early}", "--prefix=/boot/grub", "biosdisk", "part_gpt", fileSystem, "search_fs_uuid"],
+            null,
+            cancellationToken);
+        await target.ChrootAsync(
+            ["grub-mkimage", "--format=x86_64-efi", "--output=/boot/grub/x86_64-efi/core.efi", $"--config={early}", "--prefix=/boot/grub", "fat", fileSystem, .. GrubModules], null, cancellationToken);
+        await target.ChrootAsync(["rm", early], null, cancellationToken);
+    }
+
+    /// <summary>Puts GRUB onto the disk: boot code and core image for BIOS, a file in a fresh ESP for UEFI.</summary>
+    private static async Task WriteBootLoadersAsync(Builder builder, DiskProduct disk, CancellationToken cancellationToken)
+    {
+        const string bios = TargetTree.Root + "/boot/grub/i386-pc";
+        var biosBoot = disk.Partitions[PartitionPlan.BiosBoot];
+        await builder.RunAsync(["dd", $"if={bios}/boot.img", $"of={ImagePath}", $"bs={GrubBiosBoot.BootCodeLength}", "count=1", "conv=notrunc", "status=none"], null, cancellationToken);
+        await builder.RunAsync(["dd", $"if={bios}/core.img", $"of={ImagePath}", "bs=512", $"seek={biosBoot.FirstSector}", "conv=notrunc,sync", "status=none"], null, cancellationToken);
+
+        var esp = disk.Partitions[PartitionPlan.Esp];
+        var volume = $"{ImagePath}@@{esp.Offset}";
+        await builder.RunAsync(
+            ["mkfs.vfat", "-F", "32", "-s", "1", "-n", "ESP", "-i", $"{disk.EspVolumeId:X8}", "--offset", $"{esp.FirstSector}", ImagePath, $"{esp.Length / 1024}"], null, cancellationToken);
+        await builder.RunAsync(["mmd", "-i", volume, "::/EFI", "::/EFI/BOOT"], null, cancellationToken);
+
+        // The removable-media path: what firmware starts without an entry in its variables.
+        await builder.RunAsync(["mcopy", "-i", volume, TargetTree.Root + "/boot/grub/x86_64-efi/core.efi", "::/EFI/BOOT/BOOTX64.EFI"], null, cancellationToken);
+    }
+
+    private static Task SealAsync(Builder builder, string script, CancellationToken cancellationToken) =>
+        builder.RunAsync(
+            ["bash", "-s", "--", TargetTree.Root],
+            new CommandOptions
+            {
+                Input = async (stream, token) =>
+                {
+                    await using var file = File.OpenRead(script);
+                    await file.CopyToAsync(stream, token);
+                },
+            },
+            cancellationToken);
+
+    private static async Task WriteRootAsync(Builder builder, DiskProduct disk, CancellationToken cancellationToken)
+    {
+        var root = disk.Partitions[PartitionPlan.Root];
+        if (disk.RootFileSystem == "btrfs")
+        {
+            await builder.RunAsync(["truncate", "--size", $"{root.Length}", RootImagePath], null, cancellationToken);
+            await builder.RunAsync(
+                ["mkfs.btrfs", "--quiet", "--label", "root", "--uuid", $"{disk.RootUuid}", "--rootdir", TargetTree.Root, RootImagePath], null, cancellationToken);
+            await builder.RunAsync(["btrfs", "check", "--readonly", RootImagePath], null, cancellationToken);
+            return;
+        }
+
+        // ^metadata_csum_seed: GRUB before 2.12 does not read a file system that has it.
+        await builder.RunAsync(
+            [
+                "mke2fs", "-q", "-F", "-t", "ext4", "-L", "root", "-U", $"{disk.RootUuid}", "-O", "^metadata_csum_seed,^orphan_file",
+                "-E", $"offset={root.Offset},hash_seed={disk.HashSeed},root_owner=0:0", "-d", TargetTree.Root, ImagePath, $"{root.Length / 1024}k",
+            ],
+            null,
+            cancellationToken);
+        await builder.RunAsync(["e2fsck", "-fn", $"{ImagePath}?offset={root.Offset}"], null, cancellationToken);
+    }
+}

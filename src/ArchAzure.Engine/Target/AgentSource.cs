@@ -1,0 +1,164 @@
+using System.Formats.Tar;
+using System.Security.Cryptography;
+using System.Text;
+using ArchAzure.Containers;
+
+namespace ArchAzure.Target;
+
+/// <summary>Where the Azure Linux agent's source comes from: a git repository at a commit, an archive, or a folder.</summary>
+public abstract class AgentSource
+{
+    private AgentSource(string location, string? commit)
+    {
+        Location = location;
+        Commit = commit;
+    }
+
+    /// <summary>The address or path.</summary>
+    public string Location { get; }
+
+    /// <summary>The commit, for a git repository.</summary>
+    public string? Commit { get; }
+
+    /// <summary>Tells what kind of source a setting names.</summary>
+    /// <exception cref="ArchAzureException"><c>AgentSourceNotFound</c>.</exception>
+    public static AgentSource Parse(string source, string commit)
+    {
+        if (source.Contains("://", StringComparison.Ordinal))
+        {
+            return new GitAddress(source, commit);
+        }
+
+        var path = Path.GetFullPath(source);
+        if (Directory.Exists(path))
+        {
+            return IsGitRepository(path) ? new GitFolder(path, commit) : new PlainFolder(path);
+        }
+
+        return File.Exists(path)
+            ? new Archive(path)
+            : throw new ArchAzureException(
+                "AgentSourceNotFound", ErrorKind.NotFound, $"The agent's source '{source}' is neither an address (https://...) nor an existing archive or folder. Correct -Source or WAAGENT_SOURCE.", source);
+    }
+
+    /// <summary>A text that changes when the source does.</summary>
+    public virtual string Fingerprint() => $"{Location}@{Commit}";
+
+    /// <summary>Puts the source into a folder of the builder.</summary>
+    /// <returns>The folder that holds setup.py.</returns>
+    /// <exception cref="ArchAzureException"><c>AgentCommitNotFound</c>, <c>AgentSourceUnreachable</c> or <c>AgentSourceInvalid</c>.</exception>
+    public async Task<string> FetchAsync(Builder builder, string folder, CancellationToken cancellationToken)
+    {
+        await builder.RunAsync(["mkdir", "-p", folder], null, cancellationToken);
+        await UnpackAsync(builder, folder, cancellationToken);
+
+        // Archives have one folder on top, as GitHub's do.
+        var found = await builder.RunAsync(["find", folder, "-maxdepth", "2", "-name", "setup.py", "-printf", "%d %h\\n"], null, cancellationToken);
+        var top = found.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Order(StringComparer.Ordinal).FirstOrDefault();
+        return top?[2..] ?? throw new ArchAzureException(
+            "AgentSourceInvalid", ErrorKind.InvalidData, $"'{Location}' holds no setup.py: it is not the source of the Azure Linux agent. Correct -Source or WAAGENT_SOURCE.", Location);
+    }
+
+    /// <summary>Unpacks or fetches the source into the folder.</summary>
+    protected abstract Task UnpackAsync(Builder builder, string folder, CancellationToken cancellationToken);
+
+    private static bool IsGitRepository(string path) =>
+        Path.Exists(Path.Combine(path, ".git")) || (File.Exists(Path.Combine(path, "HEAD")) && Directory.Exists(Path.Combine(path, "objects")));
+
+    /// <summary>Fetches exactly one commit. Its id is a hash over all it holds: git checks it, so the id is the proof.</summary>
+    private async Task FetchCommitAsync(Builder builder, string folder, string remote, CancellationToken cancellationToken)
+    {
+        // A repository copied into the builder belongs to another user there.
+        var options = new CommandOptions
+        {
+            Environment = new Dictionary<string, string>(StringComparer.Ordinal)
+            {
+                ["GIT_CONFIG_COUNT"] = "1", ["GIT_CONFIG_KEY_0"] = "safe.directory", ["GIT_CONFIG_VALUE_0"] = "*", ["GIT_TERMINAL_PROMPT"] = "0",
+            },
+        };
+        await builder.RunAsync(["git", "init", "--quiet", folder], options, cancellationToken);
+        var fetch = await builder.RunAsync(
+            ["git", "-C", folder, "fetch", "--quiet", "--depth=1", "--no-tags", "--", remote, Commit!], options with { AllowFailure = true }, cancellationToken);
+        if (fetch.ExitCode != 0)
+        {
+            var said = string.Join(' ', fetch.Tail);
+            throw said.Contains("not our ref", StringComparison.Ordinal) || said.Contains("couldn't find remote ref", StringComparison.Ordinal) || said.Contains("unadvertised object", StringComparison.Ordinal)
+                ? new ArchAzureException("AgentCommitNotFound", ErrorKind.NotFound, $"'{Location}' has no commit {Commit}: {said} Give another with -Commit or WAAGENT_COMMIT.", Commit)
+                : new ArchAzureException("AgentSourceUnreachable", ErrorKind.ConnectionError, $"The agent could not be fetched from '{Location}': {said} Check the network, or give an archive or a folder with -Source.", Location);
+        }
+
+        await builder.RunAsync(["git", "-C", folder, "checkout", "--quiet", Commit!], options, cancellationToken);
+    }
+
+    private sealed class GitAddress(string address, string commit) : AgentSource(address, commit)
+    {
+        protected override Task UnpackAsync(Builder builder, string folder, CancellationToken cancellationToken) =>
+            FetchCommitAsync(builder, folder, Location, cancellationToken);
+    }
+
+    private sealed class GitFolder(string path, string commit) : AgentSource(path, commit)
+    {
+        protected override async Task UnpackAsync(Builder builder, string folder, CancellationToken cancellationToken)
+        {
+            const string copy = "/agent.git";
+            await builder.RunAsync(["mkdir", copy], null, cancellationToken);
+            await SendFolderAsync(builder, Location, copy, cancellationToken);
+            await FetchCommitAsync(builder, folder, copy, cancellationToken);
+        }
+    }
+
+    private sealed class PlainFolder(string path) : AgentSource(path, null)
+    {
+        public override string Fingerprint()
+        {
+            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            foreach (var file in Directory.EnumerateFiles(Location, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal))
+            {
+                hash.AppendData(Encoding.UTF8.GetBytes(Path.GetRelativePath(Location, file)));
+                hash.AppendData(SHA256.HashData(File.ReadAllBytes(file)));
+            }
+
+            return Convert.ToHexString(hash.GetHashAndReset());
+        }
+
+        protected override Task UnpackAsync(Builder builder, string folder, CancellationToken cancellationToken) =>
+            SendFolderAsync(builder, Location, folder, cancellationToken);
+    }
+
+    private sealed class Archive(string path) : AgentSource(path, null)
+    {
+        public override string Fingerprint()
+        {
+            using var file = File.OpenRead(Location);
+            return Convert.ToHexString(SHA256.HashData(file));
+        }
+
+        protected override async Task UnpackAsync(Builder builder, string folder, CancellationToken cancellationToken)
+        {
+            // bsdtar knows tar in every compression, and zip.
+            var result = await builder.RunAsync(
+                ["bsdtar", "--extract", "--file", "-", "--directory", folder, "--no-same-owner"],
+                new CommandOptions
+                {
+                    AllowFailure = true,
+                    Input = async (stream, token) =>
+                    {
+                        await using var file = File.OpenRead(Location);
+                        await file.CopyToAsync(stream, token);
+                    },
+                },
+                cancellationToken);
+            if (result.ExitCode != 0)
+            {
+                throw new ArchAzureException(
+                    "AgentSourceInvalid", ErrorKind.InvalidData, $"'{Location}' cannot be unpacked: {string.Join(' ', result.Tail)} Give a tar or zip archive, or a folder, with -Source.", Location);
+            }
+        }
+    }
+
+    private static Task SendFolderAsync(Builder builder, string hostFolder, string folder, CancellationToken cancellationToken) =>
+        builder.RunAsync(
+            ["tar", "--extract", "--file=-", "--no-same-owner", "--directory", folder],
+            new CommandOptions { Input = (stream, token) => TarFile.CreateFromDirectoryAsync(hostFolder, stream, includeBaseDirectory: false, token) },
+            cancellationToken);
+}

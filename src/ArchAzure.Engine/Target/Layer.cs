@@ -1,0 +1,181 @@
+using System.Formats.Tar;
+using System.Security.Cryptography;
+using System.Text;
+using ArchAzure.Settings;
+
+namespace ArchAzure.Target;
+
+/// <summary>A named set of files, packages, services and a script that goes into the target; a folder of the shape module/layers/README.md tells.</summary>
+public sealed class Layer
+{
+    /// <summary>Files below this folder are laid before pacstrap, so that the initramfs is made once and right.</summary>
+    private const string EarlyFolder = "etc/mkinitcpio.conf.d/";
+
+    private readonly string filesFolder;
+
+    private Layer(string path, IReadOnlyList<string> packages, IReadOnlyList<string> enabled, IReadOnlyList<string> disabled)
+    {
+        FolderPath = path;
+        filesFolder = Path.Combine(path, "files");
+        Packages = packages;
+        EnabledServices = enabled;
+        DisabledServices = disabled;
+    }
+
+    /// <summary>The folder's name.</summary>
+    public string Name => Path.GetFileName(FolderPath);
+
+    /// <summary>The folder.</summary>
+    public string FolderPath { get; }
+
+    /// <summary>Packages to install.</summary>
+    public IReadOnlyList<string> Packages { get; }
+
+    /// <summary>Units to enable.</summary>
+    public IReadOnlyList<string> EnabledServices { get; }
+
+    /// <summary>Units to disable.</summary>
+    public IReadOnlyList<string> DisabledServices { get; }
+
+    /// <summary>The script to run in the target, or null.</summary>
+    public string? ConfigureScript => File.Exists(Path.Combine(FolderPath, "configure")) ? Path.Combine(FolderPath, "configure") : null;
+
+    /// <summary>Reads a layer's folder.</summary>
+    /// <exception cref="ArchAzureException"><c>LayerNotFound</c> or <c>LayerInvalid</c>.</exception>
+    public static Layer Load(string path)
+    {
+        path = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+        if (!Directory.Exists(path))
+        {
+            throw new ArchAzureException("LayerNotFound", ErrorKind.NotFound, $"There is no layer folder '{path}'. Name an existing folder with files/, packages, services or configure in it.", path);
+        }
+
+        if (!Directory.Exists(Path.Combine(path, "files")) && !new[] { "packages", "services", "configure" }.Any(name => File.Exists(Path.Combine(path, name))))
+        {
+            throw Invalid(path, "it holds none of files/, packages, services and configure");
+        }
+
+        var packages = ReadList(path, "packages");
+        if (packages.FirstOrDefault(name => !SettingRules.IsPackageName(name)) is { } badPackage)
+        {
+            throw Invalid(path, $"'{badPackage}' in its file 'packages' is no package name");
+        }
+
+        var services = ReadList(path, "services");
+        if (services.FirstOrDefault(name => !IsUnitName(name.TrimStart('-'))) is { } badUnit)
+        {
+            throw Invalid(path, $"'{badUnit}' in its file 'services' is no systemd unit (such as sshd.service)");
+        }
+
+        return new Layer(path, packages, [.. services.Where(name => name[0] != '-')], [.. services.Where(name => name[0] == '-').Select(name => name[1..])]);
+    }
+
+    /// <summary>A hash over everything in the layer: names, contents, modes.</summary>
+    public string Fingerprint()
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (var list in new[] { Packages, EnabledServices, DisabledServices })
+        {
+            hash.AppendData(Encoding.UTF8.GetBytes(string.Join('\n', list) + '\0'));
+        }
+
+        if (ConfigureScript is { } script)
+        {
+            hash.AppendData(SHA256.HashData(File.ReadAllBytes(script)));
+        }
+
+        foreach (var (name, info) in Entries())
+        {
+            hash.AppendData(Encoding.UTF8.GetBytes($"{name}\0{info.LinkTarget}\0"));
+            if (info is FileInfo { LinkTarget: null } file)
+            {
+                var content = File.ReadAllBytes(file.FullName);
+                hash.AppendData([(byte)((int)Mode(name, file, content) & 0x7F)]);
+                hash.AppendData(SHA256.HashData(content));
+            }
+        }
+
+        return Convert.ToHexString(hash.GetHashAndReset()).ToLowerInvariant();
+    }
+
+    /// <summary>Writes the layer's files as a tar archive, all owned by root.</summary>
+    /// <param name="output">Where to.</param>
+    /// <param name="early">The early files only, or all but these.</param>
+    /// <param name="cancellationToken">Stops the writing.</param>
+    public async Task WriteFilesAsync(Stream output, bool early, CancellationToken cancellationToken)
+    {
+        await using var tar = new TarWriter(output, TarEntryFormat.Pax, leaveOpen: true);
+        foreach (var (name, info) in Entries().Where(entry => entry.Name.StartsWith(EarlyFolder, StringComparison.Ordinal) == early))
+        {
+            if (info.LinkTarget is { } link)
+            {
+                await tar.WriteEntryAsync(new PaxTarEntry(TarEntryType.SymbolicLink, name) { LinkName = link.Replace('\\', '/') }, cancellationToken);
+            }
+            else if (info is DirectoryInfo)
+            {
+                await tar.WriteEntryAsync(new PaxTarEntry(TarEntryType.Directory, name) { Mode = (UnixFileMode)0b111_101_101 }, cancellationToken);
+            }
+            else
+            {
+                var content = await File.ReadAllBytesAsync(info.FullName, cancellationToken);
+                using var data = new MemoryStream(content, writable: false);
+                await tar.WriteEntryAsync(new PaxTarEntry(TarEntryType.RegularFile, name) { Mode = Mode(name, info, content), DataStream = data }, cancellationToken);
+            }
+        }
+    }
+
+    /// <summary>Whether there are files to lay before pacstrap.</summary>
+    public bool HasEarlyFiles => Directory.Exists(Path.Combine(filesFolder, EarlyFolder));
+
+    private IEnumerable<(string Name, FileSystemInfo Info)> Entries()
+    {
+        if (!Directory.Exists(filesFolder))
+        {
+            return [];
+        }
+
+        return Walk(new DirectoryInfo(filesFolder)).OrderBy(entry => entry.Name, StringComparer.Ordinal);
+
+        IEnumerable<(string Name, FileSystemInfo Info)> Walk(DirectoryInfo folder)
+        {
+            foreach (var info in folder.EnumerateFileSystemInfos())
+            {
+                yield return (Path.GetRelativePath(filesFolder, info.FullName).Replace('\\', '/'), info);
+                if (info is DirectoryInfo { LinkTarget: null } child)
+                {
+                    foreach (var entry in Walk(child))
+                    {
+                        yield return entry;
+                    }
+                }
+            }
+        }
+    }
+
+    private static UnixFileMode Mode(string name, FileSystemInfo info, ReadOnlySpan<byte> content)
+    {
+        // sudo refuses files others may write, and its documentation wants them unreadable too.
+        if (name.StartsWith("etc/sudoers.d/", StringComparison.Ordinal))
+        {
+            return UnixFileMode.UserRead | UnixFileMode.GroupRead;
+        }
+
+        // A checkout on Windows has no execute bits: a script is known by its first line.
+        var executable = content.StartsWith("#!"u8) || (!OperatingSystem.IsWindows() && (info.UnixFileMode & UnixFileMode.UserExecute) != 0);
+        return (UnixFileMode)(executable ? 0b111_101_101 : 0b110_100_100);
+    }
+
+    private static List<string> ReadList(string folder, string name)
+    {
+        var path = Path.Combine(folder, name);
+        return File.Exists(path)
+            ? [.. File.ReadLines(path).Select(line => line.Split('#')[0].Trim()).Where(line => line.Length > 0)]
+            : [];
+    }
+
+    private static bool IsUnitName(string name) =>
+        name.Contains('.', StringComparison.Ordinal) && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '-' or '_' or '@' or ':' or '\\') && name[0] != '-';
+
+    private static ArchAzureException Invalid(string path, string reason) =>
+        new("LayerInvalid", ErrorKind.InvalidInput, $"The layer '{path}' cannot be used: {reason}. See module/layers/README.md for a layer's shape.", path);
+}

@@ -1,0 +1,100 @@
+using ArchAzure.Containers;
+
+namespace ArchAzure.Target;
+
+/// <summary>The target's tree in a builder, at <c>/target</c>, and what can be done with it.</summary>
+public sealed class TargetTree(Builder builder)
+{
+    /// <summary>Where the tree is, in the builder.</summary>
+    public const string Root = "/target";
+
+    /// <summary>Where the snapshot to start from is mounted, in the builder.</summary>
+    public const string SnapshotPath = "/work/target.tar.zst";
+
+    // Numeric owners, ACLs, capabilities; in name order, so that equal trees make equal archives.
+    private static readonly string[] TarFidelity = ["--numeric-owner", "--acls", "--xattrs", "--xattrs-include=*"];
+
+    /// <summary>Makes an empty tree: a mount of its own, as arch-chroot wants it.</summary>
+    public async Task CreateAsync(CancellationToken cancellationToken)
+    {
+        await builder.RunAsync(["mkdir", "-p", Root], null, cancellationToken);
+        await builder.RunAsync(["mount", "--bind", Root, Root], null, cancellationToken);
+    }
+
+    /// <summary>Unpacks a snapshot into the empty tree.</summary>
+    public Task RestoreAsync(string path, CancellationToken cancellationToken) =>
+        builder.RunAsync(["tar", "--extract", "--file", path, "--zstd", "--same-permissions", .. TarFidelity, "--directory", Root], null, cancellationToken);
+
+    /// <summary>Writes the tree to the snapshot's file.</summary>
+    public Task SaveAsync(string path, CancellationToken cancellationToken) =>
+        builder.RunAsync(
+            ["tar", "--create", "--file", path, "--use-compress-program", "zstd -1 -T0", "--sort=name", .. TarFidelity, "--warning=no-file-ignored", "--directory", Root, "."],
+            null,
+            cancellationToken);
+
+    /// <summary>Lays a layer's files.</summary>
+    public Task LayFilesAsync(Layer layer, bool early, CancellationToken cancellationToken) =>
+        UnpackAsync((stream, token) => layer.WriteFilesAsync(stream, early, token), cancellationToken);
+
+    /// <summary>Writes one file.</summary>
+    public Task WriteFileAsync(string path, string content, CancellationToken cancellationToken) =>
+        builder.RunAsync(
+            ["install", "-D", "--mode=0644", "/dev/stdin", Root + path],
+            new CommandOptions { Input = (stream, token) => stream.WriteAsync(System.Text.Encoding.UTF8.GetBytes(content), token).AsTask() },
+            cancellationToken);
+
+    /// <summary>Runs a command with the target as its root.</summary>
+    public Task<CommandResult> ChrootAsync(IReadOnlyList<string> command, CommandOptions? options, CancellationToken cancellationToken) =>
+        builder.RunAsync(["arch-chroot", Root, .. command], options, cancellationToken);
+
+    /// <summary>Runs a script of the host in the target; with bash.</summary>
+    public async Task<CommandResult> RunScriptAsync(string scriptPath, IReadOnlyDictionary<string, string> environment, CommandOptions? options, CancellationToken cancellationToken)
+    {
+        // A file, not standard input: a command of the script that reads its input would swallow the rest.
+        // Not in /tmp or /run: arch-chroot mounts an empty tmpfs there.
+        const string script = "/.archazure-script";
+        await builder.RunAsync(
+            ["install", "--mode=0755", "/dev/stdin", Root + script],
+            new CommandOptions
+            {
+                Input = async (stream, token) =>
+                {
+                    await using var file = File.OpenRead(scriptPath);
+                    await file.CopyToAsync(stream, token);
+                },
+            },
+            cancellationToken);
+        try
+        {
+            return await ChrootAsync(["env", .. environment.Select(pair => $"{pair.Key}={pair.Value}"), "bash", script], options, cancellationToken);
+        }
+        finally
+        {
+            if (!cancellationToken.IsCancellationRequested)
+            {
+                await builder.RunAsync(["rm", "-f", Root + script], null, cancellationToken);
+            }
+        }
+    }
+
+    /// <summary>Enables and disables a layer's services.</summary>
+    public async Task SetServicesAsync(Layer layer, CancellationToken cancellationToken)
+    {
+        if (layer.EnabledServices.Count > 0)
+        {
+            await ChrootAsync(["systemctl", "enable", .. layer.EnabledServices], null, cancellationToken);
+        }
+
+        if (layer.DisabledServices.Count > 0)
+        {
+            await ChrootAsync(["systemctl", "disable", .. layer.DisabledServices], null, cancellationToken);
+        }
+    }
+
+    /// <summary>Unpacks a tar stream into the tree; folders that are there keep their modes, links to folders stay links.</summary>
+    private Task UnpackAsync(Func<Stream, CancellationToken, Task> write, CancellationToken cancellationToken) =>
+        builder.RunAsync(
+            ["tar", "--extract", "--file=-", "--numeric-owner", "--same-permissions", "--no-overwrite-dir", "--keep-directory-symlink", "--directory", Root],
+            new CommandOptions { Input = write },
+            cancellationToken);
+}
