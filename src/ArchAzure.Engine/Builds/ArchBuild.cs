@@ -71,6 +71,10 @@ public sealed record ArchBuild
     [JsonIgnore]
     public string? VhdPath => Vhd is null ? null : Path.GetFullPath(Vhd.Path, WorkDirectory);
 
+    /// <summary>The build with all steps after one marked stale.</summary>
+    public ArchBuild WithStaleAfter(int number) =>
+        this with { Steps = [.. Steps.Select(step => step.Number > number ? step with { State = Builds.StepState.Stale } : step)] };
+
     /// <summary>A step's state, or null if it never ended well.</summary>
     public StepState? StepState(int number) => Steps.FirstOrDefault(step => step.Number == number)?.State;
 }

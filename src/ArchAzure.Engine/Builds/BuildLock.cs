@@ -10,9 +10,9 @@ namespace ArchAzure.Builds;
 /// </summary>
 public sealed class BuildLock : IDisposable
 {
-    private readonly FileStream file;
+    private readonly FileStream _file;
 
-    private BuildLock(FileStream file) => this.file = file;
+    private BuildLock(FileStream file) => _file = file;
 
     /// <summary>Takes the lock.</summary>
     /// <exception cref="ArchAzureException"><c>WorkDirectoryInUse</c> if another run has it.</exception>
@@ -45,7 +45,7 @@ public sealed class BuildLock : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => file.Dispose();
+    public void Dispose() => _file.Dispose();
 
     private static string Owner(WorkDirectory directory)
     {

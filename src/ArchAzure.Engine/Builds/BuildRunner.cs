@@ -11,17 +11,20 @@ namespace ArchAzure.Builds;
 /// <summary>Runs steps: takes the lock, checks what must be there, skips what is done, and records a good end in one rename.</summary>
 public sealed class BuildRunner
 {
-    private readonly string layerFolder;
-    private readonly IReporter reporter;
+    private readonly string _layerFolder;
+    private readonly IReporter _reporter;
 
     /// <summary>Creates a runner.</summary>
     /// <param name="layerFolder">The module's folder of layers.</param>
     /// <param name="reporter">Where progress, warnings and details go.</param>
     public BuildRunner(string layerFolder, IReporter reporter)
     {
-        this.layerFolder = layerFolder;
-        this.reporter = reporter;
+        _layerFolder = layerFolder;
+        _reporter = reporter;
     }
+
+    /// <summary>The settings in force in a work directory.</summary>
+    public static BuildSettings EffectiveSettings(WorkDirectory directory, ArchBuild build) => Settings(directory, build, new StepRequest());
 
     /// <summary>Runs one step, unless it is done and nothing has changed.</summary>
     /// <returns>The build as it is now in build.json.</returns>
@@ -45,14 +48,14 @@ public sealed class BuildRunner
         {
             foreach (var warning in settings.Warnings)
             {
-                reporter.Warning(warning);
+                _reporter.Warning(warning);
             }
         }
 
-        using var log = new StepLog(directory.Log(step.Number), reporter);
+        using var log = new StepLog(directory.Log(step.Number), _reporter);
         var context = new StepContext
         {
-            Directory = directory, Build = build, Settings = settings, Request = request, Docker = docker, Reporter = reporter, Log = log, LayerFolder = layerFolder, Step = step.Number,
+            Directory = directory, Build = build, Settings = settings, Request = request, Docker = docker, Reporter = _reporter, Log = log, LayerFolder = _layerFolder, Step = step.Number,
         };
         log.Write($"{step.Name} in {directory.Path}, Docker {docker.Version}");
         try
@@ -72,7 +75,7 @@ public sealed class BuildRunner
         }
         finally
         {
-            reporter.Progress(new(step.Name, "done", Completed: true));
+            _reporter.Progress(new(step.Name, "done", Completed: true));
         }
     }
 
@@ -82,7 +85,7 @@ public sealed class BuildRunner
         var record = context.Build.Steps.FirstOrDefault(done => done.Number == step.Number);
         if (record is { State: StepState.Done } && record.Inputs == inputs && !context.Request.Force && await step.ProductExistsAsync(context, cancellationToken))
         {
-            reporter.Information($"{step.Number} {step.Name}: nothing has changed since {record.Finished.ToLocalTime():yyyy-MM-dd HH:mm}, skipped.");
+            _reporter.Information($"{step.Number} {step.Name}: nothing has changed since {record.Finished.ToLocalTime():yyyy-MM-dd HH:mm}, skipped.");
             BuildStore.Save(context.Directory, context.Build);
             return context.Build;
         }
@@ -90,23 +93,16 @@ public sealed class BuildRunner
         BuildStore.Save(context.Directory, context.Build);
         if (await context.Docker.RemoveLeftoversAsync(context.Build.Id, cancellationToken) is > 0 and var count)
         {
-            reporter.Verbose($"removed {count} container(s) of a run that was ended");
+            _reporter.Verbose($"removed {count} container(s) of a run that was ended");
         }
 
         var clock = Stopwatch.StartNew();
         var result = await step.RunAsync(context, cancellationToken);
         var finished = new StepRecord(step.Number, step.Name, StepState.Done, inputs, DateTimeOffset.UtcNow, Math.Round(clock.Elapsed.TotalSeconds, 1));
-        result = result with
-        {
-            Steps =
-            [
-                .. result.Steps.Where(other => other.Number < step.Number),
-                finished,
-                .. result.Steps.Where(other => other.Number > step.Number).Select(other => other with { State = StepState.Stale }),
-            ],
-        };
+        result = (result with { Steps = [.. result.Steps.Where(other => other.Number != step.Number).Append(finished).OrderBy(other => other.Number)] })
+            .WithStaleAfter(step.Number);
         BuildStore.Save(context.Directory, result);
-        reporter.Verbose($"{step.Name} took {finished.Seconds} s");
+        _reporter.Verbose($"{step.Name} took {finished.Seconds} s");
         return result;
     }
 

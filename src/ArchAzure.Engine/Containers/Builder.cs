@@ -14,22 +14,25 @@ public sealed class Builder : IAsyncDisposable
 {
     private static readonly TimeSpan RemovalTimeout = TimeSpan.FromSeconds(30);
 
-    private readonly DockerEngine engine;
-    private readonly MultiplexedStream lifeline;
-    private readonly StepLog log;
-    private readonly string containerId;
+    private readonly DockerEngine _engine;
+    private readonly MultiplexedStream _lifeline;
+    private readonly StepLog _log;
+    private readonly string _containerId;
 
     private Builder(DockerEngine engine, string containerId, string name, MultiplexedStream lifeline, StepLog log)
     {
-        this.engine = engine;
-        this.containerId = containerId;
+        _engine = engine;
+        _containerId = containerId;
         Name = name;
-        this.lifeline = lifeline;
-        this.log = log;
+        _lifeline = lifeline;
+        _log = log;
     }
 
     /// <summary>The container's name.</summary>
     public string Name { get; }
+
+    /// <summary>The engine's address, as docker's own client takes it.</summary>
+    public string Endpoint => _engine.Endpoint.ToString();
 
     /// <summary>Starts a builder.</summary>
     /// <exception cref="ArchAzureException"><c>BuilderImageNotFound</c>, <c>WorkDirectoryNotVisible</c> or <c>BuilderNotStarted</c>.</exception>
@@ -68,11 +71,11 @@ public sealed class Builder : IAsyncDisposable
     public async Task<CommandResult> RunAsync(IReadOnlyList<string> command, CommandOptions? options, CancellationToken cancellationToken)
     {
         options ??= new CommandOptions();
-        log.Command(string.Join(' ', command));
+        _log.Command(string.Join(' ', command));
         try
         {
-            var exec = await engine.Client.Exec.CreateContainerExecAsync(
-                containerId,
+            var exec = await _engine.Client.Exec.CreateContainerExecAsync(
+                _containerId,
                 new ContainerExecCreateParameters
                 {
                     Cmd = [.. command],
@@ -82,8 +85,8 @@ public sealed class Builder : IAsyncDisposable
                     AttachStderr = true,
                 },
                 cancellationToken);
-            var collector = new OutputCollector(log, options.OnLine);
-            using (var stream = await engine.Client.Exec.StartContainerExecAsync(exec.ID, new ContainerExecStartParameters(), cancellationToken))
+            var collector = new OutputCollector(_log, options.OnLine);
+            using (var stream = await _engine.Client.Exec.StartContainerExecAsync(exec.ID, new ContainerExecStartParameters(), cancellationToken))
             {
                 var reading = ReadAsync(stream, collector, cancellationToken);
                 if (options.Input is not null)
@@ -95,7 +98,7 @@ public sealed class Builder : IAsyncDisposable
             }
 
             collector.Complete();
-            var inspected = await engine.Client.Exec.InspectContainerExecAsync(exec.ID, cancellationToken);
+            var inspected = await _engine.Client.Exec.InspectContainerExecAsync(exec.ID, cancellationToken);
             if (inspected.Running || inspected.ExitCode is not { } exitCode)
             {
                 throw Died(null);
@@ -119,12 +122,12 @@ public sealed class Builder : IAsyncDisposable
     /// <summary>Makes an image of the container's present state.</summary>
     public async Task CommitAsync(string image, IReadOnlyDictionary<string, string> labels, CancellationToken cancellationToken)
     {
-        log.Command($"commit {image}");
+        _log.Command($"commit {image}");
         var (repository, tag) = DockerEngine.SplitImage(image);
-        await engine.Client.Images.CommitContainerChangesAsync(
+        await _engine.Client.Images.CommitContainerChangesAsync(
             new CommitContainerChangesParameters
             {
-                ContainerID = containerId,
+                ContainerID = _containerId,
                 RepositoryName = repository,
                 Tag = tag,
                 Changes = [.. labels.Select(label => $"LABEL {label.Key}={label.Value}")],
@@ -132,12 +135,21 @@ public sealed class Builder : IAsyncDisposable
             cancellationToken);
     }
 
-    /// <summary>Makes files that the builder's root wrote belong to the user who runs this.</summary>
+    /// <summary>Makes files that the builder's root wrote belong to the user who runs this. A failure is noted, not thrown: the next run repeats it.</summary>
     public async Task GiveToUserAsync(string builderPath, CancellationToken cancellationToken)
     {
-        if (!engine.MapsUsers && Posix.EffectiveOwner is { User: not 0 } owner)
+        if (_engine.MapsUsers || Posix.EffectiveOwner is not { User: not 0 } owner)
+        {
+            return;
+        }
+
+        try
         {
             await RunAsync(["chown", "-R", "-h", "--", $"{owner.User}:{owner.Group}", builderPath], null, cancellationToken);
+        }
+        catch (ArchAzureException e)
+        {
+            _log.Write($"{builderPath} still belongs to root: {e.Message}");
         }
     }
 
@@ -147,16 +159,16 @@ public sealed class Builder : IAsyncDisposable
         try
         {
             using var limit = new CancellationTokenSource(RemovalTimeout);
-            await engine.RemoveContainerAsync(containerId, limit.Token);
+            await _engine.RemoveContainerAsync(_containerId, limit.Token);
             await WaitUntilGoneAsync(limit.Token);
         }
         catch (Exception e) when (e is DockerApiException or HttpRequestException or IOException or OperationCanceledException or System.Net.Sockets.SocketException)
         {
-            log.Write($"The builder {Name} could not be removed: {e.Message} The next run removes it.");
+            _log.Write($"The builder {Name} could not be removed: {e.Message} The next run removes it.");
         }
         finally
         {
-            lifeline.Dispose();
+            _lifeline.Dispose();
         }
     }
 
@@ -219,7 +231,7 @@ public sealed class Builder : IAsyncDisposable
     /// <summary>A command that fails because its container was killed should not be blamed.</summary>
     private async Task ThrowIfGoneAsync(CancellationToken cancellationToken)
     {
-        var container = await engine.Client.Containers.InspectContainerAsync(containerId, cancellationToken);
+        var container = await _engine.Client.Containers.InspectContainerAsync(_containerId, cancellationToken);
         if (container.State?.Running != true)
         {
             throw Died(null);
@@ -232,7 +244,7 @@ public sealed class Builder : IAsyncDisposable
         {
             while (true)
             {
-                await engine.Client.Containers.InspectContainerAsync(containerId, cancellationToken);
+                await _engine.Client.Containers.InspectContainerAsync(_containerId, cancellationToken);
                 await Task.Delay(50, cancellationToken);
             }
         }
@@ -278,27 +290,27 @@ public sealed class Builder : IAsyncDisposable
         private const int TailLines = 12;
         private const int OutputLimit = 1 << 20;
 
-        private readonly List<byte> output = [];
-        private readonly LineBuffer[] lines = [new(), new()];
-        private readonly Queue<string> tail = new();
+        private readonly List<byte> _output = [];
+        private readonly LineBuffer[] _lines = [new(), new()];
+        private readonly Queue<string> _tail = new();
 
-        public string Output => Encoding.UTF8.GetString(output.ToArray());
+        public string Output => Encoding.UTF8.GetString(_output.ToArray());
 
-        public IReadOnlyList<string> Tail => [.. tail];
+        public IReadOnlyList<string> Tail => [.. _tail];
 
         public void Add(ReadOnlySpan<byte> bytes, bool error)
         {
-            if (!error && output.Count < OutputLimit)
+            if (!error && _output.Count < OutputLimit)
             {
-                output.AddRange(bytes);
+                _output.AddRange(bytes);
             }
 
-            lines[error ? 1 : 0].Add(bytes, Line);
+            _lines[error ? 1 : 0].Add(bytes, Line);
         }
 
         public void Complete()
         {
-            foreach (var buffer in lines)
+            foreach (var buffer in _lines)
             {
                 buffer.Flush(Line);
             }
@@ -313,17 +325,17 @@ public sealed class Builder : IAsyncDisposable
                 return;
             }
 
-            tail.Enqueue(line);
-            if (tail.Count > TailLines)
+            _tail.Enqueue(line);
+            if (_tail.Count > TailLines)
             {
-                tail.Dequeue();
+                _tail.Dequeue();
             }
         }
     }
 
     private sealed class LineBuffer
     {
-        private readonly List<byte> bytes = [];
+        private readonly List<byte> _bytes = [];
 
         public void Add(ReadOnlySpan<byte> added, Action<string> line)
         {
@@ -336,17 +348,17 @@ public sealed class Builder : IAsyncDisposable
                 }
                 else
                 {
-                    bytes.Add(b);
+                    _bytes.Add(b);
                 }
             }
         }
 
         public void Flush(Action<string> line)
         {
-            if (bytes.Count > 0)
+            if (_bytes.Count > 0)
             {
-                line(Encoding.UTF8.GetString(bytes.ToArray()));
-                bytes.Clear();
+                line(Encoding.UTF8.GetString(_bytes.ToArray()));
+                _bytes.Clear();
             }
         }
     }

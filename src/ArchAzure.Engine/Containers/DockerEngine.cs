@@ -13,15 +13,15 @@ public sealed class DockerEngine : IDisposable
 
     private static readonly TimeSpan PingTimeout = TimeSpan.FromSeconds(15);
 
-    private readonly DockerClient client;
+    private readonly DockerClient _client;
 
     private DockerEngine(DockerClient client, SystemInfoResponse info)
     {
-        this.client = client;
+        _client = client;
         Info = info;
     }
 
-    internal IDockerClient Client => client;
+    internal IDockerClient Client => _client;
 
     internal SystemInfoResponse Info { get; }
 
@@ -29,7 +29,7 @@ public sealed class DockerEngine : IDisposable
     public string Version => Info.ServerVersion;
 
     /// <summary>The engine's address.</summary>
-    public Uri Endpoint => client.Options.Endpoint;
+    public Uri Endpoint => _client.Options.Endpoint;
 
     /// <summary>Whether root in a container is someone else outside (rootless engine, user namespaces): files then belong to the user without chown.</summary>
     internal bool MapsUsers => HasSecurityOption("rootless") || HasSecurityOption("userns");
@@ -91,7 +91,7 @@ public sealed class DockerEngine : IDisposable
         // The engine answers 200 before it reads the stream; errors come as messages.
         JSONError? error = null;
         var progress = new SynchronousProgress<JSONMessage>(message => error ??= message.Error);
-        await client.Images.CreateImageAsync(parameters, tar, null, progress, cancellationToken);
+        await _client.Images.CreateImageAsync(parameters, tar, null, progress, cancellationToken);
         if (error is not null)
         {
             throw new ArchAzureException(
@@ -105,7 +105,7 @@ public sealed class DockerEngine : IDisposable
     {
         try
         {
-            await client.Images.DeleteImageAsync(image, new ImageDeleteParameters { Force = false }, cancellationToken);
+            await _client.Images.DeleteImageAsync(image, new ImageDeleteParameters { Force = false }, cancellationToken);
             return true;
         }
         catch (DockerApiException e) when (e.StatusCode == HttpStatusCode.NotFound)
@@ -118,7 +118,7 @@ public sealed class DockerEngine : IDisposable
     /// <returns>How many there were.</returns>
     public async Task<int> RemoveLeftoversAsync(Guid buildId, CancellationToken cancellationToken)
     {
-        var containers = await client.Containers.ListContainersAsync(
+        var containers = await _client.Containers.ListContainersAsync(
             new ContainersListParameters
             {
                 All = true,
@@ -137,13 +137,13 @@ public sealed class DockerEngine : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => client.Dispose();
+    public void Dispose() => _client.Dispose();
 
     internal async Task RemoveContainerAsync(string id, CancellationToken cancellationToken)
     {
         try
         {
-            await client.Containers.RemoveContainerAsync(id, new ContainerRemoveParameters { Force = true, RemoveVolumes = true }, cancellationToken);
+            await _client.Containers.RemoveContainerAsync(id, new ContainerRemoveParameters { Force = true, RemoveVolumes = true }, cancellationToken);
         }
         catch (DockerApiException e) when (e.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.Conflict)
         {
@@ -161,7 +161,7 @@ public sealed class DockerEngine : IDisposable
     {
         try
         {
-            return await client.Images.InspectImageAsync(image, cancellationToken);
+            return await _client.Images.InspectImageAsync(image, cancellationToken);
         }
         catch (DockerApiException e) when (e.StatusCode == HttpStatusCode.NotFound)
         {

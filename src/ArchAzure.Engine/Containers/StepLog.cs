@@ -5,18 +5,18 @@ namespace ArchAzure.Containers;
 /// <summary>The full log of one step's run: each command and all it says, with the seconds since the start.</summary>
 public sealed class StepLog : IDisposable
 {
-    private readonly StreamWriter writer;
-    private readonly IReporter reporter;
-    private readonly System.Diagnostics.Stopwatch clock = System.Diagnostics.Stopwatch.StartNew();
-    private readonly object gate = new();
+    private readonly StreamWriter _writer;
+    private readonly IReporter _reporter;
+    private readonly System.Diagnostics.Stopwatch _clock = System.Diagnostics.Stopwatch.StartNew();
+    private readonly object _gate = new();
 
     /// <summary>Begins a log, replacing that of the run before.</summary>
     public StepLog(string path, IReporter reporter)
     {
         Path = path;
-        this.reporter = reporter;
+        _reporter = reporter;
         Directory.CreateDirectory(System.IO.Path.GetDirectoryName(path)!);
-        writer = new StreamWriter(path, append: false) { AutoFlush = true };
+        _writer = new StreamWriter(path, append: false) { AutoFlush = true };
     }
 
     /// <summary>The file.</summary>
@@ -26,18 +26,18 @@ public sealed class StepLog : IDisposable
     public void Command(string text)
     {
         Write("> " + text);
-        reporter.Verbose(text);
+        _reporter.Verbose(text);
     }
 
     /// <summary>Notes a line.</summary>
     public void Write(string line)
     {
-        lock (gate)
+        lock (_gate)
         {
-            writer.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{clock.Elapsed.TotalSeconds,8:F2}  {line}"));
+            _writer.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{_clock.Elapsed.TotalSeconds,8:F2}  {line}"));
         }
     }
 
     /// <inheritdoc/>
-    public void Dispose() => writer.Dispose();
+    public void Dispose() => _writer.Dispose();
 }

@@ -51,6 +51,9 @@ public sealed partial class BuildSettings
     /// <summary>Path of the key file, null for the pinned Arch key.</summary>
     public string? ReleaseKey => _values["RELEASE_KEY"] is { Length: > 0 } path ? path : null;
 
+    /// <summary>Path of a bootstrap archive that is here already, null to download it.</summary>
+    public string? BootstrapPath => _values["BOOTSTRAP_PATH"] is { Length: > 0 } path ? path : null;
+
     /// <summary>Whether Docker images of an earlier run are used again.</summary>
     public bool ReuseDockerImage => _values["REUSE_DOCKER_IMAGE"] == "true";
 

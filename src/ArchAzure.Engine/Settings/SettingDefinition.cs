@@ -71,6 +71,10 @@ public sealed class SettingDefinition
             "Path of an OpenPGP public key file to check the bootstrap with. Empty: Arch's release key, which comes with this module.",
             v => SettingCheck.Good(v))
         { IsPath = true },
+        new("BOOTSTRAP_PATH", "", "BootstrapPath",
+            "Path of a bootstrap archive that is here already, its signature beside it (.sig). Empty: download it.",
+            v => SettingCheck.Good(v))
+        { IsPath = true },
         new("REUSE_DOCKER_IMAGE", "true", null,
             "Whether Docker images of an earlier build are used again: true or false.",
             Boolean),

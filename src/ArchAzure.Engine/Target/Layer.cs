@@ -11,12 +11,15 @@ public sealed class Layer
     /// <summary>Files below this folder are laid before pacstrap, so that the initramfs is made once and right.</summary>
     private const string EarlyFolder = "etc/mkinitcpio.conf.d/";
 
-    private readonly string filesFolder;
+    private const UnixFileMode PlainMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
+    private const UnixFileMode ExecutableMode = PlainMode | UnixFileMode.UserExecute | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
+
+    private readonly string _filesFolder;
 
     private Layer(string path, IReadOnlyList<string> packages, IReadOnlyList<string> enabled, IReadOnlyList<string> disabled)
     {
         FolderPath = path;
-        filesFolder = Path.Combine(path, "files");
+        _filesFolder = Path.Combine(path, "files");
         Packages = packages;
         EnabledServices = enabled;
         DisabledServices = disabled;
@@ -113,7 +116,7 @@ public sealed class Layer
             }
             else if (info is DirectoryInfo)
             {
-                await tar.WriteEntryAsync(new PaxTarEntry(TarEntryType.Directory, name) { Mode = (UnixFileMode)0b111_101_101 }, cancellationToken);
+                await tar.WriteEntryAsync(new PaxTarEntry(TarEntryType.Directory, name) { Mode = ExecutableMode }, cancellationToken);
             }
             else
             {
@@ -125,22 +128,22 @@ public sealed class Layer
     }
 
     /// <summary>Whether there are files to lay before pacstrap.</summary>
-    public bool HasEarlyFiles => Directory.Exists(Path.Combine(filesFolder, EarlyFolder));
+    public bool HasEarlyFiles => Directory.Exists(Path.Combine(_filesFolder, EarlyFolder));
 
     private IEnumerable<(string Name, FileSystemInfo Info)> Entries()
     {
-        if (!Directory.Exists(filesFolder))
+        if (!Directory.Exists(_filesFolder))
         {
             return [];
         }
 
-        return Walk(new DirectoryInfo(filesFolder)).OrderBy(entry => entry.Name, StringComparer.Ordinal);
+        return Walk(new DirectoryInfo(_filesFolder)).OrderBy(entry => entry.Name, StringComparer.Ordinal);
 
         IEnumerable<(string Name, FileSystemInfo Info)> Walk(DirectoryInfo folder)
         {
             foreach (var info in folder.EnumerateFileSystemInfos())
             {
-                yield return (Path.GetRelativePath(filesFolder, info.FullName).Replace('\\', '/'), info);
+                yield return (Path.GetRelativePath(_filesFolder, info.FullName).Replace('\\', '/'), info);
                 if (info is DirectoryInfo { LinkTarget: null } child)
                 {
                     foreach (var entry in Walk(child))
@@ -161,8 +164,8 @@ public sealed class Layer
         }
 
         // A checkout on Windows has no execute bits: a script is known by its first line.
-        var executable = content.StartsWith("#!"u8) || (!OperatingSystem.IsWindows() && (info.UnixFileMode & UnixFileMode.UserExecute) != 0);
-        return (UnixFileMode)(executable ? 0b111_101_101 : 0b110_100_100);
+        var executable = content.StartsWith("#!"u8) || (!OperatingSystem.IsWindows() && info.UnixFileMode.HasFlag(UnixFileMode.UserExecute));
+        return executable ? ExecutableMode : PlainMode;
     }
 
     private static List<string> ReadList(string folder, string name)

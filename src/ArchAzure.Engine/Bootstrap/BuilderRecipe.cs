@@ -1,0 +1,42 @@
+using System.Security.Cryptography;
+using System.Text;
+
+namespace ArchAzure.Bootstrap;
+
+/// <summary>How the builder's image is made of the bootstrap's: its pacman configuration, its tools, and the hash that names it.</summary>
+public static class BuilderRecipe
+{
+    /// <summary>What the steps need: pacstrap and arch-chroot, partitions, FAT, file systems, the agent's repository.</summary>
+    public static IReadOnlyList<string> Tools { get; } =
+        ["arch-install-scripts", "gptfdisk", "dosfstools", "mtools", "e2fsprogs", "btrfs-progs", "git", "tar", "zstd"];
+
+    /// <summary>
+    /// pacman.conf(5) of the builder; never of the image. pacman 7 downloads in a Landlock sandbox of its own, which fails in
+    /// containers; pacman 6 warns about the unknown word. CheckSpace is left out: it cannot read a container's mounts.
+    /// </summary>
+    public const string PacmanConfiguration =
+        """
+        [options]
+        HoldPkg = pacman glibc
+        Architecture = x86_64
+        CacheDir = /work/cache/
+        SigLevel = Required DatabaseOptional
+        LocalFileSigLevel = Optional
+        ParallelDownloads = 5
+        DisableSandbox
+
+        [core]
+        Include = /etc/pacman.d/mirrorlist
+
+        [extra]
+        Include = /etc/pacman.d/mirrorlist
+
+        """;
+
+    /// <summary>The image's name: its tag changes with everything that goes into it.</summary>
+    public static string Image(string version, string bootstrapSha256, string mirror)
+    {
+        var text = string.Join('\0', [bootstrapSha256, mirror, PacmanConfiguration, .. Tools]);
+        return $"archazure/builder:{version}-{Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..12].ToLowerInvariant()}";
+    }
+}

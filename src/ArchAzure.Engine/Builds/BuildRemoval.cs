@@ -1,0 +1,103 @@
+using ArchAzure.Containers;
+using ArchAzure.IO;
+using ArchAzure.Target;
+
+namespace ArchAzure.Builds;
+
+/// <summary>Removes a build.</summary>
+public static class BuildRemoval
+{
+    /// <summary>Removes containers, images and files of a build. What ArchAzure did not make stays.</summary>
+    /// <param name="directory">The work directory.</param>
+    /// <param name="includeVhd">Whether the VHD goes too.</param>
+    /// <param name="keepImages">Whether the Docker images stay.</param>
+    /// <param name="reporter">Gets what is removed.</param>
+    /// <param name="cancellationToken">Stops between two removals.</param>
+    /// <returns>How many files, folders, images and containers were removed.</returns>
+    public static async Task<int> RunAsync(WorkDirectory directory, bool includeVhd, bool keepImages, IReporter reporter, CancellationToken cancellationToken)
+    {
+        // A damaged build.json must not keep its owner from clearing up.
+        ArchBuild? build = null;
+        try
+        {
+            build = BuildStore.Load(directory);
+        }
+        catch (ArchAzureException e) when (e.ErrorId is "BuildFileDamaged" or "BuildFileTooNew")
+        {
+            reporter.Warning($"{e.Message} Its containers and images, if any, stay: docker ps -a, docker image ls 'archazure/*'.");
+        }
+
+        var removed = 0;
+        using (BuildLock.Take(directory))
+        {
+            if (build is not null)
+            {
+                removed += await RemoveFromDockerAsync(directory, build, keepImages, reporter, cancellationToken);
+            }
+
+            List<string> files =
+            [
+                directory.Disk, directory.Disk + ".part",
+                .. Enumerable.Range(3, 2).Select(directory.Snapshot),
+                .. Enumerable.Range(3, 2).Select(step => directory.Snapshot(step) + ".part"),
+                directory.BuildFile + ".part", directory.BuildFile,
+            ];
+            if (includeVhd && build?.VhdPath is { } vhd)
+            {
+                files.Insert(0, vhd);
+            }
+
+            foreach (var file in files.Where(File.Exists))
+            {
+                reporter.Verbose($"remove {file}");
+                File.Delete(file);
+                removed++;
+            }
+
+            foreach (var folder in new[] { directory.PackageCache, directory.DownloadFolder, directory.LogFolder }.Where(Directory.Exists))
+            {
+                reporter.Verbose($"remove {folder}");
+                Directory.Delete(folder, recursive: true);
+                removed++;
+            }
+        }
+
+        File.Delete(directory.LockFile);
+        if (!Directory.EnumerateFileSystemEntries(directory.Path).Any())
+        {
+            Directory.Delete(directory.Path);
+        }
+
+        return removed;
+    }
+
+    private static async Task<int> RemoveFromDockerAsync(WorkDirectory directory, ArchBuild build, bool keepImages, IReporter reporter, CancellationToken cancellationToken)
+    {
+        using var docker = await DockerEngine.ConnectAsync(cancellationToken);
+        var removed = await docker.RemoveLeftoversAsync(build.Id, cancellationToken);
+        if (build.Bootstrap is not { } bootstrap)
+        {
+            return removed;
+        }
+
+        if (Posix.EffectiveOwner is { User: not 0 } && Directory.Exists(directory.PackageCache) && await docker.ImageExistsAsync(bootstrap.BuilderImage, cancellationToken))
+        {
+            // A killed run may have left files of the builder's root in the cache.
+            using var log = new StepLog(Path.Combine(directory.LogFolder, "remove.log"), reporter);
+            var spec = new BuilderSpec { Image = bootstrap.BuilderImage, BuildId = build.Id, Purpose = "remove", Mounts = [new(directory.PackageCache, Pacstrap.CachePath)] };
+            await using var builder = await Builder.StartAsync(docker, spec, log, cancellationToken);
+            await builder.GiveToUserAsync(Pacstrap.CachePath, cancellationToken);
+        }
+
+        foreach (var image in keepImages ? [] : new[] { bootstrap.BuilderImage, bootstrap.BootstrapImage })
+        {
+            if (await docker.RemoveImageAsync(image, cancellationToken))
+            {
+                reporter.Verbose($"removed image {image}");
+                removed++;
+            }
+        }
+
+        return removed;
+    }
+}

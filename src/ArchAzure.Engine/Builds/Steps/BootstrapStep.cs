@@ -1,0 +1,213 @@
+using System.IO.Pipelines;
+using System.Text.RegularExpressions;
+using ArchAzure.Bootstrap;
+using ArchAzure.Containers;
+using ArchAzure.Target;
+
+namespace ArchAzure.Builds.Steps;
+
+/// <summary>Step 1, New-ArchBootstrap: a verified release becomes a Docker image, and that the builder.</summary>
+public sealed partial class BootstrapStep : BuildStep
+{
+    private const string Sha256Label = "archazure.bootstrap.sha256";
+    private const string SignerLabel = "archazure.bootstrap.signed-by";
+
+    /// <inheritdoc/>
+    public override string Name => StepName.Bootstrap;
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<string> SettingKeys => ["ARCH_VERSION", "ARCHITECTURE", "MIRROR", "RELEASE_URL", "RELEASE_KEY", "BOOTSTRAP_PATH"];
+
+    /// <inheritdoc/>
+    public override IEnumerable<string> OtherInputs(StepContext context) => [BuilderRecipe.PacmanConfiguration, .. BuilderRecipe.Tools];
+
+    /// <inheritdoc/>
+    public override Task<bool> ProductExistsAsync(StepContext context, CancellationToken cancellationToken) =>
+        context.Docker.ImageExistsAsync(context.Build.Bootstrap!.BuilderImage, cancellationToken);
+
+    /// <inheritdoc/>
+    public override async Task<ArchBuild> RunAsync(StepContext context, CancellationToken cancellationToken)
+    {
+        var settings = context.Settings;
+        var key = settings.ReleaseKey is { } path ? ReleaseKey.LoadFile(path) : ReleaseKey.Arch;
+        using var http = ArchHttp.CreateClient();
+        var archive = settings.BootstrapPath is { } local
+            ? LocalArchive(local, settings.ArchVersion)
+            : await FindAsync(context, http, cancellationToken);
+
+        var image = $"archazure/bootstrap:{archive.Version}";
+        var reuse = settings.ReuseDockerImage && !context.Request.Force;
+        var labels = await context.Docker.ImageLabelsAsync(image, cancellationToken);
+        string sha256;
+        if (reuse && archive.Sha256 is not null && labels is not null
+            && labels.TryGetValue(Sha256Label, out var imported) && imported == archive.Sha256
+            && labels.TryGetValue(SignerLabel, out var signer) && signer == key.Fingerprint)
+        {
+            context.Reporter.Verbose($"image {image} is there already");
+            sha256 = imported;
+        }
+        else
+        {
+            if (archive.Release is { } release)
+            {
+                await DownloadAsync(context, http, release, archive, cancellationToken);
+            }
+
+            context.Say($"checking {archive.FileName}", 0);
+            var verifier = new ReleaseVerifier { SetAside = archive.Release is not null };
+            sha256 = (await verifier.VerifyAsync(archive.Path, archive.Sha256, archive.Path + ".sig", key, context.Reporter, cancellationToken)).Sha256;
+            context.Say($"importing {archive.FileName} into Docker");
+            await ImportAsync(context, archive, image, new Dictionary<string, string>(StringComparer.Ordinal) { [Sha256Label] = sha256, [SignerLabel] = key.Fingerprint }, cancellationToken);
+        }
+
+        var builderImage = BuilderRecipe.Image(archive.Version, sha256, settings.Mirror);
+        if (reuse && await context.Docker.ImageExistsAsync(builderImage, cancellationToken))
+        {
+            context.Reporter.Verbose($"image {builderImage} is there already");
+        }
+        else
+        {
+            await MakeBuilderAsync(context, image, builderImage, cancellationToken);
+        }
+
+        return context.Build with
+        {
+            Bootstrap = new BootstrapProduct(archive.Version, archive.FileName, sha256, key.Fingerprint, image, builderImage),
+        };
+    }
+
+    private static BootstrapArchiveFile LocalArchive(string path, string version)
+    {
+        path = Path.GetFullPath(path);
+        if (!File.Exists(path))
+        {
+            throw new ArchAzureException("BootstrapNotFound", ErrorKind.NotFound, $"There is no bootstrap archive '{path}'. Correct -BootstrapPath, or leave it out to download one.", path);
+        }
+
+        var named = FileVersion().Match(Path.GetFileName(path));
+        if (!named.Success && version == "latest")
+        {
+            throw new ArchAzureException(
+                "BootstrapVersionUnknown", ErrorKind.InvalidInput, $"The name of '{path}' does not tell its version. Give it with -Version YYYY.MM.DD, or name the file archlinux-bootstrap-YYYY.MM.DD-x86_64.tar.zst.", path);
+        }
+
+        return new BootstrapArchiveFile(named.Success ? named.Groups[1].Value : version, path, null, null);
+    }
+
+    private static async Task<BootstrapArchiveFile> FindAsync(StepContext context, HttpClient http, CancellationToken cancellationToken)
+    {
+        context.Say("looking for the release");
+        var release = await new ReleaseIndex(http, context.Reporter, context.Settings.Architecture).FindAsync(context.Settings.ReleaseUrl, context.Settings.ArchVersion, cancellationToken);
+        return new BootstrapArchiveFile(release.Version, Path.Combine(context.Directory.DownloadFolder, release.FileName), release.Sha256, release);
+    }
+
+    private static async Task DownloadAsync(StepContext context, HttpClient http, ArchRelease release, BootstrapArchiveFile archive, CancellationToken cancellationToken)
+    {
+        Directory.CreateDirectory(context.Directory.DownloadFolder);
+        var downloader = new Downloader(http, context.Reporter);
+        if (!File.Exists(archive.Path))
+        {
+            await downloader.DownloadAsync(release.Uri, archive.Path, new DownloadOptions { ExpectedSha256 = release.Sha256 }, cancellationToken);
+        }
+
+        await downloader.DownloadAsync(release.SignatureUri, archive.Path + ".sig", new DownloadOptions { Overwrite = true }, cancellationToken);
+    }
+
+    /// <summary>Streams the archive's root into an image; nothing is unpacked on the host.</summary>
+    private static async Task ImportAsync(StepContext context, BootstrapArchiveFile archive, string image, IReadOnlyDictionary<string, string> labels, CancellationToken cancellationToken)
+    {
+        var pipe = new Pipe(new PipeOptions(pauseWriterThreshold: 1 << 22, resumeWriterThreshold: 1 << 21));
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var rewriting = RewriteAsync();
+        try
+        {
+            await context.Docker.ImportImageAsync(image, pipe.Reader.AsStream(), labels, cancellationToken);
+        }
+        catch when (rewriting.IsFaulted)
+        {
+            // The archive's own error says more than the broken import; it comes out of the await below.
+        }
+        finally
+        {
+            await stop.CancelAsync();
+            await pipe.Reader.CompleteAsync();
+        }
+
+        await rewriting;
+
+        async Task RewriteAsync()
+        {
+            try
+            {
+                await using var input = File.OpenRead(archive.Path);
+                await BootstrapArchive.RewriteAsync(input, archive.FileName, pipe.Writer.AsStream(), context.Settings.Architecture, null, stop.Token);
+                await pipe.Writer.CompleteAsync();
+            }
+            catch (Exception e)
+            {
+                await pipe.Writer.CompleteAsync(e);
+                throw;
+            }
+        }
+    }
+
+    private async Task MakeBuilderAsync(StepContext context, string bootstrapImage, string builderImage, CancellationToken cancellationToken)
+    {
+        context.Say("making the builder: keyring");
+        Directory.CreateDirectory(context.Directory.PackageCache);
+        var spec = new BuilderSpec
+        {
+            Image = bootstrapImage,
+            BuildId = context.Build.Id,
+            Purpose = "bootstrap",
+            Network = context.MirrorNetwork,
+            Mounts = [new(context.Directory.PackageCache, Pacstrap.CachePath)],
+        };
+        await using var builder = await Builder.StartAsync(context.Docker, spec, context.Log, cancellationToken);
+        try
+        {
+            await WriteFileAsync(builder, "/etc/pacman.conf", BuilderRecipe.PacmanConfiguration, cancellationToken);
+            await WriteFileAsync(builder, "/etc/pacman.d/mirrorlist", $"Server = {context.Settings.Mirror}\n", cancellationToken);
+            await builder.RunAsync(["pacman-key", "--init"], null, cancellationToken);
+            await builder.RunAsync(["pacman-key", "--populate", "archlinux"], null, cancellationToken);
+
+            // An old release's keyring may not know today's packagers: it comes first, as Arch advises.
+            context.Say("making the builder: packages");
+            await Pacstrap.RunAsync(builder, ["pacman", "-Sy", "--noconfirm", "--needed", "--noprogressbar", "archlinux-keyring"], null, cancellationToken);
+            await Pacstrap.RunAsync(
+                builder, ["pacman", "-Su", "--noconfirm", "--needed", "--noprogressbar", .. BuilderRecipe.Tools], line => ShowPackage(context, line), cancellationToken);
+            await builder.RunAsync(["gpgconf", "--homedir", "/etc/pacman.d/gnupg", "--kill", "all"], null, cancellationToken);
+        }
+        finally
+        {
+            if (!cancellationToken.IsCancellationRequested)
+            {
+                await builder.GiveToUserAsync(Pacstrap.CachePath, cancellationToken);
+            }
+        }
+
+        await builder.CommitAsync(builderImage, new Dictionary<string, string>(StringComparer.Ordinal) { ["archazure.builder"] = Name }, cancellationToken);
+    }
+
+    private static void ShowPackage(StepContext context, string line)
+    {
+        if (line.StartsWith("installing ", StringComparison.Ordinal) || line.StartsWith("upgrading ", StringComparison.Ordinal))
+        {
+            context.Say($"making the builder: {line.TrimEnd('.')}");
+        }
+    }
+
+    private static Task WriteFileAsync(Builder builder, string path, string content, CancellationToken cancellationToken) =>
+        builder.RunAsync(
+            ["install", "-D", "--mode=0644", "/dev/stdin", path],
+            new CommandOptions { Input = (stream, token) => stream.WriteAsync(System.Text.Encoding.UTF8.GetBytes(content), token).AsTask() },
+            cancellationToken);
+
+    [GeneratedRegex(@"(\d{4}\.\d{2}\.\d{2})", RegexOptions.None, 1000)]
+    private static partial Regex FileVersion();
+
+    private sealed record BootstrapArchiveFile(string Version, string Path, string? Sha256, ArchRelease? Release)
+    {
+        public string FileName => System.IO.Path.GetFileName(Path);
+    }
+}

@@ -1,0 +1,115 @@
+using System.ComponentModel;
+using System.Diagnostics;
+using ArchAzure.Builds;
+using ArchAzure.Containers;
+
+namespace ArchAzure.Target;
+
+/// <summary>A way into the target of a build for its user: commands, scripts, a shell. Changes go into the last snapshot.</summary>
+public sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
+{
+    /// <summary>Runs a command or a script in the target.</summary>
+    /// <param name="command">The program and its arguments; or null.</param>
+    /// <param name="scriptPath">A bash script of the host; or null.</param>
+    /// <param name="keep">Whether changes are kept.</param>
+    /// <param name="cancellationToken">Ends the command; nothing is kept then.</param>
+    /// <exception cref="ArchAzureException"><c>TargetMissing</c>, <c>CommandFailed</c> (nothing is kept).</exception>
+    public Task<CommandResult> RunAsync(IReadOnlyList<string>? command, string? scriptPath, bool keep, CancellationToken cancellationToken)
+    {
+        if (scriptPath is not null && !File.Exists(scriptPath))
+        {
+            throw new ArchAzureException("ScriptNotFound", ErrorKind.NotFound, $"There is no script '{scriptPath}'. Name an existing file.", scriptPath);
+        }
+
+        var options = new CommandOptions { OnLine = line => reporter.Progress(new("Target", line.Length > 100 ? line[..100] : line)) };
+        return InSessionAsync(
+            keep,
+            (_, target) => scriptPath is null
+                ? target.ChrootAsync(command!, options, cancellationToken)
+                : target.RunScriptAsync(scriptPath, new Dictionary<string, string>(StringComparer.Ordinal), options, cancellationToken),
+            cancellationToken);
+    }
+
+    /// <summary>Opens a shell in the target on the user's terminal, through docker's own client, which knows terminals.</summary>
+    /// <returns>The shell's exit status; changes are kept whatever it is.</returns>
+    /// <exception cref="ArchAzureException"><c>TargetMissing</c>, <c>NotATerminal</c>, <c>DockerClientNotFound</c>.</exception>
+    public Task<int> EnterAsync(bool keep, CancellationToken cancellationToken)
+    {
+        if (Console.IsInputRedirected || Console.IsOutputRedirected)
+        {
+            throw new ArchAzureException("NotATerminal", ErrorKind.InvalidInput, "A shell in the target needs a terminal. In a script use Invoke-ArchTarget -Command or -ScriptPath.");
+        }
+
+        return InSessionAsync(
+            keep,
+            async (builder, _) =>
+            {
+                reporter.Progress(new("Target", "ready", Completed: true));
+                using var shell = StartShell(builder);
+                await shell.WaitForExitAsync(cancellationToken);
+                return shell.ExitCode;
+            },
+            cancellationToken);
+    }
+
+    private static Process StartShell(Builder builder)
+    {
+        var start = new ProcessStartInfo("docker");
+        foreach (var argument in new[] { "--host", builder.Endpoint, "exec", "--interactive", "--tty", builder.Name, "arch-chroot", TargetTree.Root, "/bin/bash", "--login" })
+        {
+            start.ArgumentList.Add(argument);
+        }
+
+        try
+        {
+            return Process.Start(start)!;
+        }
+        catch (Win32Exception e)
+        {
+            throw new ArchAzureException(
+                "DockerClientNotFound", ErrorKind.NotFound, "The program 'docker' is not on the PATH; a shell needs it for the terminal. Install Docker's command line, or use Invoke-ArchTarget.", "docker", e);
+        }
+    }
+
+    private async Task<T> InSessionAsync<T>(bool keep, Func<Builder, TargetTree, Task<T>> work, CancellationToken cancellationToken)
+    {
+        var build = BuildStore.Load(directory);
+        using var docker = await DockerEngine.ConnectAsync(cancellationToken);
+        using var taken = BuildLock.Take(directory);
+        build = BuildStore.Load(directory);
+        var step = build.StepState(4) == StepState.Done ? 4 : 3;
+        if (build.StepState(step) != StepState.Done)
+        {
+            throw new ArchAzureException(
+                "TargetMissing", ErrorKind.NotFound, $"There is no target in '{directory.Path}' yet. Run Install-ArchBase -WorkDirectory '{directory.Path}' first.", directory.Path);
+        }
+
+        await docker.RemoveLeftoversAsync(build.Id, cancellationToken);
+        using var log = new StepLog(Path.Combine(directory.LogFolder, "target.log"), reporter);
+        reporter.Progress(new("Target", "unpacking the target"));
+        var settings = BuildRunner.EffectiveSettings(directory, build);
+        var spec = new BuilderSpec
+        {
+            Image = build.Bootstrap!.BuilderImage,
+            BuildId = build.Id,
+            Purpose = "target",
+            Network = Builds.Steps.StepContext.NetworkFor(settings.Mirror),
+            Mounting = true,
+        };
+        var snapshot = directory.Snapshot(step);
+        try
+        {
+            var result = await TargetSession.RunAsync(docker, spec, log, snapshot, keep ? snapshot : null, work, cancellationToken);
+            if (keep)
+            {
+                BuildStore.Save(directory, build.WithStaleAfter(step));
+            }
+
+            return result;
+        }
+        finally
+        {
+            reporter.Progress(new("Target", "done", Completed: true));
+        }
+    }
+}

@@ -1,0 +1,52 @@
+using System.Management.Automation;
+using ArchAzure.Builds;
+using ArchAzure.Builds.Steps;
+using ArchAzure.Vhd;
+
+namespace ArchAzure.PowerShell.Commands;
+
+/// <summary>Step 5: makes the VHD of a build; or a VHD of any raw disk image.</summary>
+[Cmdlet(VerbsData.ConvertTo, "AzureVhd", SupportsShouldProcess = true, DefaultParameterSetName = ByWorkDirectory)]
+[OutputType(typeof(ArchBuild), ParameterSetName = [ByBuild, ByWorkDirectory])]
+[OutputType(typeof(FileInfo), ParameterSetName = [ByPath])]
+public sealed class ConvertToAzureVhdCommand : StepCmdlet
+{
+    private const string ByPath = "Path";
+
+    /// <summary>A raw disk image.</summary>
+    [Parameter(Mandatory = true, ParameterSetName = ByPath, ValueFromPipelineByPropertyName = true)]
+    [Alias("PSPath", "LiteralPath")]
+    [ValidateNotNullOrEmpty]
+    public string Path { get; set; } = "";
+
+    /// <summary>The VHD to make.</summary>
+    [Parameter]
+    [ValidateNotNullOrEmpty]
+    public string? Destination { get; set; }
+
+    /// <summary>Turn the raw image itself into the VHD instead of copying it.</summary>
+    [Parameter(ParameterSetName = ByPath)]
+    public SwitchParameter InPlace { get; set; }
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord()
+    {
+        var destination = Destination is null ? null : FilePath(Destination);
+        if (ParameterSetName != ByPath)
+        {
+            RunStep(StepName.Vhd, "Seal the target and write the VHD", new StepRequest { Force = Force, Destination = destination });
+            return;
+        }
+
+        var source = FilePath(Path);
+        destination ??= System.IO.Path.ChangeExtension(source, ".vhd");
+        if (!ShouldProcess(source, InPlace ? $"Turn it into the VHD '{destination}'" : $"Copy it as the VHD '{destination}'"))
+        {
+            return;
+        }
+
+        Run((reporter, token) => VhdConverter.ConvertAsync(
+            new VhdConversion { SourcePath = source, DestinationPath = destination, InPlace = InPlace, Force = Force }, reporter, token));
+        WriteObject(new FileInfo(destination));
+    }
+}

@@ -1,0 +1,60 @@
+using System.Management.Automation;
+using ArchAzure.Builds;
+using ArchAzure.Builds.Steps;
+
+namespace ArchAzure.PowerShell.Commands;
+
+/// <summary>Runs all steps in order, from where the last run stopped; or some of them anew.</summary>
+[Cmdlet(VerbsLifecycle.Invoke, "ArchBuild", SupportsShouldProcess = true)]
+[OutputType(typeof(ArchBuild))]
+public sealed class InvokeArchBuildCommand : EngineCmdlet
+{
+    /// <summary>The work directory.</summary>
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipelineByPropertyName = true)]
+    [ValidateNotNullOrEmpty]
+    public string WorkDirectory { get; set; } = "";
+
+    /// <summary>The step to begin with, by number or name; it and those after it run anew.</summary>
+    [Parameter(Position = 1)]
+    [ValidateNotNullOrEmpty]
+    [ArgumentCompleter(typeof(StepCompleter))]
+    public string? First { get; set; }
+
+    /// <summary>The step to end with, by number or name.</summary>
+    [Parameter(Position = 2)]
+    [ValidateNotNullOrEmpty]
+    [ArgumentCompleter(typeof(StepCompleter))]
+    public string? Last { get; set; }
+
+    /// <summary>A settings file; it is copied into the work directory.</summary>
+    [Parameter]
+    [ValidateNotNullOrEmpty]
+    public string? Settings { get; set; }
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord()
+    {
+        var first = First is null ? 1 : Run(() => StepName.Parse(First));
+        var last = Last is null ? StepName.All.Count : Run(() => StepName.Parse(Last));
+        if (first > last)
+        {
+            ThrowTerminatingError(ErrorRecords.From(new ArchAzureException(
+                "StepsOutOfOrder", ErrorKind.InvalidInput, $"-First {First} comes after -Last {Last}. Give the earlier step first.", First)));
+        }
+
+        var directory = new WorkDirectory(FilePath(WorkDirectory));
+        if (!ShouldProcess(directory.Path, $"Run steps {first} to {last}"))
+        {
+            return;
+        }
+
+        ArchBuild? build = null;
+        foreach (var step in BuildStep.All.Where(step => step.Number >= first && step.Number <= last))
+        {
+            var request = new StepRequest { Force = First is not null, SettingsPath = step.Number == first && Settings is not null ? FilePath(Settings) : null };
+            build = Run((reporter, token) => new BuildRunner(LayerFolder, reporter).RunAsync(directory, step, request, token));
+        }
+
+        WriteObject(build);
+    }
+}

@@ -1,0 +1,153 @@
+using System.Collections.Concurrent;
+using System.Management.Automation;
+using System.Runtime.ExceptionServices;
+
+namespace ArchAzure.PowerShell;
+
+/// <summary>
+/// Runs the engine's asynchronous work for a cmdlet: what it reports is written on the pipeline's thread, Ctrl-C cancels it and waits
+/// until it has cleaned up, and its errors become error records.
+/// </summary>
+public abstract class EngineCmdlet : PSCmdlet, IDisposable
+{
+    private readonly CancellationTokenSource _stop = new();
+
+    /// <summary>The module's folder.</summary>
+    protected string ModuleFolder => MyInvocation.MyCommand.Module?.ModuleBase
+        ?? Path.GetDirectoryName(Path.GetDirectoryName(typeof(EngineCmdlet).Assembly.Location))!;
+
+    /// <summary>The module's layers.</summary>
+    protected string LayerFolder => Path.Combine(ModuleFolder, "layers");
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Dispose(true);
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Releases what the cmdlet holds.</summary>
+    protected virtual void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            _stop.Dispose();
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override void StopProcessing() => _stop.Cancel();
+
+    /// <summary>Runs work of the engine and returns its result.</summary>
+    protected T Run<T>(Func<IReporter, CancellationToken, Task<T>> work)
+    {
+        ArgumentNullException.ThrowIfNull(work);
+        using var messages = new BlockingCollection<Action>();
+        var task = Task.Run(async () =>
+        {
+            try
+            {
+                return await work(new PipelineReporter(this, messages), _stop.Token);
+            }
+            finally
+            {
+                messages.CompleteAdding();
+            }
+        });
+
+        ExceptionDispatchInfo? failure = null;
+        foreach (var message in messages.GetConsumingEnumerable())
+        {
+            try
+            {
+                if (!Stopping && failure is null)
+                {
+                    message();
+                }
+            }
+            catch (Exception e)
+            {
+                // A preference of Stop, or the pipeline ends: let the work clean up before passing it on.
+                failure = ExceptionDispatchInfo.Capture(e);
+                _stop.Cancel();
+            }
+        }
+
+        try
+        {
+            var result = task.GetAwaiter().GetResult();
+            failure?.Throw();
+            return result;
+        }
+        catch (ArchAzureException e) when (failure is null && !Stopping)
+        {
+            ThrowTerminatingError(ErrorRecords.From(e));
+            throw;
+        }
+        catch (Exception e) when (failure is not null || (Stopping && e is not PipelineStoppedException))
+        {
+            failure?.Throw();
+            throw new PipelineStoppedException();
+        }
+    }
+
+    /// <summary>Runs a function of the engine that needs no waiting.</summary>
+    protected T Run<T>(Func<T> work)
+    {
+        ArgumentNullException.ThrowIfNull(work);
+        try
+        {
+            return work();
+        }
+        catch (ArchAzureException e)
+        {
+            ThrowTerminatingError(ErrorRecords.From(e));
+            throw;
+        }
+    }
+
+    /// <summary>A path as the user gives it (relative to the current location, ~, drives) as a path of the file system.</summary>
+    protected string FilePath(string path)
+    {
+        var resolved = SessionState.Path.GetUnresolvedProviderPathFromPSPath(path, out var provider, out _);
+        if (provider.Name != "FileSystem")
+        {
+            ThrowTerminatingError(ErrorRecords.From(new ArchAzureException(
+                "NotAFilePath", ErrorKind.InvalidInput, $"'{path}' is not a path of the file system. Name a file or folder.", path)));
+        }
+
+        return resolved;
+    }
+
+    /// <summary>Hands the engine's messages to the pipeline's thread.</summary>
+    private sealed class PipelineReporter(EngineCmdlet cmdlet, BlockingCollection<Action> messages) : IReporter
+    {
+        private static readonly string[] s_hostTag = ["PSHOST"];
+
+        public void Verbose(string message) => Add(() => cmdlet.WriteVerbose(message));
+
+        // As Write-Host does: shown without -InformationAction, and still a stream that can be redirected.
+        public void Information(string message) =>
+            Add(() => cmdlet.WriteInformation(new HostInformationMessage { Message = message }, s_hostTag));
+
+        public void Warning(string message) => Add(() => cmdlet.WriteWarning(message));
+
+        public void Progress(ProgressUpdate update) => Add(() => cmdlet.WriteProgress(new ProgressRecord(1, update.Activity, update.Status)
+        {
+            PercentComplete = update.Percent ?? -1,
+            RecordType = update.Completed ? ProgressRecordType.Completed : ProgressRecordType.Processing,
+        }));
+
+        private void Add(Action message)
+        {
+            try
+            {
+                messages.Add(message);
+            }
+            catch (InvalidOperationException)
+            {
+                // The work has ended; a late message of a callback has nobody to read it.
+            }
+        }
+    }
+}

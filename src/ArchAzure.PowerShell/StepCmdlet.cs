@@ -1,0 +1,57 @@
+using System.Management.Automation;
+using ArchAzure.Builds;
+using ArchAzure.Builds.Steps;
+using ArchAzure.Settings;
+
+namespace ArchAzure.PowerShell;
+
+/// <summary>A cmdlet that is one of the five steps: parameters become settings, the runner does the rest.</summary>
+public abstract class StepCmdlet : BuildCmdlet
+{
+    /// <summary>Run although nothing has changed since the last good run, and replace what is there.</summary>
+    [Parameter]
+    public SwitchParameter Force { get; set; }
+
+    /// <summary>Runs a step after confirmation and writes the build.</summary>
+    protected void RunStep(string name, string action, StepRequest request)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        var directory = Directory;
+        if (!ShouldProcess(directory.Path, action))
+        {
+            return;
+        }
+
+        var step = BuildStep.All[StepName.Number(name) - 1];
+        WriteObject(Run((reporter, token) => new BuildRunner(LayerFolder, reporter).RunAsync(directory, step, request, token)));
+    }
+
+    /// <summary>The settings of all parameters given whose name the settings know.</summary>
+    protected Dictionary<string, string> GivenSettings()
+    {
+        var given = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (var definition in SettingDefinition.All)
+        {
+            if (definition.Parameter is not { } parameter || !MyInvocation.BoundParameters.TryGetValue(parameter, out var value))
+            {
+                continue;
+            }
+
+            given[definition.Key] = value switch
+            {
+                string[] list => Run(() => BuildSettings.Default.With(definition.Key, [.. list.Select(item => Pathed(definition.Key, item))], parameter))[definition.Key],
+                _ => Run(() => BuildSettings.Default.With(definition.Key, Pathed(definition.Key, value.ToString() ?? ""), parameter))[definition.Key],
+            };
+        }
+
+        return given;
+    }
+
+    /// <summary>Relative paths count from the current location, not from where the process was started.</summary>
+    private string Pathed(string key, string value) => key switch
+    {
+        "LAYERS" or "RELEASE_KEY" or "BOOTSTRAP_PATH" => FilePath(value),
+        "WAAGENT_SOURCE" when !value.Contains("://", StringComparison.Ordinal) => FilePath(value),
+        _ => value,
+    };
+}
