@@ -7,7 +7,7 @@ public sealed class ReleaseIndexTests : IDisposable
 {
     private static readonly TransferLimits s_quick = new()
     {
-        StallTimeout = TimeSpan.FromMilliseconds(300),
+        StallTimeout = TimeSpan.FromSeconds(20),
         FirstPause = TimeSpan.FromMilliseconds(5),
         MaxPause = TimeSpan.FromMilliseconds(10),
         MaxAttempts = 3,
@@ -144,7 +144,8 @@ public sealed class ReleaseIndexTests : IDisposable
         Assert.Equal("2026.11.01", (await new ReleaseIndex(_client, _reporter, limits: s_quick).FindAsync(server.Address, "latest", default)).Version);
 
         using var dead = new ScriptedServer((_, _) => new Answer(200, []) { Length = 10, Stall = true });
-        var error = await Assert.ThrowsAsync<ArchAzureException>(() => new ReleaseIndex(_client, _reporter, limits: s_quick).FindAsync(dead.Address, "latest", default));
+        var impatient = s_quick with { StallTimeout = TimeSpan.FromMilliseconds(200) };
+        var error = await Assert.ThrowsAsync<ArchAzureException>(() => new ReleaseIndex(_client, _reporter, limits: impatient).FindAsync(dead.Address, "latest", default));
         Assert.Equal("DownloadFailed", error.ErrorId);
         Assert.Contains("tried 3 times", error.Message);
     }
