@@ -137,7 +137,7 @@ public static class SettingsFile
         if (length == 0 || char.IsAsciiDigit(key[0]) || length == rest.Length || rest[length] != '=')
         {
             var afterSpace = rest[length..].TrimStart(' ', '\t');
-            throw Syntax(where, length > 0 && afterSpace.StartsWith('=')
+            throw Syntax(where, length > 0 && length < rest.Length && !char.IsAsciiDigit(key[0]) && afterSpace.StartsWith('=')
                 ? $"there is a space before the '='. Write {key}=VALUE without spaces around it"
                 : $"'{Shown(rest)}' is not a setting. Write KEY=VALUE, or '#' before a comment; commands are not run");
         }

@@ -1,0 +1,562 @@
+using System.Diagnostics;
+using System.Formats.Tar;
+using System.Globalization;
+using System.IO.Compression;
+using System.Runtime.Versioning;
+using System.Security.Cryptography;
+using System.Text;
+
+namespace ArchAzure.StandIn;
+
+/// <summary>
+/// Makes the mirror: Arch's packages out of Debian's, both repositories' databases, two releases of the bootstrap
+/// tarball and the agent's repository. Reads top to bottom.
+/// </summary>
+[SupportedOSPlatform("linux")]
+internal sealed class MirrorMaker(string cache, TextWriter log)
+{
+    /// <summary>The releases, oldest first. Both hold the same system; only their <c>version</c> differs.</summary>
+    private static readonly string[] Releases = ["2026.10.01", "2026.11.01"];
+
+    // What the program needs of Debian besides what every installation has.
+    private static readonly (string Program, string Package)[] Tools = [("zstd", "zstd"), ("gpg", "gnupg"), ("gpgconf", "gnupg"), ("git", "git"), ("bsdtar", "libarchive-tools")];
+
+    private readonly Recipe _recipe = Recipe.Load();
+    private readonly Stopwatch _stage = new();
+    private string _stageName = "";
+
+    /// <summary>Returns the mirror's directory, made if the cache lacks it.</summary>
+    /// <exception cref="StandInException">Not root, not Debian, or a tool failed.</exception>
+    public async Task<string> MakeAsync(CancellationToken cancellation)
+    {
+        string mirror = Path.Combine(cache, _recipe.Hash);
+        if (Directory.Exists(mirror))
+        {
+            return mirror;
+        }
+
+        if (!Environment.IsPrivilegedProcess)
+        {
+            throw new StandInException("The stand-in mirror is made with chroot and mknod, which takes root: run this as root once; a finished mirror in the cache needs no root.");
+        }
+
+        _ = Directory.CreateDirectory(cache);
+        using FileStream theLock = await LockAsync(cancellation);
+        if (Directory.Exists(mirror))
+        {
+            return mirror;
+        }
+
+        foreach (string left in Directory.GetDirectories(cache, "*.tmp"))
+        {
+            Directory.Delete(left, recursive: true);
+        }
+
+        await EnsureToolsAsync(cancellation);
+        string work = Path.Combine(cache, $"{_recipe.Hash}.tmp");
+        string root = Path.Combine(work, "root");
+        string staged = Path.Combine(root, "srv/mirror");
+        await using (Signer signer = new())
+        {
+            Stopwatch total = Stopwatch.StartNew();
+            Stage("Debian packages");
+            IReadOnlyList<DebianPackage> debian = await DownloadAsync(cancellation);
+
+            Stage("Arch packages");
+            Dictionary<string, ArchPackage> packages = await SplitAsync(debian, cancellation);
+            await AddKernelsAsync(packages, debian, cancellation);
+            string packageKey = await signer.CreateKeyAsync("ArchAzure stand-in packager <packager@stand-in.invalid>", cancellation);
+            await AddKeyringAsync(packages["archlinux-keyring"], signer, packageKey, work, cancellation);
+
+            Stage("byte code");
+            Extract(packages, Closure(packages, ["base", "arch-install-scripts", "python-setuptools", "cloud-init"]), root, cancellation);
+            await CompilePythonAsync(packages.Values, root, cancellation);
+
+            Stage("repositories");
+            await WriteRepositoriesAsync(packages.Values, signer, packageKey, staged, cancellation);
+
+            Stage("bootstrap");
+            await WriteReleasesAsync(root, staged, signer, cancellation);
+
+            Stage("agent");
+            await WriteAgentAsync(debian.Single(d => d.Name == "waagent"), Path.Combine(work, "waagent"), staged, cancellation);
+
+            Stage("");
+            await File.WriteAllTextAsync(Path.Combine(staged, ".standin"), _recipe.Hash + "\n", cancellation);
+            Directory.Move(staged, mirror);
+            log.WriteLine($"mirror made in {total.Elapsed.TotalSeconds:F0} s: {mirror}");
+        }
+
+        Directory.Delete(work, recursive: true);
+        return mirror;
+    }
+
+    private async Task<FileStream> LockAsync(CancellationToken cancellation)
+    {
+        string path = Path.Combine(cache, "lock");
+        bool told = false;
+        while (true)
+        {
+            try
+            {
+                return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            }
+            catch (IOException) when (File.Exists(path))
+            {
+                if (!told)
+                {
+                    log.WriteLine($"another run makes the mirror (it holds {path}); waiting for it");
+                    told = true;
+                }
+
+                await Task.Delay(TimeSpan.FromMilliseconds(500), cancellation);
+            }
+        }
+    }
+
+    private async Task EnsureToolsAsync(CancellationToken cancellation)
+    {
+        string release = File.Exists("/etc/os-release") ? await File.ReadAllTextAsync("/etc/os-release", cancellation) : "";
+        if (!release.Contains("\nID=debian", StringComparison.Ordinal) || !release.Contains("VERSION_ID=\"12\"", StringComparison.Ordinal))
+        {
+            throw new StandInException("The stand-in mirror is made from Debian 12's packages by its apt: run this on Debian 12 (or copy a finished cache from there).");
+        }
+
+        string[] path = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':');
+        string[] missing = [.. Tools.Where(t => !path.Any(p => File.Exists(Path.Combine(p, t.Program)))).Select(t => t.Package).Distinct()];
+        if (missing.Length > 0 || !Directory.EnumerateFiles("/var/lib/apt/lists", "*_Packages*").Any())
+        {
+            log.WriteLine("apt-get update");
+            _ = await Tool.RunAsync("apt-get", ["update", "--quiet=2"], cancellation);
+        }
+
+        if (missing.Length > 0)
+        {
+            log.WriteLine($"apt-get install {string.Join(' ', missing)}");
+            _ = await Tool.RunAsync("apt-get", ["install", "--yes", "--quiet=2", "--no-install-recommends", .. missing], cancellation, new Dictionary<string, string> { ["DEBIAN_FRONTEND"] = "noninteractive" });
+        }
+    }
+
+    private async Task<IReadOnlyList<DebianPackage>> DownloadAsync(CancellationToken cancellation)
+    {
+        string archives = Path.Combine(cache, "debian");
+        try
+        {
+            return await DebianPackage.DownloadAsync(_recipe.Sets, archives, cancellation);
+        }
+        catch (StandInException e)
+        {
+            // The lists may be older than the server's last point release.
+            log.WriteLine($"{e.Message}\napt-get update, and once more");
+            _ = await Tool.RunAsync("apt-get", ["update", "--quiet=2"], cancellation);
+            return await DebianPackage.DownloadAsync(_recipe.Sets, archives, cancellation);
+        }
+    }
+
+    /// <summary>Regroups Debian's files into Arch's packages as the recipe says.</summary>
+    private async Task<Dictionary<string, ArchPackage>> SplitAsync(IReadOnlyList<DebianPackage> debian, CancellationToken cancellation)
+    {
+        Dictionary<string, PackageRule> rules = new(_recipe.Packages, StringComparer.Ordinal);
+        HashSet<string> named = [.. rules.Values.SelectMany(r => r.Sources)];
+        Dictionary<string, DebianPackage> byName = debian.ToDictionary(d => d.Name, StringComparer.Ordinal);
+        if (named.FirstOrDefault(n => !byName.ContainsKey(n)) is { } unknown)
+        {
+            throw new StandInException($"packages.conf names {unknown}, which is not among the {debian.Count} packages that apt resolved.");
+        }
+
+        foreach (DebianPackage rest in debian.Where(d => !named.Contains(d.Name) && !_recipe.Dropped.Exists(p => Recipe.Matches(p, d.Name))))
+        {
+            bool python = rest.Name.StartsWith("python3-", StringComparison.Ordinal);
+            string name = python ? "python-" + rest.Name["python3-".Length..] : rest.Name;
+            rules.Add(name, new PackageRule(python ? "extra" : "core", name, [rest.Name]));
+        }
+
+        Dictionary<string, string> archName = new(StringComparer.Ordinal);
+        foreach (PackageRule rule in rules.Values)
+        {
+            foreach (string source in rule.Sources)
+            {
+                foreach (string provided in byName[source].Provides)
+                {
+                    _ = archName.TryAdd(provided, rule.Name);
+                }
+
+                archName[source] = rule.Name;
+            }
+        }
+
+        Dictionary<string, ArchPackage> packages = new(StringComparer.Ordinal);
+        foreach (PackageRule rule in rules.Values)
+        {
+            DebianPackage? first = rule.Sources.Length > 0 ? byName[rule.Sources[0]] : null;
+            ArchPackage package = new(rule.Repository, rule.Name, first?.ArchVersion ?? "20261101-1", first?.Description ?? $"The stand-in's {rule.Name}");
+            foreach (string source in rule.Sources)
+            {
+                await byName[source].AddToAsync(package.Files, cancellation);
+                foreach (string[] alternatives in byName[source].Depends)
+                {
+                    if (alternatives.Select(a => archName.GetValueOrDefault(a)).FirstOrDefault(a => a is not null) is { } depend)
+                    {
+                        _ = package.Depends.Add(depend);
+                    }
+                }
+            }
+
+            package.Files.Remove(p => _recipe.Removed.Exists(pattern => Recipe.Matches(pattern, p)));
+            foreach ((string path, byte[] content) in _recipe.FilesBelow("files/" + rule.Name))
+            {
+                bool program = path.StartsWith("usr/bin/", StringComparison.Ordinal) || path.Contains("/scripts/", StringComparison.Ordinal) || path.EndsWith("/init", StringComparison.Ordinal);
+                package.Files.AddFile(path, content, program ? (UnixFileMode)0b111_101_101 : (UnixFileMode)0b110_100_100);
+            }
+
+            rule.Edits.ForEach(edit => edit(package.Files));
+            package.Depends.UnionWith(rule.Depends);
+            package.Depends.ExceptWith(rule.Forgotten);
+            _ = package.Depends.Remove(rule.Name);
+            package.Provides.AddRange(rule.Provides);
+            package.Conflicts.AddRange(rule.Conflicts);
+            package.Backup.AddRange(rule.Backup.Where(package.Files.Contains));
+            packages.Add(rule.Name, package);
+        }
+
+        AddLocaleList(packages["glibc"].Files);
+        AddCertificateBundle(packages["ca-certificates"].Files);
+        RejectSharedFiles(packages.Values);
+        return packages;
+    }
+
+    /// <summary>/etc/locale.gen as Arch ships it: every locale there is, commented out.</summary>
+    private static void AddLocaleList(FileTree glibc)
+    {
+        string supported = Encoding.UTF8.GetString(glibc["usr/share/i18n/SUPPORTED"].Content);
+        StringBuilder list = new("# Configuration file for locale-gen\n#\n# lists of locales that are to be generated by the locale-gen command.\n#\n");
+        foreach (string line in supported.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
+        {
+            list.Append('#').Append(line).Append("  \n");
+        }
+
+        glibc.AddFile("etc/locale.gen", list.ToString());
+    }
+
+    private static void AddCertificateBundle(FileTree certificates)
+    {
+        using MemoryStream bundle = new();
+        foreach ((_, TreeEntry entry) in certificates.Entries.Where(e => e.Key.EndsWith(".crt", StringComparison.Ordinal)))
+        {
+            bundle.Write(entry.Content);
+        }
+
+        certificates.AddFile("etc/ssl/certs/ca-certificates.crt", bundle.ToArray());
+        certificates.AddLink("etc/ssl/cert.pem", "certs/ca-certificates.crt");
+    }
+
+    /// <summary>pacman refuses to install two packages that hold the same file: say so here, not in the middle of a build.</summary>
+    private static void RejectSharedFiles(IEnumerable<ArchPackage> packages)
+    {
+        Dictionary<string, string> owner = new(StringComparer.Ordinal);
+        foreach (ArchPackage package in packages)
+        {
+            foreach ((string path, _) in package.Files.Entries.Where(e => e.Value.Kind != EntryKind.Directory && e.Key != ".INSTALL"))
+            {
+                if (!owner.TryAdd(path, package.Name))
+                {
+                    throw new StandInException($"{path} is in {owner[path]} and in {package.Name}: name one of them in a 'remove' or 'move' line of packages.conf.");
+                }
+            }
+        }
+    }
+
+    /// <summary>Fills linux and linux-lts, both from Debian's cloud kernel, at Arch's places.</summary>
+    private async Task AddKernelsAsync(Dictionary<string, ArchPackage> packages, IReadOnlyList<DebianPackage> debian, CancellationToken cancellation)
+    {
+        DebianPackage kernel = debian.Single(d => d.Name.StartsWith("linux-image-", StringComparison.Ordinal) && char.IsAsciiDigit(d.Name["linux-image-".Length]));
+        string release = kernel.Name["linux-image-".Length..];
+        string modules = $"usr/lib/modules/{release}";
+        FileTree files = new();
+        await kernel.AddToAsync(files, cancellation);
+        files.Remove(p => _recipe.Removed.Exists(pattern => Recipe.Matches(pattern, p)));
+        files.Move($"boot/vmlinuz-{release}", $"{modules}/vmlinuz");
+        files.Remove(p => p.StartsWith("boot/", StringComparison.Ordinal));
+        foreach (string name in (string[])["linux", "linux-lts"])
+        {
+            ArchPackage package = new("core", name, kernel.ArchVersion, kernel.Description);
+            foreach ((string path, TreeEntry entry) in files.Entries.Where(e => e.Key != "boot"))
+            {
+                package.Files.Add(path, entry);
+            }
+
+            package.Files.AddFile($"{modules}/pkgbase", name + "\n");
+            package.Depends.UnionWith(packages[name].Depends);
+            package.Provides.AddRange(packages[name].Provides);
+            package.Conflicts.AddRange(packages[name].Conflicts);
+            packages[name] = package;
+        }
+    }
+
+    /// <summary>The packages' key as pacman-key takes it.</summary>
+    private static async Task AddKeyringAsync(ArchPackage keyring, Signer signer, string key, string work, CancellationToken cancellation)
+    {
+        _ = Directory.CreateDirectory(work);
+        string file = Path.Combine(work, "archlinux.gpg");
+        await signer.ExportAsync(key, file, armor: true, cancellation);
+        keyring.Files.AddFile("usr/share/pacman/keyrings/archlinux.gpg", await File.ReadAllBytesAsync(file, cancellation));
+        keyring.Files.AddFile("usr/share/pacman/keyrings/archlinux-trusted", $"{key}:4:\n");
+        keyring.Files.AddFile("usr/share/pacman/keyrings/archlinux-revoked", "");
+    }
+
+    private static List<string> Closure(Dictionary<string, ArchPackage> packages, string[] names)
+    {
+        HashSet<string> found = [];
+        Queue<string> open = new(names);
+        while (open.TryDequeue(out string? name))
+        {
+            if (!found.Add(name))
+            {
+                continue;
+            }
+
+            ArchPackage package = packages.GetValueOrDefault(name) ?? throw new StandInException($"A package depends on {name}, which packages.conf does not make.");
+            foreach (string depend in package.Depends)
+            {
+                open.Enqueue(depend);
+            }
+        }
+
+        return [.. found.Order(StringComparer.Ordinal)];
+    }
+
+    /// <summary>A root of all the named packages, to chroot into.</summary>
+    private static void Extract(Dictionary<string, ArchPackage> packages, IEnumerable<string> names, string root, CancellationToken cancellation)
+    {
+        _ = Directory.CreateDirectory(root);
+        FileTree all = new();
+        foreach (string name in names)
+        {
+            foreach ((string path, TreeEntry entry) in packages[name].Files.Entries.Where(e => e.Key != ".INSTALL"))
+            {
+                if (entry.Kind != EntryKind.Directory || !all.Contains(path))
+                {
+                    all.Add(path, entry);
+                }
+            }
+        }
+
+        Tool.PipeAsync("bsdtar", ["-xpf", "-", "-C", root], write: s => WriteTo(s, all), read: null, cancellation).GetAwaiter().GetResult();
+
+        static void WriteTo(Stream stream, FileTree tree)
+        {
+            using TarWriter tar = new(stream, TarEntryFormat.Pax, leaveOpen: true);
+            tree.WriteTar(tar);
+        }
+    }
+
+    /// <summary>
+    /// Byte code beside the sources, as in Arch's packages; without it the first start of python programs on an emulated
+    /// machine takes half a minute longer. Checked by hash, so it does not depend on times.
+    /// </summary>
+    private static async Task CompilePythonAsync(IEnumerable<ArchPackage> packages, string root, CancellationToken cancellation)
+    {
+        _ = await Tool.RunAsync("mknod", ["-m", "666", Path.Combine(root, "dev/null"), "c", "1", "3"], cancellation);
+        _ = await Tool.RunAsync("chroot", [root, "/usr/bin/python3", "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "/usr/lib/python3", "/usr/lib/python3.11"], cancellation);
+        foreach (ArchPackage package in packages)
+        {
+            foreach (string source in package.Files.Entries.Select(e => e.Key).Where(p => p.EndsWith(".py", StringComparison.Ordinal)).ToList())
+            {
+                string compiled = $"{Path.GetDirectoryName(source)}/__pycache__/{Path.GetFileNameWithoutExtension(source)}.cpython-311.pyc";
+                if (File.Exists(Path.Combine(root, compiled)))
+                {
+                    package.Files.AddFile(compiled, await File.ReadAllBytesAsync(Path.Combine(root, compiled), cancellation));
+                }
+            }
+        }
+    }
+
+    /// <summary>Both repositories: packages, signatures and databases.</summary>
+    private static async Task WriteRepositoriesAsync(IEnumerable<ArchPackage> packages, Signer signer, string key, string staged, CancellationToken cancellation)
+    {
+        foreach (IGrouping<string, ArchPackage> repository in packages.GroupBy(p => p.Repository))
+        {
+            string directory = Directory.CreateDirectory(Path.Combine(staged, repository.Key, "os/x86_64")).FullName;
+            SortedDictionary<string, string> descriptions = new(StringComparer.Ordinal);
+            await Parallel.ForEachAsync(repository, new ParallelOptions { MaxDegreeOfParallelism = 2, CancellationToken = cancellation }, async (package, token) =>
+            {
+                string file = await package.WriteAsync(directory, token);
+                string description = await package.DescribeAsync(file, await signer.SignAsync(key, file, token), token);
+                lock (descriptions)
+                {
+                    descriptions.Add($"{package.Name}-{package.Version}", description);
+                }
+            });
+            string database = Path.Combine(directory, repository.Key + ".db.tar.gz");
+            await using (GZipStream gzip = new(File.Create(database), CompressionLevel.Optimal))
+            await using (TarWriter tar = new(gzip))
+            {
+                foreach ((string name, string description) in descriptions)
+                {
+                    tar.WriteEntry(new PaxTarEntry(TarEntryType.Directory, name + "/") { Mode = (UnixFileMode)0b111_101_101, ModificationTime = DateTimeOffset.UnixEpoch });
+                    tar.WriteEntry(new PaxTarEntry(TarEntryType.RegularFile, name + "/desc")
+                    {
+                        Mode = (UnixFileMode)0b110_100_100,
+                        ModificationTime = DateTimeOffset.UnixEpoch,
+                        DataStream = new MemoryStream(Encoding.UTF8.GetBytes(description), writable: false),
+                    });
+                }
+            }
+
+            _ = File.CreateSymbolicLink(Path.Combine(directory, repository.Key + ".db"), repository.Key + ".db.tar.gz");
+        }
+    }
+
+    /// <summary>The bootstrap root by Arch's recipe (pacman installs into it), as signed and dated tarballs.</summary>
+    private static async Task WriteReleasesAsync(string root, string staged, Signer signer, CancellationToken cancellation)
+    {
+        const string Configuration = "[options]\nArchitecture = x86_64\nSigLevel = Never\n[core]\nServer = file:///srv/mirror/$repo/os/$arch\n[extra]\nServer = file:///srv/mirror/$repo/os/$arch\n";
+        await File.WriteAllTextAsync(Path.Combine(root, "bootstrap.conf"), Configuration, cancellation);
+        string target = Path.Combine(root, "root.x86_64");
+        foreach (string directory in (string[])["var/lib/pacman", "dev", "proc"])
+        {
+            _ = Directory.CreateDirectory(Path.Combine(target, directory));
+        }
+
+        // The mounts are in a namespace of the command's own: they end with it, however it ends.
+        const string Pacman = """
+            set -e
+            mount --bind /dev "$1/root.x86_64/dev"
+            mount -t proc proc "$1/root.x86_64/proc"
+            exec chroot "$1" pacman --root /root.x86_64 --config /bootstrap.conf --noconfirm --noprogressbar -Sy base arch-install-scripts
+            """;
+        string output = await Tool.RunAsync("unshare", ["--mount", "--propagation", "private", "sh", "-c", Pacman, "sh", root], cancellation);
+        if (output.Contains("error:", StringComparison.Ordinal))
+        {
+            throw new StandInException($"pacman reported an error while it made the bootstrap root:\n{output}");
+        }
+
+        foreach (string left in (string[])["var/lib/pacman/sync", "var/cache/pacman/pkg", "var/log", "tmp"])
+        {
+            string path = Path.Combine(target, left);
+            UnixFileMode mode = File.GetUnixFileMode(path);
+            Directory.Delete(path, recursive: true);
+            _ = Directory.CreateDirectory(path);
+            File.SetUnixFileMode(path, mode);
+        }
+
+        await File.WriteAllTextAsync(Path.Combine(target, "etc/machine-id"), "", cancellation);
+        await File.WriteAllTextAsync(Path.Combine(root, "pkglist.x86_64.txt"), await Tool.RunAsync("chroot", [root, "pacman", "--root", "/root.x86_64", "--config", "/bootstrap.conf", "-Q"], cancellation), cancellation);
+        string key = await signer.CreateKeyAsync("ArchAzure stand-in release <release@stand-in.invalid>", cancellation);
+        string iso = Path.Combine(staged, "iso");
+        foreach (string release in Releases)
+        {
+            await File.WriteAllTextAsync(Path.Combine(root, "version"), release + "\n", cancellation);
+            string directory = Directory.CreateDirectory(Path.Combine(iso, release)).FullName;
+            string name = $"archlinux-bootstrap-{release}-x86_64.tar.zst";
+            string tarball = Path.Combine(directory, name);
+            await Tool.PipeAsync(
+                "sh",
+                ["-c", "bsdtar -C \"$1\" --numeric-owner -cf - root.x86_64 pkglist.x86_64.txt version | zstd -q -3 --long=27 -T2 -f -o \"$2\"", "sh", root, tarball],
+                write: null,
+                read: null,
+                cancellation);
+            _ = await signer.SignAsync(key, tarball, cancellation);
+            StringBuilder sums = new();
+            await using (FileStream stream = File.OpenRead(tarball))
+            {
+                string sum = Convert.ToHexStringLower(await SHA256.HashDataAsync(stream, cancellation));
+                string image = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(release)));
+                sums.Append(CultureInfo.InvariantCulture, $"{image}  archlinux-{release}-x86_64.iso\n{sum}  {name}\n{image}  archlinux-x86_64.iso\n{sum}  archlinux-bootstrap-x86_64.tar.zst\n");
+            }
+
+            await File.WriteAllTextAsync(Path.Combine(directory, "sha256sums.txt"), sums.ToString(), cancellation);
+            foreach (string suffix in (string[])["", ".sig"])
+            {
+                _ = File.CreateSymbolicLink(Path.Combine(directory, "archlinux-bootstrap-x86_64.tar.zst" + suffix), name + suffix);
+            }
+        }
+
+        _ = Directory.CreateSymbolicLink(Path.Combine(iso, "latest"), Releases[^1]);
+        await signer.ExportAsync(key, Path.Combine(iso, "release-key.asc"), armor: true, cancellation);
+    }
+
+    /// <summary>The agent of Debian's package in upstream's layout: a bare repository with one commit, and its archive.</summary>
+    private async Task WriteAgentAsync(DebianPackage debian, string source, string staged, CancellationToken cancellation)
+    {
+        FileTree package = new();
+        await debian.AddToAsync(package, cancellation);
+        const string Modules = "usr/lib/python3/dist-packages/";
+        FileTree tree = new();
+        foreach ((string path, TreeEntry entry) in package.Entries.Where(e => e.Value.Kind == EntryKind.File))
+        {
+            if (path.StartsWith(Modules + "azurelinuxagent/", StringComparison.Ordinal))
+            {
+                tree.AddFile(path[Modules.Length..], entry.Content);
+            }
+            else if (path.EndsWith(".rules", StringComparison.Ordinal))
+            {
+                tree.AddFile("config/" + Path.GetFileName(path), entry.Content);
+            }
+        }
+
+        foreach ((string path, byte[] content) in _recipe.FilesBelow("waagent"))
+        {
+            tree.AddFile(path, content, path.StartsWith("bin/", StringComparison.Ordinal) || path == "setup.py" ? (UnixFileMode)0b111_101_101 : (UnixFileMode)0b110_100_100);
+        }
+
+        _ = Directory.CreateDirectory(source);
+        foreach ((string path, TreeEntry entry) in tree.Entries)
+        {
+            string file = Path.Combine(source, path);
+            if (entry.Kind == EntryKind.Directory)
+            {
+                _ = Directory.CreateDirectory(file);
+            }
+            else
+            {
+                await File.WriteAllBytesAsync(file, entry.Content, cancellation);
+                File.SetUnixFileMode(file, entry.Mode);
+            }
+        }
+
+        // Fixed names and times, and none of the user's settings: the same package gives the same commit id.
+        Dictionary<string, string> environment = new(StringComparer.Ordinal)
+        {
+            ["GIT_AUTHOR_NAME"] = "ArchAzure stand-in",
+            ["GIT_AUTHOR_EMAIL"] = "stand-in@invalid",
+            ["GIT_AUTHOR_DATE"] = "2026-01-01T00:00:00Z",
+            ["GIT_COMMITTER_NAME"] = "ArchAzure stand-in",
+            ["GIT_COMMITTER_EMAIL"] = "stand-in@invalid",
+            ["GIT_COMMITTER_DATE"] = "2026-01-01T00:00:00Z",
+            ["GIT_CONFIG_GLOBAL"] = "/dev/null",
+            ["GIT_CONFIG_NOSYSTEM"] = "1",
+            ["GIT_TEMPLATE_DIR"] = "",
+        };
+        foreach (string[] command in (string[][])
+            [
+                ["init", "--quiet", "--initial-branch=master", source],
+                ["-C", source, "add", "--all"],
+                ["-C", source, "commit", "--quiet", "-m", $"The agent of Debian's package {debian.Version}"],
+                ["clone", "--quiet", "--bare", source, Path.Combine(staged, "waagent.git")],
+            ])
+        {
+            _ = await Tool.RunAsync("git", command, cancellation, environment);
+        }
+
+        string repository = Path.Combine(staged, "waagent.git");
+        // A fetch by commit id, as from GitHub.
+        _ = await Tool.RunAsync("git", ["-C", repository, "config", "uploadpack.allowAnySHA1InWant", "true"], cancellation, environment);
+        _ = await Tool.RunAsync("git", ["-C", repository, "remote", "remove", "origin"], cancellation, environment);
+        _ = await Tool.RunAsync("git", ["-C", repository, "update-server-info"], cancellation, environment);
+        string commit = (await Tool.RunAsync("git", ["-C", repository, "rev-parse", "HEAD"], cancellation, environment)).Trim();
+        await File.WriteAllTextAsync(Path.Combine(staged, "waagent.commit"), commit + "\n", cancellation);
+        _ = await Tool.RunAsync("git", ["-C", repository, "archive", "--format=tar.gz", $"--prefix=WALinuxAgent-{commit}/", "-o", Path.Combine(staged, "waagent.tar.gz"), commit], cancellation, environment);
+    }
+
+    private void Stage(string name)
+    {
+        if (_stageName.Length > 0)
+        {
+            log.WriteLine($"{_stageName,-18}{_stage.Elapsed.TotalSeconds,6:F1} s");
+        }
+
+        _stageName = name;
+        _stage.Restart();
+    }
+}
