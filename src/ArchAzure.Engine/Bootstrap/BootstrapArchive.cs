@@ -36,7 +36,8 @@ public sealed record BootstrapSummary(string? Version, long Entries, long Bytes)
 /// </summary>
 /// <remarks>
 /// The tar format is read and written by this class and not by System.Formats.Tar, which hands extended attributes out as strings: a file
-/// capability such as newuidmap's is binary and would be damaged (bytes above 0x7F replaced, values cut at a line feed). Format: POSIX.1-2017,
+/// capability such as newuidmap's is binary and would be damaged (0x80 becomes U+FFFD; with a line feed the archive is refused; seen in
+/// .NET 10). Format: POSIX.1-2017,
 /// pax, "ustar Interchange Format" and "pax Header Block"; GNU's long names (types L and K) are understood, sparse files are not.
 /// </remarks>
 public static partial class BootstrapArchive

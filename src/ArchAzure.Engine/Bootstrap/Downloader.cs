@@ -280,8 +280,17 @@ public sealed class Downloader(HttpClient client, IReporter reporter)
                 return;
             }
 
-            await using var file = new FileStream(_part, FileMode.Open, FileAccess.Read, FileShare.Read, BufferSize, FileOptions.SequentialScan);
-            var actual = Convert.ToHexString(await SHA256.HashDataAsync(file, cancellationToken));
+            string actual;
+            try
+            {
+                await using var file = new FileStream(_part, FileMode.Open, FileAccess.Read, FileShare.Read, BufferSize, FileOptions.SequentialScan);
+                actual = Convert.ToHexString(await SHA256.HashDataAsync(file, cancellationToken));
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                throw WriteFailed(e);
+            }
+
             if (!actual.Equals(expected, StringComparison.OrdinalIgnoreCase))
             {
                 StartOver("the resumed file does not have the checksum of the release");
@@ -362,7 +371,7 @@ public sealed class Downloader(HttpClient client, IReporter reporter)
 
         private ArchAzureException WriteFailed(Exception e) => new("DiskWriteFailed",
             e is UnauthorizedAccessException ? ErrorKind.PermissionDenied : ErrorKind.ResourceUnavailable,
-            $"'{_part}' could not be written: {e.Message.TrimEnd('.')}. Free some space or choose a work directory you may write to, and run the command again.", _part, e);
+            $"'{_part}' could not be written or read back: {e.Message.TrimEnd('.')}. Free some space or choose a work directory you may write to, and run the command again.", _part, e);
 
         private ArchAzureException TooLarge(long length)
         {

@@ -53,6 +53,17 @@ public sealed class BootstrapArchiveTests : IDisposable
     }
 
     [Fact]
+    public async Task A_window_past_a_decoders_own_limit_is_taken()
+    {
+        // From a pipe zstd does not know the size and so keeps the window asked for: 256 MiB, twice what a decoder allows by itself.
+        MakeTree(longNames: false, bytes: 1000);
+        Tool.Run("sh", ["-c", "tar -cf - root.x86_64 | zstd -q -1 --long=28 -o ../a.tar.zst"], _folder["tree"]);
+        Assert.Equal(1006, (await RewriteAsync(File.OpenRead(_folder["a.tar.zst"]), "a.tar.zst", Stream.Null)).Bytes);
+        await using var limited = new DecompressionStream(File.OpenRead(_folder["a.tar.zst"]));
+        await Assert.ThrowsAsync<ZstdException>(() => limited.CopyToAsync(Stream.Null));
+    }
+
+    [Fact]
     public async Task Binary_attributes_numbers_and_names_come_through_byte_for_byte()
     {
         // vfs_cap_data of newuidmap: cap_setuid is bit 7, so the value holds a byte no text has; and a line feed.
