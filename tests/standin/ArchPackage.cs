@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Formats.Tar;
 using System.Globalization;
 using System.IO.Compression;
@@ -132,6 +133,7 @@ internal sealed class ArchPackage(string repository, string name, string version
         void Line(string key, string value) => info.Append(CultureInfo.InvariantCulture, $"{key} = {value}\n");
     }
 
+    [SuppressMessage("Security", "CA5351", Justification = "pacman 6 checks files against the MD5 digest of .MTREE; nothing rests on it here.")]
     private byte[] Mtree()
     {
         StringBuilder mtree = new("#mtree\n");
@@ -152,7 +154,7 @@ internal sealed class ArchPackage(string repository, string name, string version
             {
                 EntryKind.Directory => " type=dir",
                 EntryKind.SymbolicLink => $" type=link link={entry.Target.Replace(" ", "\\040", StringComparison.Ordinal)}",
-                _ => $" type=file size={entry.Content.Length} sha256digest={Convert.ToHexStringLower(SHA256.HashData(entry.Content))}",
+                _ => $" type=file size={entry.Content.Length} md5digest={Convert.ToHexStringLower(MD5.HashData(entry.Content))} sha256digest={Convert.ToHexStringLower(SHA256.HashData(entry.Content))}",
             }).Append('\n');
         }
 
