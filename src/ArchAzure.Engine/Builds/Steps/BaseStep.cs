@@ -1,3 +1,4 @@
+using ArchAzure.Containers;
 using ArchAzure.Target;
 
 namespace ArchAzure.Builds.Steps;
@@ -40,6 +41,7 @@ public sealed class BaseStep : TargetStep
 
                 context.Say("installing packages", 0);
                 await new Pacstrap(builder, context.Reporter, Name).InstallAsync([.. packages.Distinct(StringComparer.Ordinal)], cancellationToken);
+                await RequireBootFilesAsync(builder, kernel, cancellationToken);
                 await target.WriteFileAsync("/etc/fstab", BootConfiguration.Fstab(disk), cancellationToken);
                 await target.WriteFileAsync("/boot/grub/grub.cfg", BootConfiguration.GrubConfiguration(disk, kernel), cancellationToken);
                 await LayAsync(context, target, layers, cancellationToken);
@@ -51,6 +53,20 @@ public sealed class BaseStep : TargetStep
                 };
             },
             cancellationToken);
+    }
+
+    /// <summary>A hook that fails does not fail pacman, but without these files the image does not boot.</summary>
+    private static async Task RequireBootFilesAsync(Builder builder, string kernel, CancellationToken cancellationToken)
+    {
+        foreach (var file in new[] { $"/boot/vmlinuz-{kernel}", $"/boot/initramfs-{kernel}.img" })
+        {
+            var test = await builder.RunAsync(["test", "-s", TargetTree.Root + file], new CommandOptions { AllowFailure = true }, cancellationToken);
+            if (test.ExitCode != 0)
+            {
+                throw new ArchAzureException(
+                    "BootFileMissing", ErrorKind.CommandFailed, $"pacman installed '{kernel}', but its hooks did not make '{file}'. The log shows what mkinitcpio said; a file in etc/mkinitcpio.conf.d of a layer may be wrong.", file);
+            }
+        }
     }
 
     private static List<Layer> Layers(StepContext context) =>
