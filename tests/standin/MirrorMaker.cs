@@ -246,6 +246,8 @@ internal sealed class MirrorMaker(string cache, TextWriter log)
             bundle.Write(entry.Content);
         }
 
+        // Arch has the bundle only; and pacman in a C locale stops extracting at the first name that is not ASCII.
+        certificates.Remove(p => p.StartsWith("usr/share/ca-certificates/", StringComparison.Ordinal));
         certificates.AddFile("etc/ssl/certs/ca-certificates.crt", bundle.ToArray());
         certificates.AddLink("etc/ssl/cert.pem", "certs/ca-certificates.crt");
     }
