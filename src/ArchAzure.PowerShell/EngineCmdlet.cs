@@ -42,12 +42,20 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
     protected T Run<T>(Func<IReporter, CancellationToken, Task<T>> work)
     {
         ArgumentNullException.ThrowIfNull(work);
+        return Run<T>((reporter, _, token) => work(reporter, token));
+    }
+
+    /// <summary>Runs work of the engine that yields output while it goes on; the second argument writes an object to the pipeline.</summary>
+    protected T Run<T>(Func<IReporter, Action<object>, CancellationToken, Task<T>> work)
+    {
+        ArgumentNullException.ThrowIfNull(work);
         using var messages = new BlockingCollection<Action>();
         var task = Task.Run(async () =>
         {
             try
             {
-                return await work(new PipelineReporter(this, messages), _stop.Token);
+                var reporter = new PipelineReporter(this, messages);
+                return await work(reporter, reporter.Output, _stop.Token);
             }
             finally
             {
@@ -123,6 +131,8 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
     private sealed class PipelineReporter(EngineCmdlet cmdlet, BlockingCollection<Action> messages) : IReporter
     {
         private static readonly string[] s_hostTag = ["PSHOST"];
+
+        public void Output(object value) => Add(() => cmdlet.WriteObject(value));
 
         public void Verbose(string message) => Add(() => cmdlet.WriteVerbose(message));
 

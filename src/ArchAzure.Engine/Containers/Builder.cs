@@ -285,7 +285,7 @@ public sealed class Builder : IAsyncDisposable
     }
 
     /// <summary>Collects output by lines for the log, the callback and the error.</summary>
-    private sealed class OutputCollector(StepLog log, Action<string>? onLine)
+    private sealed class OutputCollector(StepLog log, Action<string, bool>? onLine)
     {
         private const int TailLines = 12;
         private const int OutputLimit = 1 << 20;
@@ -305,21 +305,19 @@ public sealed class Builder : IAsyncDisposable
                 _output.AddRange(bytes);
             }
 
-            _lines[error ? 1 : 0].Add(bytes, Line);
+            _lines[error ? 1 : 0].Add(bytes, line => Line(line, error));
         }
 
         public void Complete()
         {
-            foreach (var buffer in _lines)
-            {
-                buffer.Flush(Line);
-            }
+            _lines[0].Flush(line => Line(line, error: false));
+            _lines[1].Flush(line => Line(line, error: true));
         }
 
-        private void Line(string line)
+        private void Line(string line, bool error)
         {
             log.Write(line);
-            onLine?.Invoke(line);
+            onLine?.Invoke(line, error);
             if (line.Length == 0)
             {
                 return;

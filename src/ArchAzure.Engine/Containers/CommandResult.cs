@@ -15,8 +15,8 @@ public sealed record CommandOptions
     /// <summary>Extra environment.</summary>
     public IReadOnlyDictionary<string, string> Environment { get; init; } = new Dictionary<string, string>(StringComparer.Ordinal);
 
-    /// <summary>Called with each line of output, from either stream.</summary>
-    public Action<string>? OnLine { get; init; }
+    /// <summary>Called with each line of output; the second value tells whether it came from standard error.</summary>
+    public Action<string, bool>? OnLine { get; init; }
 
     /// <summary>Return the result of a failing command instead of throwing.</summary>
     public bool AllowFailure { get; init; }

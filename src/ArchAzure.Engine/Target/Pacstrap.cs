@@ -51,7 +51,7 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
                 command,
                 new CommandOptions
                 {
-                    OnLine = line =>
+                    OnLine = (line, _) =>
                     {
                         if (line.Contains("error: ", StringComparison.Ordinal))
                         {

@@ -12,16 +12,18 @@ public sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
     /// <param name="command">The program and its arguments; or null.</param>
     /// <param name="scriptPath">A bash script of the host; or null.</param>
     /// <param name="keep">Whether changes are kept.</param>
+    /// <param name="onLine">Gets each line of output as it comes; the second value tells whether it came from standard error.</param>
     /// <param name="cancellationToken">Ends the command; nothing is kept then.</param>
     /// <exception cref="ArchAzureException"><c>TargetMissing</c>, <c>CommandFailed</c> (nothing is kept).</exception>
-    public Task<CommandResult> RunAsync(IReadOnlyList<string>? command, string? scriptPath, bool keep, CancellationToken cancellationToken)
+    public Task<CommandResult> RunAsync(
+        IReadOnlyList<string>? command, string? scriptPath, bool keep, Action<string, bool> onLine, CancellationToken cancellationToken)
     {
         if (scriptPath is not null && !File.Exists(scriptPath))
         {
             throw new ArchAzureException("ScriptNotFound", ErrorKind.NotFound, $"There is no script '{scriptPath}'. Name an existing file.", scriptPath);
         }
 
-        var options = new CommandOptions { OnLine = line => reporter.Progress(new("Target", line.Length > 100 ? line[..100] : line)) };
+        var options = new CommandOptions { OnLine = onLine };
         return InSessionAsync(
             keep,
             (_, target) => scriptPath is null

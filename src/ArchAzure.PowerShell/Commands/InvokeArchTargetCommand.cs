@@ -41,10 +41,22 @@ public sealed class InvokeArchTargetCommand : BuildCmdlet
             return;
         }
 
-        var result = Run((reporter, token) => new TargetAccess(directory, reporter).RunAsync(Command, script, !Discard, token));
-        foreach (var line in result.Output.TrimEnd('\n').Split('\n'))
-        {
-            WriteObject(line);
-        }
+        // As a program run at the prompt: its output goes down the pipe, what it says on standard error is shown.
+        Run((reporter, write, token) => new TargetAccess(directory, reporter).RunAsync(
+            Command,
+            script,
+            !Discard,
+            (line, error) =>
+            {
+                if (error)
+                {
+                    reporter.Information(line);
+                }
+                else
+                {
+                    write(line);
+                }
+            },
+            token));
     }
 }
