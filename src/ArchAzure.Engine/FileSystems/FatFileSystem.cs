@@ -74,7 +74,7 @@ internal sealed class FatFileSystem : ImageFileSystem
 
     protected override ImageNode Root => _root;
 
-    protected override StringComparison NameComparison => StringComparison.OrdinalIgnoreCase;
+    protected override StringComparer NameComparer => StringComparer.OrdinalIgnoreCase;
 
     /// <summary>Identifies by the fields of the boot sector: FAT has no magic number of its own.</summary>
     public static FileSystemIdentity? TryIdentify(byte[] head)

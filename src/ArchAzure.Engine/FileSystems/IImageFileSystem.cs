@@ -64,8 +64,8 @@ public interface IImageFileSystem
 /// <summary>Short forms.</summary>
 public static class ImageFileSystemExtensions
 {
-    // No configuration file, unit or list of modules comes near (modules.dep has some 1 MB).
-    private const int MaximumTextLength = 16 << 20;
+    // No configuration file or unit comes near.
+    private const int MaximumTextLength = 1 << 20;
 
     /// <summary>Whether there is such a file, directory or link (a link that leads nowhere does not count).</summary>
     public static bool Exists(this IImageFileSystem fileSystem, string path) => fileSystem.GetStatus(path) is not null;
@@ -76,9 +76,9 @@ public static class ImageFileSystemExtensions
     /// <summary>Whether there is such a directory.</summary>
     public static bool DirectoryExists(this IImageFileSystem fileSystem, string path) => fileSystem.GetStatus(path)?.Type == ImageFileType.Directory;
 
-    /// <summary>A file of text of at most 16 MiB, or null if there is none. What is not UTF-8 becomes U+FFFD.</summary>
-    public static string? ReadText(this IImageFileSystem fileSystem, string path) =>
-        fileSystem.FileExists(path) ? System.Text.Encoding.UTF8.GetString(fileSystem.ReadAllBytes(path, MaximumTextLength)) : null;
+    /// <summary>A file of text, or null if there is none. What is not UTF-8 becomes U+FFFD.</summary>
+    public static string? ReadText(this IImageFileSystem fileSystem, string path, int maximumLength = MaximumTextLength) =>
+        fileSystem.FileExists(path) ? System.Text.Encoding.UTF8.GetString(fileSystem.ReadAllBytes(path, maximumLength)) : null;
 
     /// <summary>The lines of such a file, without ends of line; none if there is no such file.</summary>
     public static IEnumerable<string> ReadLines(this IImageFileSystem fileSystem, string path) =>

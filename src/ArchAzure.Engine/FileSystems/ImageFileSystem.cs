@@ -25,22 +25,28 @@ internal readonly record struct ImageName(string Name, Func<ImageNode> Open);
 /// <summary>What all readers share: walking paths, following links, limits.</summary>
 internal abstract class ImageFileSystem : IImageFileSystem
 {
-    /// <summary>The most bytes of names a directory may have; /var/lib/pacman/local and the largest package directories need less than 1 MiB.</summary>
-    protected const int MaximumDirectoryBytes = 16 << 20;
+    /// <summary>The most bytes of names a directory may have; the largest of a distribution's packages need less than 1 MiB.</summary>
+    protected const int MaximumDirectoryBytes = 4 << 20;
 
     // PATH_MAX and the number of links in Linux (path_resolution(7)).
     private const int MaximumLinkLength = 4096;
     private const int MaximumLinks = 40;
     private const int MaximumPathLength = 1 << 16;
-    private const int CachedDirectories = 64;
 
-    private readonly Dictionary<(ulong, ulong), List<ImageName>> _directories = [];
+    // Directories are kept as long as these numbers allow, the longest unused one goes first. A tree is walked down and back up,
+    // so without this a hostile image could have its largest directory read for every file in it.
+    private const int CachedDirectories = 256;
+    private const int CachedNames = 1_000_000;
+
+    private readonly Dictionary<(ulong, ulong), Listing> _directories = [];
+    private long _cachedNames;
+    private long _clock;
 
     public abstract FileSystemIdentity Identity { get; }
 
     protected abstract ImageNode Root { get; }
 
-    protected virtual StringComparison NameComparison => StringComparison.Ordinal;
+    protected virtual StringComparer NameComparer => StringComparer.Ordinal;
 
     public ImageFileStatus? GetStatus(string path, bool followLinks = true)
     {
@@ -51,7 +57,7 @@ internal abstract class ImageFileSystem : IImageFileSystem
     public IReadOnlyList<string> ReadDirectory(string path)
     {
         var node = Find(path, followLinks: true);
-        return node is null || node.Type != ImageFileType.Directory ? [] : [.. Names(node).Select(name => name.Name).Order(StringComparer.Ordinal)];
+        return node is null || node.Type != ImageFileType.Directory ? [] : [.. List(node).Names.Keys.Order(StringComparer.Ordinal)];
     }
 
     public Stream OpenRead(string path) => new ImageFileStream(this, FindFile(path));
@@ -152,13 +158,12 @@ internal abstract class ImageFileSystem : IImageFileSystem
                 return null;
             }
 
-            var name = Names(walked.Peek()).Find(name => string.Equals(name.Name, part, NameComparison));
-            if (name.Name is null)
+            if (!List(walked.Peek()).Names.TryGetValue(part, out var open))
             {
                 return null;
             }
 
-            var node = name.Open();
+            var node = open();
             if (node.Type != ImageFileType.SymbolicLink || (pending.Count == 0 && !followLinks))
             {
                 walked.Push(node);
@@ -183,19 +188,38 @@ internal abstract class ImageFileSystem : IImageFileSystem
         return walked.Peek();
     }
 
-    private List<ImageName> Names(ImageNode directory)
+    private Listing List(ImageNode directory)
     {
-        if (!_directories.TryGetValue(directory.Key, out var names))
+        if (!_directories.TryGetValue(directory.Key, out var listing))
         {
-            names = ReadNames(directory).Where(name => name.Name is not ("" or "." or "..") && !name.Name.Contains('/', StringComparison.Ordinal)).ToList();
-            if (_directories.Count >= CachedDirectories)
+            listing = new(NameComparer);
+            foreach (var (name, open) in ReadNames(directory))
             {
-                _directories.Clear();
+                if (name is not ("" or "." or "..") && !name.Contains('/', StringComparison.Ordinal))
+                {
+                    listing.Names.TryAdd(name, open);
+                }
             }
 
-            _directories[directory.Key] = names;
+            while (_directories.Count > 0 && (_directories.Count >= CachedDirectories || _cachedNames + listing.Names.Count > CachedNames))
+            {
+                var (oldest, old) = _directories.MinBy(cached => cached.Value.LastUse);
+                _directories.Remove(oldest);
+                _cachedNames -= old.Names.Count;
+            }
+
+            _directories[directory.Key] = listing;
+            _cachedNames += listing.Names.Count;
         }
 
-        return names;
+        listing.LastUse = ++_clock;
+        return listing;
+    }
+
+    private sealed class Listing(StringComparer comparer)
+    {
+        public Dictionary<string, Func<ImageNode>> Names { get; } = new(comparer);
+
+        public long LastUse { get; set; }
     }
 }
