@@ -287,16 +287,19 @@ internal sealed class ExtFileSystem : ImageFileSystem
     {
         var perBlock = (uint)(_blockSize / _descriptorSize);
         var descriptorBlock = group / perBlock;
+
+        // Not the first data block: with bigalloc that is 0 even where blocks of 1 KiB put the superblock into block 1.
+        var afterSuperblock = (SuperblockOffset / _blockSize) + 1L;
         long block;
         if ((_incompat & IncompatMetaBlockGroups) != 0 && descriptorBlock >= _superblock.U32(0x104))
         {
             // With meta_bg the descriptors of a run of groups lie at the start of its first group, behind a superblock's copy if there is one.
             var firstGroup = (long)descriptorBlock * perBlock;
-            block = _firstDataBlock + (firstGroup * _blocksPerGroup) + (HasSuperblock(firstGroup) ? 1 : 0);
+            block = firstGroup == 0 ? afterSuperblock : _firstDataBlock + (firstGroup * _blocksPerGroup) + (HasSuperblock(firstGroup) ? 1 : 0);
         }
         else
         {
-            block = _firstDataBlock + 1L + descriptorBlock;
+            block = afterSuperblock + descriptorBlock;
         }
 
         return BlockPosition(block) + ((long)(group % perBlock) * _descriptorSize);

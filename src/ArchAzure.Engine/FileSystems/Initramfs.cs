@@ -141,8 +141,11 @@ internal static class Initramfs
                 throw ImageErrors.TooLarge($"an initramfs has more than {MaximumEntries} files.");
             }
 
-            name = name.StartsWith("./", StringComparison.Ordinal) ? name[2..] : name;
-            names.Add(name.TrimStart('/'));
+            name = (name.StartsWith("./", StringComparison.Ordinal) ? name[2..] : name).TrimStart('/');
+            if (name is not ("" or "."))
+            {
+                names.Add(name);
+            }
         }
     }
 

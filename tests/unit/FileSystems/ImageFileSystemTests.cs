@@ -1,3 +1,4 @@
+using System.IO.Enumeration;
 using System.Security.Cryptography;
 using System.Text;
 using Xunit;
@@ -35,7 +36,7 @@ public sealed class ImageFileSystemTests : IDisposable
         using var stream = File.OpenRead(_work["image"]);
         var image = FileSystemIdentity.Open(new ImageRegion(stream, stream.Length));
 
-        Assert.Equal(Expected(folder), Walk.All(image, 10_000).Where(line => !line.StartsWith("/lost+found", StringComparison.Ordinal)));
+        Assert.Equal(Expected(folder), Walk.All(image, 10_000, 8 << 20).Where(line => !line.StartsWith("/lost+found", StringComparison.Ordinal)));
         Assert.Equal(new FileSystemIdentity(FileSystemKind.Ext, options[0], "6f1c1b0e-9b1f-4d52-8a3e-0c6a5d0f7a11", "label"), image.Identity);
     }
 
@@ -206,10 +207,17 @@ public sealed class ImageFileSystemTests : IDisposable
         return tree;
     }
 
-    private static IEnumerable<string> Expected(string folder)
+    private static List<string> Expected(string folder)
     {
         var lines = new List<string>();
-        foreach (var entry in new DirectoryInfo(folder).EnumerateFileSystemInfos("*", new EnumerationOptions { RecurseSubdirectories = true, AttributesToSkip = 0 }))
+        var entries = new FileSystemEnumerable<FileSystemInfo>(
+            folder,
+            (ref FileSystemEntry entry) => entry.ToFileSystemInfo(),
+            new EnumerationOptions { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.None })
+        {
+            ShouldRecursePredicate = (ref FileSystemEntry entry) => entry.IsDirectory && !entry.Attributes.HasFlag(FileAttributes.ReparsePoint),
+        };
+        foreach (var entry in entries)
         {
             var path = entry.FullName[folder.Length..];
             lines.Add(entry switch
