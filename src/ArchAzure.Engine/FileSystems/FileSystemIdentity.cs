@@ -103,6 +103,7 @@ public sealed record FileSystemIdentity(FileSystemKind Kind, string Name, string
         {
             FileSystemKind.Ext => new ExtFileSystem(region, identity),
             FileSystemKind.Fat => new FatFileSystem(region, identity),
+            FileSystemKind.Btrfs => new BtrfsFileSystem(region, identity),
             FileSystemKind.Luks => throw ImageErrors.Unsupported("a file system is encrypted (LUKS)."),
             FileSystemKind.Unknown => throw ImageErrors.Unsupported("a partition holds no file system that is known here."),
             _ => throw ImageErrors.Unsupported($"a partition holds {identity.Name}, which cannot be read here."),

@@ -41,6 +41,44 @@ public sealed class ImageFileSystemTests : IDisposable
     }
 
     [Theory]
+    [InlineData()]
+    [InlineData("--nodesize", "4096", "--mixed")]
+    [InlineData("--metadata", "dup", "--nodesize", "65536")]
+    [InlineData("--csum", "xxhash")]
+    public void Btrfs_is_read_as_it_was_written(params string[] options)
+    {
+        var folder = Directory.CreateDirectory(_work["tree"]).FullName;
+        SampleTree().WriteTo(folder);
+        using (var file = File.Create(_work["image"]))
+        {
+            file.SetLength(256 << 20);
+        }
+
+        Tool.Run("mkfs.btrfs", ["-q", "--rootdir", folder, "-L", "label", "-U", "6f1c1b0e-9b1f-4d52-8a3e-0c6a5d0f7a11", .. options, _work["image"]]);
+
+        using var stream = File.OpenRead(_work["image"]);
+        var image = FileSystemIdentity.Open(new ImageRegion(stream, stream.Length));
+
+        Assert.Equal(Expected(folder), Walk.All(image, 10_000, 8 << 20));
+        Assert.Equal(new FileSystemIdentity(FileSystemKind.Btrfs, "btrfs", "6f1c1b0e-9b1f-4d52-8a3e-0c6a5d0f7a11", "label"), image.Identity);
+    }
+
+    [Fact]
+    public void Btrfs_node_with_a_wrong_checksum_is_damage()
+    {
+        using (var file = File.Create(_work["image"]))
+        {
+            file.SetLength(128 << 20);
+        }
+
+        Tool.Run("mkfs.btrfs", "-q", _work["image"]);
+        var bytes = File.ReadAllBytes(_work["image"]);
+        bytes[0x10000 + 0x12B] ^= 1;
+
+        Assert.Contains("checksum", Assert.Throws<ArchAzureException>(() => FileSystemIdentity.Open(Region(bytes))).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
     [InlineData(12, 4)]
     [InlineData(16, 32)]
     [InlineData(32, 40)]
