@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Buffers.Binary;
 using System.IO.Compression;
 using System.Numerics;
@@ -197,18 +198,31 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
 
         try
         {
-            using var source = new MemoryStream(packed);
-            using Stream unpacking = compression switch
-            {
-                1 => new ZLibStream(source, CompressionMode.Decompress),
-                3 => new DecompressionStream(source),
-                _ => throw ImageErrors.Unsupported($"a file of its btrfs is compressed with {(compression == 2 ? "lzo" : "an unknown algorithm")}."),
-            };
+            // What is short is zeros: the kernel packs whole pages, but not what lies behind a file's end.
             var bytes = new byte[length];
+            switch (compression)
+            {
+                case 1:
+                    using (var source = new ZLibStream(new MemoryStream(packed), CompressionMode.Decompress))
+                    {
+                        _ = source.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false);
+                    }
 
-            // The rest of the last block is padding, of which decoders want to know nothing: take no more than needed. What is short is zeros.
-            _ = unpacking.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false);
-            return bytes;
+                    return bytes;
+                case 3:
+                    using (var decompressor = new Decompressor())
+                    {
+                        // Behind the frame the decoder takes the padding for another one, and refuses it.
+                        var status = decompressor.UnwrapStream(packed, bytes, out var consumed, out var written);
+                        var atPadding = status == OperationStatus.InvalidData && written > 0 && packed.AsSpan(consumed).IndexOfAnyExcept((byte)0) < 0;
+                        return status is OperationStatus.Done or OperationStatus.DestinationTooSmall || atPadding
+                            ? bytes
+                            : throw ImageErrors.Damaged("an extent of btrfs cannot be unpacked.");
+                    }
+
+                default:
+                    throw ImageErrors.Unsupported($"a file of its btrfs is compressed with {(compression == 2 ? "lzo" : "an unknown algorithm")}.");
+            }
         }
         catch (Exception e) when (e is InvalidDataException or ZstdException or EndOfStreamException)
         {

@@ -354,6 +354,52 @@ public sealed class ReadinessCheckTests : IDisposable
     }
 
     [Fact]
+    public async Task Btrfs_root_passes_too()
+    {
+        // The smallest btrfs is too large for the disk of the other tests.
+        var image = new ReadyImage
+        {
+            Size = 160 << 20,
+            RootSectors = 128 << 11,
+            MakeRoot = (folder, file) =>
+            {
+                using (var root = File.Create(file))
+                {
+                    root.SetLength(128 << 20);
+                }
+
+                Tool.Run("mkfs.btrfs", "-q", "--rootdir", folder, "-U", ReadyImage.RootUuid, file);
+            },
+        };
+        image.Root.Replace("/etc/fstab", "/ ext4", "/ btrfs");
+
+        var results = await Check(image);
+
+        Assert.Empty(results.Where(result => result.Outcome != ReadinessOutcome.Passed).Select(result => $"{result.Rule}: {result.Outcome}: {result.Found}"));
+    }
+
+    [Fact]
+    public async Task Altered_images_give_results_and_no_errors()
+    {
+        new ReadyImage().Write(_work["good.vhd"]);
+        var good = await File.ReadAllBytesAsync(_work["good.vhd"]);
+        var places = Enumerable.Range(0, (int)ReadyImage.DefaultSize).Where(i => good[i] != 0).ToArray();
+        var random = new Random(1);
+        for (var round = 0; round < 60; round++)
+        {
+            var bytes = good.ToArray();
+            for (var change = 0; change < 40; change++)
+            {
+                bytes[places[random.Next(places.Length)]] ^= (byte)random.Next(1, 256);
+            }
+
+            await File.WriteAllBytesAsync(_work["altered.vhd"], bytes);
+            var results = await ReadinessCheck.RunAsync(_work["altered.vhd"], new(), new Silent(), default);
+            Assert.Equal(40, results.Count);
+        }
+    }
+
+    [Fact]
     public async Task Cancelled_check_ends()
     {
         new ReadyImage().Write(_work["disk.vhd"]);

@@ -21,8 +21,7 @@ internal sealed class ReadyImage
     public const int EspSector = 4096;
     public const int EspSectors = 8192;
     public const int RootSector = EspSector + EspSectors;
-    public const int RootSectors = 24576;
-    public const int ExtraSector = RootSector + RootSectors;
+    public const int ExtraSector = RootSector + 24576;
     public const long DefaultSize = 24 << 20;
 
     public const string CommandLine = "console=tty0 console=ttyS0,115200n8 earlyprintk=ttyS0,115200 rootdelay=300 net.ifnames=0";
@@ -43,6 +42,8 @@ internal sealed class ReadyImage
 
     public long Size { get; set; } = DefaultSize;
 
+    public int RootSectors { get; set; } = ExtraSector - RootSector;
+
     /// <summary>More arguments for sgdisk, e.g. another partition.</summary>
     public List<string> Partitioning { get; set; } = [];
 
@@ -53,7 +54,7 @@ internal sealed class ReadyImage
 
     /// <summary>Replaces what makes the root file system of a folder.</summary>
     public Action<string, string> MakeRoot { get; set; } = (folder, file) =>
-        Tool.Run("mke2fs", "-q", "-F", "-t", "ext4", "-d", folder, "-U", RootUuid, file, $"{RootSectors * Sector / 1024}k");
+        Tool.Run("mke2fs", "-q", "-F", "-t", "ext4", "-d", folder, "-U", RootUuid, file, $"{(ExtraSector - RootSector) * Sector / 1024}k");
 
     /// <summary>Writes the VHD.</summary>
     public void Write(string path)
@@ -221,7 +222,7 @@ internal sealed class ReadyImage
     /// <summary>Both copies of the GPT. sgdisk sleeps for a second each time, so each layout is made once.</summary>
     private void WritePartitionTable(FileStream disk)
     {
-        var (first, last) = PartitionTables.GetOrAdd($"{Size} {string.Join(' ', Partitioning)}", _ =>
+        var (first, last) = PartitionTables.GetOrAdd($"{Size} {RootSectors} {string.Join(' ', Partitioning)}", _ =>
         {
             using var work = new TemporaryDirectory();
             using (var image = File.Create(work["disk.img"]))
