@@ -1,0 +1,225 @@
+namespace ArchAzure.FileSystems;
+
+/// <summary>A file, directory or link as a reader knows it.</summary>
+internal abstract class ImageNode
+{
+    /// <summary>Tells the node from all others of its file system.</summary>
+    public abstract (ulong Major, ulong Minor) Key { get; }
+
+    public required ImageFileType Type { get; init; }
+
+    public required int Mode { get; init; }
+
+    public uint UserId { get; init; }
+
+    public uint GroupId { get; init; }
+
+    public required long Size { get; init; }
+}
+
+/// <summary>One name in a directory.</summary>
+/// <param name="Name">The name.</param>
+/// <param name="Open">Reads the node it names.</param>
+internal readonly record struct ImageName(string Name, Func<ImageNode> Open);
+
+/// <summary>What all readers share: walking paths, following links, limits.</summary>
+internal abstract class ImageFileSystem : IImageFileSystem
+{
+    /// <summary>The most bytes of names a directory may have; the largest of a distribution's packages need less than 1 MiB.</summary>
+    protected const int MaximumDirectoryBytes = 4 << 20;
+
+    // PATH_MAX and the number of links in Linux (path_resolution(7)).
+    private const int MaximumLinkLength = 4096;
+    private const int MaximumLinks = 40;
+    private const int MaximumPathLength = 1 << 16;
+
+    // Directories are kept as long as these numbers allow, the longest unused one goes first. A tree is walked down and back up,
+    // so without this a hostile image could have its largest directory read for every file in it.
+    private const int CachedDirectories = 256;
+    private const int CachedNames = 1_000_000;
+
+    private readonly Dictionary<(ulong, ulong), Listing> _directories = [];
+    private long _cachedNames;
+    private long _clock;
+
+    public abstract FileSystemIdentity Identity { get; }
+
+    protected abstract ImageNode Root { get; }
+
+    protected virtual StringComparer NameComparer => StringComparer.Ordinal;
+
+    public ImageFileStatus? GetStatus(string path, bool followLinks = true)
+    {
+        var node = Find(path, followLinks);
+        return node is null ? null : new(node.Type, node.Mode, node.UserId, node.GroupId, node.Size, node.Type == ImageFileType.SymbolicLink ? ReadLink(node) : null);
+    }
+
+    public IReadOnlyList<string> ReadDirectory(string path)
+    {
+        var node = Find(path, followLinks: true);
+        return node is null || node.Type != ImageFileType.Directory ? [] : [.. List(node).Names.Keys.Order(StringComparer.Ordinal)];
+    }
+
+    public Stream OpenRead(string path) => new ImageFileStream(this, FindFile(path));
+
+    public byte[] ReadAllBytes(string path, int maximumLength)
+    {
+        var node = FindFile(path);
+        if (node.Size > maximumLength)
+        {
+            throw ImageErrors.TooLarge($"the file {path} has {node.Size} bytes; at most {maximumLength} are expected.");
+        }
+
+        var bytes = new byte[node.Size];
+        ReadFully(node, 0, bytes);
+        return bytes;
+    }
+
+    /// <summary>Reads a directory's names without '.' and '..'; at most <see cref="MaximumDirectoryBytes"/> of it.</summary>
+    protected abstract IEnumerable<ImageName> ReadNames(ImageNode directory);
+
+    /// <summary>Reads some bytes of a file's content, at least one; the range lies within the node's size.</summary>
+    protected internal abstract int ReadContent(ImageNode node, long position, Span<byte> buffer);
+
+    /// <summary>Reads a symbolic link's target; of file systems that have such.</summary>
+    protected virtual byte[] ReadLinkContent(ImageNode link)
+    {
+        var bytes = new byte[link.Size];
+        ReadFully(link, 0, bytes);
+        return bytes;
+    }
+
+    protected void ReadFully(ImageNode node, long position, Span<byte> buffer)
+    {
+        while (!buffer.IsEmpty)
+        {
+            var count = ReadContent(node, position, buffer);
+            position += count;
+            buffer = buffer[count..];
+        }
+    }
+
+    private string ReadLink(ImageNode link) =>
+        link.Size <= MaximumLinkLength
+            ? ((ReadOnlySpan<byte>)ReadLinkContent(link)).Text()
+            : throw ImageErrors.Damaged($"a symbolic link has a target of {link.Size} bytes.");
+
+    private ImageNode FindFile(string path)
+    {
+        var node = Find(path, followLinks: true);
+        return node?.Type == ImageFileType.File
+            ? node
+            : throw new ArchAzureException("ImageFileNotFound", ErrorKind.NotFound, $"The image has no file {path}.", path);
+    }
+
+    private ImageNode? Find(string path, bool followLinks)
+    {
+        var pending = new Stack<string>();
+        var pendingLength = 0;
+        void Push(string target)
+        {
+            foreach (var part in target.Split('/', StringSplitOptions.RemoveEmptyEntries).Reverse())
+            {
+                pending.Push(part);
+                pendingLength += part.Length;
+            }
+
+            if (pendingLength > MaximumPathLength)
+            {
+                throw ImageErrors.Damaged($"the symbolic links of {path[..Math.Min(path.Length, 200)]} make too long a path.");
+            }
+        }
+
+        Push(path);
+        var links = 0;
+        var walked = new Stack<ImageNode>();
+        walked.Push(Root);
+        while (pending.TryPop(out var part))
+        {
+            pendingLength -= part.Length;
+            if (part == ".")
+            {
+                continue;
+            }
+
+            if (part == "..")
+            {
+                // The root's parent is the root: no link leaves the image.
+                if (walked.Count > 1)
+                {
+                    walked.Pop();
+                }
+
+                continue;
+            }
+
+            if (walked.Peek().Type != ImageFileType.Directory)
+            {
+                return null;
+            }
+
+            if (!List(walked.Peek()).Names.TryGetValue(part, out var open))
+            {
+                return null;
+            }
+
+            var node = open();
+            if (node.Type != ImageFileType.SymbolicLink || (pending.Count == 0 && !followLinks))
+            {
+                walked.Push(node);
+                continue;
+            }
+
+            if (++links > MaximumLinks)
+            {
+                return null;
+            }
+
+            var target = ReadLink(node);
+            if (target.StartsWith('/'))
+            {
+                walked.Clear();
+                walked.Push(Root);
+            }
+
+            Push(target);
+        }
+
+        return walked.Peek();
+    }
+
+    private Listing List(ImageNode directory)
+    {
+        if (!_directories.TryGetValue(directory.Key, out var listing))
+        {
+            listing = new(NameComparer);
+            foreach (var (name, open) in ReadNames(directory))
+            {
+                if (name is not ("" or "." or "..") && !name.Contains('/', StringComparison.Ordinal))
+                {
+                    listing.Names.TryAdd(name, open);
+                }
+            }
+
+            while (_directories.Count > 0 && (_directories.Count >= CachedDirectories || _cachedNames + listing.Names.Count > CachedNames))
+            {
+                var (oldest, old) = _directories.MinBy(cached => cached.Value.LastUse);
+                _directories.Remove(oldest);
+                _cachedNames -= old.Names.Count;
+            }
+
+            _directories[directory.Key] = listing;
+            _cachedNames += listing.Names.Count;
+        }
+
+        listing.LastUse = ++_clock;
+        return listing;
+    }
+
+    private sealed class Listing(StringComparer comparer)
+    {
+        public Dictionary<string, Func<ImageNode>> Names { get; } = new(comparer);
+
+        public long LastUse { get; set; }
+    }
+}

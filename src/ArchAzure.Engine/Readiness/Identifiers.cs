@@ -1,0 +1,51 @@
+using ArchAzure.Disks;
+
+namespace ArchAzure.Readiness;
+
+/// <summary>Finds a partition by the ways in which fstab and the kernel name one.</summary>
+internal static class Identifiers
+{
+    private static readonly (string Prefix, string Tag)[] Links =
+    [
+        ("/dev/disk/by-uuid/", "UUID"), ("/dev/disk/by-label/", "LABEL"), ("/dev/disk/by-partuuid/", "PARTUUID"), ("/dev/disk/by-partlabel/", "PARTLABEL"),
+    ];
+
+    /// <summary>Whether it is a name that stays the same whatever disk comes first.</summary>
+    public static bool IsStable(string name) => Tagged(name) is not null;
+
+    /// <summary>The partition that is meant, or null if the image has none such (or the name is no stable one).</summary>
+    public static GuidPartition? Resolve(ReadinessImage image, string name)
+    {
+        if (Tagged(name) is not var (tag, value))
+        {
+            return null;
+        }
+
+        // udev makes links of these names, so letters count as they are written; it writes the GUIDs in lower case.
+        return image.PartitionTable.Partitions.FirstOrDefault(partition => tag switch
+        {
+            "UUID" => image.Identify(partition).Uuid == value,
+            "LABEL" => image.Identify(partition).Label == value,
+            "PARTUUID" => partition.Id.ToString().Equals(value, StringComparison.OrdinalIgnoreCase),
+            _ => partition.Name == value,
+        });
+    }
+
+    private static (string Tag, string Value)? Tagged(string name)
+    {
+        foreach (var (prefix, tag) in Links)
+        {
+            if (name.StartsWith(prefix, StringComparison.Ordinal))
+            {
+                return (tag, name[prefix.Length..]);
+            }
+
+            if (name.StartsWith(tag + "=", StringComparison.Ordinal))
+            {
+                return (tag, name[(tag.Length + 1)..].Trim('"'));
+            }
+        }
+
+        return null;
+    }
+}

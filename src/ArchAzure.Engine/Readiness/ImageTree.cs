@@ -1,0 +1,44 @@
+using ArchAzure.FileSystems;
+
+namespace ArchAzure.Readiness;
+
+/// <summary>Walks directories of an image.</summary>
+internal static class ImageTree
+{
+    // Damaged directories can contain themselves.
+    private const int MaximumDepth = 32;
+    private const int MaximumFiles = 200_000;
+
+    /// <summary>All files below a directory that are no directories, with what they are; links are not followed.</summary>
+    public static IEnumerable<(string Path, ImageFileStatus Status)> Files(IImageFileSystem fileSystem, string directory)
+    {
+        var seen = 0;
+        var pending = new Stack<(string Path, int Depth)>();
+        pending.Push((directory, 0));
+        while (pending.TryPop(out var current))
+        {
+            foreach (var name in fileSystem.ReadDirectory(current.Path))
+            {
+                if (++seen > MaximumFiles || current.Depth > MaximumDepth)
+                {
+                    throw ImageErrors.Damaged($"{directory} holds too many files or too deep directories.");
+                }
+
+                var path = $"{current.Path}/{name}";
+                if (fileSystem.GetStatus(path, followLinks: false) is not { } status)
+                {
+                    continue;
+                }
+
+                if (status.Type == ImageFileType.Directory)
+                {
+                    pending.Push((path, current.Depth + 1));
+                }
+                else
+                {
+                    yield return (path, status);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,24 @@
+namespace ArchAzure.Readiness;
+
+/// <summary>What Azure asks of the kernel command line, wherever it is written.</summary>
+internal static class KernelArguments
+{
+    public const string Wanted = "console=ttyS0 earlyprintk=ttyS0 rootdelay=300 net.ifnames=0; not quiet, rhgb, crashkernel=auto";
+
+    private static readonly (string Argument, Predicate<string> Matches)[] Needed =
+    [
+        ("console=ttyS0,115200n8", argument => argument == "console=ttyS0" || argument.StartsWith("console=ttyS0,", StringComparison.Ordinal)),
+        ("earlyprintk=ttyS0,115200", argument => argument == "earlyprintk=ttyS0" || argument.StartsWith("earlyprintk=ttyS0,", StringComparison.Ordinal)),
+        ("rootdelay=300", argument => argument == "rootdelay=300"),
+        ("net.ifnames=0", argument => argument == "net.ifnames=0"),
+    ];
+
+    private static readonly string[] Unwanted = ["quiet", "rhgb", "crashkernel=auto"];
+
+    /// <summary>What is missing and what is too much, in a few words; empty if all is well.</summary>
+    public static IReadOnlyList<string> Problems(IReadOnlyCollection<string> arguments) =>
+    [
+        .. Needed.Where(needed => !arguments.Any(argument => needed.Matches(argument))).Select(needed => $"{needed.Argument} is missing"),
+        .. Unwanted.Where(arguments.Contains).Select(argument => $"{argument} is there"),
+    ];
+}

@@ -1,0 +1,99 @@
+using ArchAzure.Readiness.Rules;
+using ArchAzure.Vhd;
+
+namespace ArchAzure.Readiness;
+
+/// <summary>
+/// Looks into a fixed VHD, without starting or mounting it, for all that Azure asks of a Linux image.
+/// Needs no privilege but to read the file.
+/// </summary>
+public static class ReadinessCheck
+{
+    private const string Activity = "Test-AzureVhd";
+
+    private static readonly ReadinessRule[] Rules =
+    [
+        new FixedVhdFooter(), new WholeMebibytes(), new DiskSize(),
+        new PartitionTable(), new PartitionLayout(), new RootFileSystem(), new NoLogicalVolumes(), new NoSwap(),
+        new BiosBoot(), new UefiBoot(),
+        new KernelCommandLine(), new GrubDefaults(), new RootArgument(),
+        new HyperVModules(), new DvdModules(), new FileSystemModules(), new FstabIdentifiers(),
+        new NetworkConfiguration(), new VirtualFunctionsUnmanaged(), new TcpKeepAlive(),
+        new SshEnabled(), new SshKeepAlive(), new SshRootLogin(), new SshPasswordPolicy(),
+        new AgentInstalled(), new AgentEnabled(), new AgentConfigured(), new AgentUnprovisioned(),
+        new MachineIdEmpty(), new NoSshHostKeys(), new NoAuthorizedKeys(), new NoPacmanKeyring(), new NoShellHistory(), new NoLogs(),
+        new NoRandomSeed(), new NoBakedResolver(), new NoPackageCache(), new RootLocked(), new NoPasswords(), new NoUserAccounts(),
+    ];
+
+    /// <summary>Checks an image.</summary>
+    /// <param name="vhdPath">A fixed VHD; it is only read.</param>
+    /// <param name="options">What to check it for.</param>
+    /// <param name="reporter">Is told about each rule.</param>
+    /// <param name="cancellationToken">Ends the check.</param>
+    /// <returns>One result for each rule that applies, in the order in which the platform would stumble over them.</returns>
+    /// <exception cref="ArchAzureException">
+    /// The file is no whole fixed VHD: <c>VhdNotFound</c>, <c>NotAVhd</c>, <c>VhdxNotSupported</c>, <c>VhdNotFixed</c>, <c>VhdTruncated</c>
+    /// or <c>DamagedVhdFooter</c>; or it cannot be read (<c>VhdNotReadable</c>).
+    /// Whatever is wrong inside it is a result, not an error.
+    /// </exception>
+    public static Task<IReadOnlyList<ReadinessResult>> RunAsync(string vhdPath, ReadinessOptions options, IReporter reporter, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(vhdPath);
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(reporter);
+        if (options.Generation is not (null or 1 or 2))
+        {
+            throw new ArchAzureException("GenerationUnknown", ErrorKind.InvalidInput, $"There is no generation {options.Generation} of virtual machines. Say 1, 2 or nothing for both.", options.Generation);
+        }
+
+        return Task.Run<IReadOnlyList<ReadinessResult>>(() => Run(vhdPath, options, reporter, cancellationToken), cancellationToken);
+    }
+
+    private static List<ReadinessResult> Run(string vhdPath, ReadinessOptions options, IReporter reporter, CancellationToken cancellationToken)
+    {
+        try
+        {
+            var footer = FixedVhd.ReadFooter(vhdPath);
+            using var stream = new FileStream(vhdPath, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+            var image = new ReadinessImage(stream, footer, options, cancellationToken);
+            return Run(image, Path.GetFileName(vhdPath), reporter, cancellationToken);
+        }
+        catch (UnauthorizedAccessException e)
+        {
+            throw new ArchAzureException("VhdNotReadable", ErrorKind.PermissionDenied, $"'{vhdPath}' may not be read: {e.Message} Get read access to it.", vhdPath, e);
+        }
+        catch (IOException e)
+        {
+            throw new ArchAzureException("VhdNotReadable", ErrorKind.ResourceUnavailable, $"'{vhdPath}' cannot be read: {e.Message} Check its disk, or copy it.", vhdPath, e);
+        }
+    }
+
+    private static List<ReadinessResult> Run(ReadinessImage image, string name, IReporter reporter, CancellationToken cancellationToken)
+    {
+        var rules = Rules.Where(rule => rule.AppliesTo(image.Options)).ToList();
+        var results = new List<ReadinessResult>(rules.Count);
+        foreach (var rule in rules)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            reporter.Progress(new(Activity, $"{name}: {rule.Name}", results.Count * 100 / rules.Count));
+            var finding = Check(rule, image);
+            results.Add(new(rule.Name, finding.Outcome, finding.Found, rule.Wanted, finding.Remedy, rule.Source));
+            reporter.Verbose($"{rule.Name}: {finding.Outcome}: {finding.Found}");
+        }
+
+        reporter.Progress(new(Activity, name, 100, Completed: true));
+        return results;
+    }
+
+    private static Finding Check(ReadinessRule rule, ReadinessImage image)
+    {
+        try
+        {
+            return rule.Check(image);
+        }
+        catch (ArchAzureException e)
+        {
+            return new(ReadinessOutcome.Unknown, e.Message, Remedy: null);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+using ArchAzure.Disks;
+using ArchAzure.FileSystems;
+using ArchAzure.Vhd;
+
+namespace ArchAzure.Readiness;
+
+/// <summary>
+/// The image under check. Each part is read when a rule first asks for it, and once: what cannot be read throws the same
+/// <see cref="ArchAzureException"/> to each rule that asks.
+/// </summary>
+internal sealed class ReadinessImage
+{
+    private readonly Lazy<GuidPartitionTable> _partitionTable;
+    private readonly Lazy<GuidPartition> _rootPartition;
+    private readonly Lazy<IImageFileSystem> _root;
+    private readonly Lazy<IImageFileSystem> _efiSystem;
+    private readonly Lazy<BootEntry> _boot;
+    private readonly Lazy<KernelModules> _modules;
+    private readonly Lazy<IReadOnlyList<string>> _initramfs;
+    private readonly Lazy<SshdConfiguration> _sshd;
+    private readonly Lazy<Accounts> _accounts;
+    private readonly Dictionary<int, FileSystemIdentity> _identities = [];
+
+    public ReadinessImage(Stream stream, VhdFooter footer, ReadinessOptions options, CancellationToken cancellationToken)
+    {
+        Footer = footer;
+        Options = options;
+        Disk = new ImageRegion(stream, footer.CurrentSize, cancellationToken);
+        _partitionTable = new(() => GuidPartitionTable.Read(Disk));
+        _rootPartition = new(FindRootPartition);
+        _root = new(() => FileSystemIdentity.Open(Region(RootPartition)));
+        _efiSystem = new(() => FileSystemIdentity.Open(Region(EfiSystemPartition)));
+        _boot = new(() => BootEntry.Read(this));
+        _modules = new(() => KernelModules.Read(Root, KernelRelease()));
+        _initramfs = new(() => ListInitramfs(cancellationToken));
+        _sshd = new(() => SshdConfiguration.Read(Root));
+        _accounts = new(() => Accounts.Read(Root));
+    }
+
+    public VhdFooter Footer { get; }
+
+    public ReadinessOptions Options { get; }
+
+    public ImageRegion Disk { get; }
+
+    public GuidPartitionTable PartitionTable => _partitionTable.Value;
+
+    public GuidPartition RootPartition => _rootPartition.Value;
+
+    public GuidPartition EfiSystemPartition =>
+        PartitionTable.Partitions.FirstOrDefault(partition => partition.Type == PartitionTypes.EfiSystem)
+        ?? throw ImageErrors.Unsupported("it has no EFI system partition.");
+
+    public IImageFileSystem Root => _root.Value;
+
+    public IImageFileSystem EfiSystem => _efiSystem.Value;
+
+    /// <summary>What the boot loader starts if nobody intervenes.</summary>
+    public BootEntry Boot => _boot.Value;
+
+    public KernelModules Modules => _modules.Value;
+
+    /// <summary>The names in all of the boot entry's initramfs files.</summary>
+    public IReadOnlyList<string> Initramfs => _initramfs.Value;
+
+    public SshdConfiguration Sshd => _sshd.Value;
+
+    public Accounts Accounts => _accounts.Value;
+
+    public ImageRegion Region(GuidPartition partition) => Disk.Slice(partition.Offset, partition.Length);
+
+    public FileSystemIdentity Identify(GuidPartition partition)
+    {
+        if (!_identities.TryGetValue(partition.Number, out var identity))
+        {
+            _identities[partition.Number] = identity = FileSystemIdentity.Probe(Region(partition));
+        }
+
+        return identity;
+    }
+
+    /// <summary>The partitions that could be the root: those of its own type, or else the general ones of Linux.</summary>
+    public IReadOnlyList<GuidPartition> RootCandidates()
+    {
+        var ofType = PartitionTable.Partitions.Where(partition => partition.Type == PartitionTypes.LinuxRootX64).ToList();
+        return ofType.Count > 0 ? ofType : [.. PartitionTable.Partitions.Where(partition => partition.Type == PartitionTypes.LinuxFileSystem)];
+    }
+
+    private GuidPartition FindRootPartition() => RootCandidates() switch
+    {
+        [var only] => only,
+        [] => throw ImageErrors.Unsupported("it has no partition for the root of a Linux."),
+        var several => throw ImageErrors.Unsupported($"partitions {string.Join(" and ", several.Select(partition => partition.Number))} could each be its root."),
+    };
+
+    private string KernelRelease()
+    {
+        using var kernel = Boot.FileSystem.OpenRead(Boot.Kernel);
+        return KernelImage.ReadRelease(kernel)
+            ?? throw ImageErrors.Unsupported($"{Boot.Kernel} is no Linux kernel for x86 that tells its release.");
+    }
+
+    private List<string> ListInitramfs(CancellationToken cancellationToken)
+    {
+        var names = new List<string>();
+        foreach (var path in Boot.Initramfs)
+        {
+            using var stream = Boot.FileSystem.OpenRead(path);
+            names.AddRange(FileSystems.Initramfs.ListNames(stream, cancellationToken));
+        }
+
+        return names;
+    }
+}

@@ -1,0 +1,99 @@
+using System.Globalization;
+using ArchAzure.FileSystems;
+
+namespace ArchAzure.Readiness.Rules;
+
+/// <summary>
+/// It is said who provisions, and that one is able to. With <c>Provisioning.Agent=auto</c> it depends on what happens to be installed.
+/// Swap is on the resource disk or nowhere.
+/// </summary>
+internal sealed class AgentConfigured : ReadinessRule
+{
+    public override string Wanted => "Provisioning.Agent=waagent or cloud-init, that agent enabled, sane ResourceDisk settings";
+
+    public override string Source => Sources.WaAgent;
+
+    public override Finding Check(ReadinessImage image)
+    {
+        var root = image.Root;
+        if (!root.FileExists(Agents.Configuration))
+        {
+            return Agents.WaAgent(root) is null ? CheckCloudInit(root) : Fail($"no {Agents.Configuration}", $"Install waagent's {Agents.Configuration}.");
+        }
+
+        var settings = Agents.ReadConfiguration(root);
+        var problems = ResourceDiskProblems(settings).ToList();
+        var provisioner = settings.GetValueOrDefault("Provisioning.Agent", "").ToLowerInvariant();
+        switch (provisioner)
+        {
+            case "waagent":
+                if (settings.GetValueOrDefault("Provisioning.Enabled", "y") != "y")
+                {
+                    problems.Add("Provisioning.Enabled=n");
+                }
+
+                if (Agents.WaAgentEnabledBy(root) is null)
+                {
+                    problems.Add("Provisioning.Agent=waagent, but waagent is not enabled");
+                }
+
+                break;
+            case "cloud-init":
+                if (CheckCloudInit(root) is { Outcome: not ReadinessOutcome.Passed } finding)
+                {
+                    return finding;
+                }
+
+                break;
+            default:
+                problems.Add(provisioner.Length == 0 ? "Provisioning.Agent is not set" : $"Provisioning.Agent={provisioner}");
+                break;
+        }
+
+        return problems.Count == 0
+            ? Pass($"Provisioning.Agent={provisioner}, ResourceDisk.Format={settings.GetValueOrDefault("ResourceDisk.Format", "n")}")
+            : Fail(string.Join(", ", problems), $"Correct {Agents.Configuration}.");
+    }
+
+    private static IEnumerable<string> ResourceDiskProblems(IReadOnlyDictionary<string, string> settings)
+    {
+        var format = settings.GetValueOrDefault("ResourceDisk.Format", "n") == "y";
+        if (settings.GetValueOrDefault("ResourceDisk.EnableSwap", "n") == "y")
+        {
+            if (!format)
+            {
+                yield return "ResourceDisk.EnableSwap=y needs ResourceDisk.Format=y";
+            }
+
+            if (!int.TryParse(settings.GetValueOrDefault("ResourceDisk.SwapSizeMB", "0"), NumberStyles.None, CultureInfo.InvariantCulture, out var size) || size == 0)
+            {
+                yield return "ResourceDisk.EnableSwap=y needs ResourceDisk.SwapSizeMB";
+            }
+        }
+
+        if (format && settings.GetValueOrDefault("ResourceDisk.MountPoint", "/mnt/resource").TrimEnd('/').Length == 0)
+        {
+            yield return "ResourceDisk.MountPoint is the root: swap would lie on the OS disk";
+        }
+    }
+
+    private static Finding CheckCloudInit(IImageFileSystem root)
+    {
+        if (Agents.CloudInit(root) is null || Agents.CloudInitEnabledBy(root) is null)
+        {
+            return Fail("cloud-init is to provision, but is not installed or not enabled", "Install and enable cloud-init, or set Provisioning.Agent=waagent.");
+        }
+
+        // A list in brackets on one line is what all distributions and Azure's own document write; other YAML is left to cloud-init.
+        var lists = ImageGlob.Expand(root, "/etc/cloud/cloud.cfg.d/*.cfg").Prepend("/etc/cloud/cloud.cfg")
+            .SelectMany(root.ReadLines)
+            .Where(line => line.StartsWith("datasource_list:", StringComparison.Ordinal))
+            .ToList();
+        return lists switch
+        {
+            [] => Unknown("cloud-init is enabled; which data sources it asks, it decides at boot"),
+            [.., var last] when last.Contains("Azure", StringComparison.Ordinal) => Pass($"cloud-init, {last}"),
+            [.., var last] => Fail($"cloud-init does not ask Azure: {last}", "Add Azure to datasource_list in /etc/cloud/cloud.cfg.d."),
+        };
+    }
+}

@@ -1,0 +1,23 @@
+using ArchAzure.FileSystems;
+
+namespace ArchAzure.Readiness.Rules;
+
+/// <summary>pacman's keyring holds a secret master key that any machine of the image could sign packages with for all others; it is made at first boot.</summary>
+internal sealed class NoPacmanKeyring : ReadinessRule
+{
+    private const string Keyring = "/etc/pacman.d/gnupg";
+
+    // GnuPG's settings hold no keys.
+    private static readonly string[] Settings = ["gpg.conf", "gpg-agent.conf", "dirmngr.conf"];
+
+    public override string Wanted => $"no keys in {Keyring}";
+
+    public override string Source => "pacman-key(8); archlinux/arch-boxes";
+
+    public override Finding Check(ReadinessImage image) => PassIfNone(
+        [.. ImageTree.Files(image.Root, Keyring)
+            .Where(file => file.Status.Type == ImageFileType.File && !Settings.Contains(file.Path[(file.Path.LastIndexOf('/') + 1)..], StringComparer.Ordinal))
+            .Select(file => file.Path)],
+        "none",
+        $"Remove {Keyring} and make it at first boot: pacman-key --init, pacman-key --populate.");
+}

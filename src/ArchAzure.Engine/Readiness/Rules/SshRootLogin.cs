@@ -1,0 +1,18 @@
+namespace ArchAzure.Readiness.Rules;
+
+/// <summary>root cannot log in with a password.</summary>
+internal sealed class SshRootLogin : ReadinessRule
+{
+    public override string Wanted => "PermitRootLogin no, prohibit-password or forced-commands-only";
+
+    public override string Source => Sources.AzureCertification + "; sshd_config(5)";
+
+    public override Finding Check(ReadinessImage image)
+    {
+        var settings = image.Sshd.All("PermitRootLogin").ToList();
+        var bad = settings.Find(setting => setting.Value.ToLowerInvariant() is not ("no" or "prohibit-password" or "without-password" or "forced-commands-only"));
+        return bad is null
+            ? Pass(image.Sshd.Effective("PermitRootLogin")?.Value ?? "prohibit-password (sshd's own)")
+            : Fail($"{bad.Value} ({bad.File}{(bad.Condition is null ? "" : $", Match {bad.Condition}")})", "Set PermitRootLogin no.");
+    }
+}

@@ -1,0 +1,46 @@
+namespace ArchAzure.Readiness.Rules;
+
+/// <summary>
+/// Accelerated networking: the virtual function is enslaved by hv_netvsc and has the same hardware address. Whoever configures it
+/// too gives the machine the same address twice, and the network stops when the function is revoked.
+/// </summary>
+internal sealed class VirtualFunctionsUnmanaged : ReadinessRule
+{
+    private static readonly NetworkInterface[] VirtualFunctions = [new("eth1", "mana"), new("eth1", "mlx4_en"), new("eth1", "mlx4_core"), new("eth1", "mlx5_core")];
+
+    public override string Wanted => "no .network file that configures mana, mlx4 or mlx5 (or one that says Unmanaged=yes)";
+
+    public override string Source => Sources.AzureAcceleratedNetworking;
+
+    public override Finding Check(ReadinessImage image)
+    {
+        if (SystemdUnits.EnabledBy(image.Root, "systemd-networkd.service", "systemd-networkd.socket") is null)
+        {
+            return Unknown("systemd-networkd is not enabled; other network managers are not judged here");
+        }
+
+        var files = NetworkFile.ReadAll(image.Root);
+        foreach (var function in VirtualFunctions)
+        {
+            foreach (var file in files)
+            {
+                var applies = file.AppliesTo(function);
+                if (applies == false)
+                {
+                    continue;
+                }
+
+                if (file.Value("Link", "Unmanaged") is "yes" or "true" or "1" or "on")
+                {
+                    break;
+                }
+
+                return applies is null
+                    ? Unknown($"{file.Path} may apply to {function.Driver}; that depends on what only a running machine knows")
+                    : Fail($"{file.Path} applies to {function.Driver} too", "Match the adapter by Driver=hv_netvsc instead of by its name or type.");
+            }
+        }
+
+        return Pass("none applies to mana, mlx4 or mlx5");
+    }
+}

@@ -1,0 +1,222 @@
+using System.Diagnostics;
+using ArchAzure.Readiness;
+using CsCheck;
+using Xunit;
+
+namespace ArchAzure.FileSystems;
+
+/// <summary>
+/// Whatever a file holds, the readers end soon, with an answer or with <see cref="ArchAzureException"/>. CsCheck prints the seed of a failure;
+/// CsCheck_Seed repeats it. ARCHAZURE_FUZZ=100 makes a hundred times as many.
+/// </summary>
+public sealed class HostileImageTests
+{
+    // Far above what any of them takes, also on a busy machine; a loop without end takes longer.
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
+
+    private static readonly Lazy<byte[]> Ext4 = new(() => Make(work => Tool.Run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-O", "^metadata_csum", "-d", work["tree"], work["image"], "2m")));
+    private static readonly Lazy<byte[]> Ext4Inline = new(() => Make(work => Tool.Run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-O", "inline_data,^metadata_csum", "-I", "256", "-d", work["tree"], work["image"], "2m")));
+    private static readonly Lazy<byte[]> Ext2 = new(() => Make(work => Tool.Run("mke2fs", "-q", "-F", "-t", "ext2", "-b", "1024", "-d", work["tree"], work["image"], "2m")));
+    private static readonly Lazy<byte[]> Fat12 = new(() => MakeFat(12, 1));
+    private static readonly Lazy<byte[]> Fat32 = new(() => MakeFat(32, 34));
+
+    // Checksums would refuse nearly every change; of this kind they are not checked.
+    private static readonly Lazy<byte[]> Btrfs = new(() => Make(work =>
+    {
+        using (var file = File.Create(work["image"]))
+        {
+            file.SetLength(17 << 20);
+        }
+
+        Tool.Run("mkfs.btrfs", "-q", "--mixed", "--csum", "xxhash", "--rootdir", work["tree"], work["image"]);
+    }));
+
+    private static readonly Lazy<byte[]> Cpio = new(() => Make(work => Tool.Run("bsdtar", "--format", "newc", "-cf", work["image"], "-C", work["tree"], ".")));
+    private static readonly Lazy<byte[]> CpioZstd = new(() => Make(work => { Tool.Run("bsdtar", "--format", "newc", "-cf", work["plain"], "-C", work["tree"], "."); Tool.Run("zstd", "-q", work["plain"], "-o", work["image"]); }));
+    private static readonly Lazy<byte[]> CpioGzip = new(() => Make(work => { Tool.Run("bsdtar", "--format", "newc", "-czf", work["image"], "-C", work["tree"], "."); }));
+
+    private static readonly string[] Words = ["menuentry", "submenu", "set", "default=", "linux", "initrd", "if", "fi", "{", "}", "'", "\"", "$", "${x}", "x=$x$x", "\\", ";", "#", "\n", " ", "0>1", "--id", "a"];
+
+    private static readonly Gen<byte[]> Noise = Gen.Byte.Array[0, 8192];
+
+    [Fact]
+    public void Noise_is_no_image() => Noise.Sample(
+        bytes =>
+        {
+            Survive(() => GuidPartitionTableTests.Read(bytes));
+            Survive(() => Walk.All(FileSystemIdentity.Open(ImageFileSystemTests.Region(bytes))));
+            Survive(() => InitramfsTests.List(bytes));
+            Survive(() => KernelImage.ReadRelease(new MemoryStream(bytes)));
+        },
+        iter: Iterations(300));
+
+    [Theory]
+    [InlineData("ext4", 300_000)]
+    [InlineData("ext4 inline", 300_000)]
+    [InlineData("ext2", 300_000)]
+    [InlineData("fat12", 40_000)]
+    [InlineData("fat32", 1 << 20)]
+    [InlineData("btrfs", 17 << 20)]
+    public void Altered_file_systems_are_read_or_refused(string kind, int within) => Altered(Image(kind), within).Sample(
+        bytes => Survive(() => Walk.All(FileSystemIdentity.Open(ImageFileSystemTests.Region(bytes)))),
+        iter: Iterations(kind is "fat32" or "btrfs" ? 60 : 300),
+        threads: 1);
+
+    [Theory]
+    [InlineData("cpio")]
+    [InlineData("cpio zstd")]
+    [InlineData("cpio gzip")]
+    public void Altered_initramfs_is_read_or_refused(string kind) => Altered(Image(kind), Image(kind).Length).Sample(
+        bytes => Survive(() => InitramfsTests.List(bytes)),
+        iter: Iterations(500),
+        threads: 1);
+
+    [Fact]
+    public void Altered_partition_tables_are_read_or_refused() => Altered(GuidPartitionTableTests.Sample()[..(1 << 20)], 4096).Sample(
+        bytes => Survive(() =>
+        {
+            foreach (var partition in GuidPartitionTableTests.Read(bytes).Partitions)
+            {
+                Assert.True(partition.Offset > 0 && partition.Length > 0 && partition.Offset + partition.Length <= bytes.Length);
+            }
+        }),
+        iter: Iterations(500),
+        threads: 1);
+
+    [Fact]
+    public void Directories_in_a_circle_end()
+    {
+        // The root's entry for `sub` leads back to the root.
+        var tree = new Tree();
+        tree["/sub/file"] = "x";
+        var bytes = Make(work => Tool.Run("mke2fs", "-q", "-F", "-t", "ext2", "-b", "1024", "-d", work["tree"], work["image"], "1m"), tree);
+        var entry = bytes.AsSpan().IndexOf("sub\0"u8) - 8;
+        BitConverter.TryWriteBytes(bytes.AsSpan(entry), 2);
+
+        var image = FileSystemIdentity.Open(ImageFileSystemTests.Region(bytes));
+
+        Assert.True(image.DirectoryExists("/sub/sub/sub/sub/sub"));
+        Survive(() => ImageTree.Files(image, "/").Count());
+        Assert.Throws<ArchAzureException>(() => ImageTree.Files(image, "/").Count());
+    }
+
+    [Fact]
+    public void Cluster_chains_in_a_circle_end()
+    {
+        var tree = new Tree();
+        tree["/dir/file"] = "x";
+        var bytes = MakeFat(12, 1, tree);
+        var image = FileSystemIdentity.Open(ImageFileSystemTests.Region(bytes));
+        Assert.True(image.FileExists("/dir/file"));
+
+        // Every cluster of the first FAT, and so also the directory's, leads to itself.
+        var fat = BitConverter.ToUInt16(bytes, 14) * 512;
+        for (var cluster = 2; cluster < 20; cluster += 2)
+        {
+            var pair = cluster | ((cluster + 1) << 12);
+            bytes[fat + (cluster * 3 / 2)] = (byte)pair;
+            bytes[fat + (cluster * 3 / 2) + 1] = (byte)(pair >> 8);
+            bytes[fat + (cluster * 3 / 2) + 2] = (byte)(pair >> 16);
+        }
+
+        // The directory's entries after its first cluster would repeat for ever.
+        var full = FileSystemIdentity.Open(ImageFileSystemTests.Region(bytes));
+        Assert.Throws<ArchAzureException>(() => full.ReadDirectory("/dir"));
+    }
+
+    [Fact]
+    public void Grub_configuration_of_any_text_is_read() => Gen.Int[0, Words.Length - 1].Select(i => Words[i])
+        .Array[0, 300]
+        .Sample(words => Survive(() => GrubConfiguration.ReadDefaultEntry(string.Join(words.Length % 2 == 0 ? " " : "", words), null)), iter: Iterations(2000));
+
+    private static int Iterations(int usual) =>
+        usual * (int.TryParse(Environment.GetEnvironmentVariable("ARCHAZURE_FUZZ"), out var factor) ? factor : 1);
+
+    private static byte[] Image(string kind) => kind switch
+    {
+        "ext4" => Ext4.Value,
+        "ext4 inline" => Ext4Inline.Value,
+        "ext2" => Ext2.Value,
+        "fat12" => Fat12.Value,
+        "fat32" => Fat32.Value,
+        "btrfs" => Btrfs.Value,
+        "cpio" => Cpio.Value,
+        "cpio zstd" => CpioZstd.Value,
+        _ => CpioGzip.Value,
+    };
+
+    /// <summary>Copies of an image with a few of the bytes changed that are not zero, or near such: where its structures are.</summary>
+    private static Gen<byte[]> Altered(byte[] image, int within)
+    {
+        var places = Enumerable.Range(0, Math.Min(within, image.Length)).Where(i => image[i] != 0 || (i > 0 && image[i - 1] != 0)).ToArray();
+        var value = Gen.OneOf(Gen.Byte, Gen.Int[0, 4].Select(i => new byte[] { 0, 1, 0x7F, 0x80, 0xFF }[i]));
+        return Gen.Select(Gen.Int[0, places.Length - 1], value).Array[1, 12].Select(changes =>
+        {
+            var copy = image.ToArray();
+            foreach (var (place, content) in changes)
+            {
+                copy[places[place]] = content;
+            }
+
+            return copy;
+        });
+    }
+
+    private static void Survive(Action read)
+    {
+        var watch = Stopwatch.StartNew();
+        try
+        {
+            read();
+        }
+        catch (ArchAzureException e)
+        {
+            Assert.False(string.IsNullOrWhiteSpace(e.Message));
+        }
+
+        Assert.True(watch.Elapsed < Limit, $"It took {watch.Elapsed}.");
+    }
+
+    private static void Survive<T>(Func<T> read) => Survive(() => { read(); });
+
+    private static byte[] Make(Action<TemporaryDirectory> make, Tree? tree = null)
+    {
+        using var work = new TemporaryDirectory();
+        (tree ?? Small()).WriteTo(Directory.CreateDirectory(work["tree"]).FullName);
+        make(work);
+        return File.ReadAllBytes(work["image"]);
+    }
+
+    private static byte[] MakeFat(int bits, int mebibytes, Tree? tree = null) => Make(
+        work =>
+        {
+            using (var file = File.Create(work["image"]))
+            {
+                file.SetLength(mebibytes << 20);
+            }
+
+            Tool.Run("mkfs.vfat", "-F", $"{bits}", "-s", "1", work["image"]);
+            Tool.Run("mcopy", ["-s", "-i", work["image"], .. Directory.GetFileSystemEntries(work["tree"]), "::/"]);
+        },
+        tree ?? Small(links: false));
+
+    private static Tree Small(bool links = true)
+    {
+        var tree = new Tree();
+        tree["/etc/a file with a long name"] = new string('a', 5000);
+        tree["/etc/inline"] = new string('b', 120);
+        tree.File("/usr/lib/large", Enumerable.Range(0, 300_000).Select(i => (byte)(i * 7)).ToArray());
+        for (var i = 0; i < 40; i++)
+        {
+            tree[$"/many/number {i} of many names"] = $"{i}";
+        }
+
+        if (links)
+        {
+            tree.Link("/lib", "usr/lib");
+            tree.Link("/far", new string('f', 100) + "/../lib");
+        }
+
+        return tree;
+    }
+}

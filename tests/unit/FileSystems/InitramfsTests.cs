@@ -1,0 +1,118 @@
+using System.Text;
+using Xunit;
+
+namespace ArchAzure.FileSystems;
+
+public sealed class InitramfsTests : IDisposable
+{
+    private static readonly string[] Names = ["usr", "init", "usr/lib", "usr/lib/udf.ko.zst"];
+
+    private readonly TemporaryDirectory _work = new();
+
+    public void Dispose() => _work.Dispose();
+
+    [Theory]
+    [InlineData("none")]
+    [InlineData("zstd", "-19", "--ultra", "--long=27")]
+    [InlineData("gzip", "-9")]
+    public void Names_are_listed(string compression, params string[] options)
+    {
+        Assert.Equal(Names, List(Pack(Cpio("main", "/init", "/usr/lib/udf.ko.zst"), compression, options)));
+    }
+
+    [Fact]
+    public void Early_archives_come_first()
+    {
+        byte[] early = [.. Cpio("early", "/kernel/x86/microcode/AuthenticAMD.bin"), .. new byte[100]];
+        early = early[..(early.Length & ~3)];
+        var main = Pack(Cpio("main", "/init", "/usr/lib/udf.ko.zst"), "zstd");
+
+        Assert.Equal(["kernel", "kernel/x86", "kernel/x86/microcode", "kernel/x86/microcode/AuthenticAMD.bin", .. Names], List([.. early, .. main]));
+    }
+
+    [Theory]
+    [InlineData("zstd")]
+    [InlineData("gzip")]
+    [InlineData("none")]
+    public void Padding_behind_it_is_skipped(string compression)
+    {
+        Assert.Equal(Names, List([.. Pack(Cpio("main", "/init", "/usr/lib/udf.ko.zst"), compression), .. new byte[1000]]));
+    }
+
+    [Theory]
+    [InlineData("xz")]
+    [InlineData("bzip2")]
+    [InlineData("lz4", "-l")]
+    public void Other_compressions_are_named(string compression, params string[] options)
+    {
+        var error = Assert.Throws<ArchAzureException>(() => List(Pack(Cpio("main", "/init"), compression, options)));
+
+        Assert.Equal("ImageNotReadable", error.ErrorId);
+        Assert.Contains(compression, error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("none")]
+    [InlineData("zstd")]
+    [InlineData("gzip")]
+    public void Cut_short_is_damage(string compression)
+    {
+        var packed = Pack(Cpio("main", "/init", "/usr/lib/udf.ko.zst"), compression);
+
+        Assert.Equal("ImageDamaged", Assert.Throws<ArchAzureException>(() => List(packed[..(packed.Length / 2)])).ErrorId);
+        Assert.Equal("ImageDamaged", Assert.Throws<ArchAzureException>(() => List("neither archive nor compressed"u8.ToArray())).ErrorId);
+    }
+
+    [Fact]
+    public void Bombs_end_at_the_limit()
+    {
+        // One file of 3 GiB of zeros packs into some 300 kB.
+        var header = Encoding.ASCII.GetBytes("070701" + string.Concat(Enumerable.Repeat("00000000", 6)) + "C0000000" + string.Concat(Enumerable.Repeat("00000000", 4)) + "00000002" + "00000000" + "a\0");
+        using (var file = File.Create(_work["bomb"]))
+        {
+            file.Write(header);
+            file.SetLength((3L << 30) + 112);
+        }
+
+        Tool.Run("zstd", "-q", "-1", "--rm", _work["bomb"]);
+
+        Assert.Equal("ImageFileTooLarge", Assert.Throws<ArchAzureException>(() => List(File.ReadAllBytes(_work["bomb.zst"]))).ErrorId);
+    }
+
+    internal static IReadOnlyList<string> List(byte[] bytes)
+    {
+        using var stream = new MemoryStream(bytes);
+        return Initramfs.ListNames(stream, default);
+    }
+
+    private byte[] Cpio(string name, params string[] files)
+    {
+        var tree = new Tree();
+        foreach (var file in files)
+        {
+            tree[file] = "content of " + file;
+        }
+
+        tree.WriteTo(Directory.CreateDirectory(_work[name]).FullName);
+        Tool.Run("bsdtar", "--format", "newc", "-cf", _work[name + ".cpio"], "-C", _work[name], ".");
+
+        // bsdtar names the top '.', and pads the archive.
+        return File.ReadAllBytes(_work[name + ".cpio"]);
+    }
+
+    private byte[] Pack(byte[] archive, string compression, params string[] options)
+    {
+        if (compression == "none")
+        {
+            return archive;
+        }
+
+        File.WriteAllBytes(_work["packed"], archive);
+        Tool.Run(compression, [.. options, "-q", .. compression == "lz4" ? ["-m"] : Array.Empty<string>(), _work["packed"]]);
+        File.Delete(_work["packed"]);
+        var file = Directory.GetFiles(_work.Path, "packed*").Single();
+        var bytes = File.ReadAllBytes(file);
+        File.Delete(file);
+        return bytes;
+    }
+}
