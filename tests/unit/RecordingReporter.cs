@@ -15,6 +15,8 @@ internal sealed class RecordingReporter : IReporter
 
     public void Verbose(string message) => VerboseMessages.Enqueue(message);
 
+    public void Information(string message) => VerboseMessages.Enqueue(message);
+
     public void Warning(string message) => Warnings.Enqueue(message);
 
     public void Progress(ProgressUpdate update) => Updates.Enqueue(update);

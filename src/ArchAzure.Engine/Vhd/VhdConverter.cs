@@ -34,6 +34,8 @@ public static class VhdConverter
     /// <summary>The largest OS disk Azure takes (generation 2), in bytes.</summary>
     public const long MaximumBytes = 4L << 40;
 
+    private static ReadOnlySpan<byte> QcowMagic => [(byte)'Q', (byte)'F', (byte)'I', 0xFB];
+
     /// <summary>
     /// Rounds the image up to a whole MiB, gives it a footer and puts it in place under its new name in one rename.
     /// Without <see cref="VhdConversion.InPlace"/> the source is left as it was.
@@ -125,7 +127,7 @@ public static class VhdConverter
         }
 
         Span<byte> bytes = stackalloc byte[VhdFooter.Size];
-        if (RandomAccess.Read(handle, bytes, 0) >= 8 && (VhdFooter.HasCookie(bytes) || bytes.StartsWith("vhdxfile"u8) || bytes.StartsWith("QFI\xfb"u8)))
+        if (RandomAccess.Read(handle, bytes, 0) >= 8 && (VhdFooter.HasCookie(bytes) || bytes.StartsWith("vhdxfile"u8) || bytes.StartsWith(QcowMagic)))
         {
             throw NotRaw(source, "a dynamic VHD, a VHDX or a qcow2 image");
         }

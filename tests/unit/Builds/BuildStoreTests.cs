@@ -1,0 +1,151 @@
+using ArchAzure.Builds;
+using ArchAzure.Disks;
+
+namespace ArchAzure.UnitTests.Builds;
+
+public sealed class BuildStoreTests : IDisposable
+{
+    private readonly TempFolder _folder = new();
+
+    private WorkDirectory Directory => new(_folder.Path);
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void What_is_saved_is_loaded()
+    {
+        var build = Sample();
+
+        BuildStore.Save(Directory, build);
+        var loaded = BuildStore.Load(Directory);
+
+        // Records compare lists by reference: their text is the same if all in them is.
+        Assert.Equal(File.ReadAllText(Directory.BuildFile), Saved(loaded));
+        Assert.Equal(build.Disk!.Partitions, loaded.Disk!.Partitions);
+        Assert.Equal(_folder.Path, loaded.WorkDirectory);
+        Assert.Equal("Europe/Berlin", loaded.Requested["TIME_ZONE"]);
+        Assert.Equal(2, loaded.LastGoodStep);
+        Assert.Equal("next: 3 Install-ArchBase", loaded.Status);
+        Assert.Equal(["build.json"], System.IO.Directory.GetFiles(_folder.Path).Select(Path.GetFileName));
+    }
+
+    [Fact]
+    public void Steps_after_one_that_ran_anew_are_stale()
+    {
+        var build = Sample().WithStaleAfter(1);
+
+        Assert.Equal(StepState.Stale, build.StepState(2));
+        Assert.Equal(1, build.LastGoodStep);
+        Assert.Null(build.StepState(3));
+    }
+
+    [Fact]
+    public void A_folder_without_a_build_is_said_to_have_none()
+    {
+        Assert.Null(BuildStore.TryLoad(Directory));
+        var error = Assert.Throws<ArchAzureException>(() => BuildStore.Load(Directory));
+        Assert.Equal("BuildNotFound", error.ErrorId);
+        Assert.Contains(_folder.Path, error.Message, StringComparison.Ordinal);
+        Assert.Contains("New-ArchBootstrap", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_newer_schema_is_refused_and_named()
+    {
+        BuildStore.Save(Directory, Sample());
+        _folder.Write("build.json", File.ReadAllText(Directory.BuildFile).Replace("\"schema\": 1", "\"schema\": 2", StringComparison.Ordinal));
+
+        var error = Assert.Throws<ArchAzureException>(() => BuildStore.Load(Directory));
+
+        Assert.Equal("BuildFileTooNew", error.ErrorId);
+        Assert.Contains("schema 2", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_file_cut_short_anywhere_is_refused_and_never_half_read()
+    {
+        BuildStore.Save(Directory, Sample());
+        var text = File.ReadAllText(Directory.BuildFile).TrimEnd();
+        for (var length = 0; length < text.Length; length++)
+        {
+            _folder.Write("build.json", text[..length]);
+            Assert.Equal("BuildFileDamaged", Assert.Throws<ArchAzureException>(() => BuildStore.Load(Directory)).ErrorId);
+        }
+    }
+
+    [Theory]
+    [InlineData("null")]
+    [InlineData("[]")]
+    [InlineData("{}")]
+    [InlineData("{\"schema\":\"1\"}")]
+    [InlineData("{\"schema\":1}")]
+    [InlineData("{\"schema\":1,\"id\":\"6b1f0c7e-2f5d-4c1b-9a53-5a3f6b8e0f4d\",\"steps\":null}")]
+    [InlineData("{\"schema\":1,\"id\":\"6b1f0c7e-2f5d-4c1b-9a53-5a3f6b8e0f4d\",\"bootstrap\":{\"version\":null}}")]
+    [InlineData("{\"schema\":1,\"id\":\"6b1f0c7e-2f5d-4c1b-9a53-5a3f6b8e0f4d\",\"disk\":{\"partitions\":[]}}")]
+    [InlineData("{\"schema\":1,\"id\":\"6b1f0c7e-2f5d-4c1b-9a53-5a3f6b8e0f4d\",\"surprise\":1}")]
+    public void What_is_no_build_is_refused(string text)
+    {
+        _folder.Write("build.json", text);
+
+        Assert.Equal("BuildFileDamaged", Assert.Throws<ArchAzureException>(() => BuildStore.Load(Directory)).ErrorId);
+    }
+
+    [Fact]
+    public void One_run_at_a_time_and_the_other_is_named()
+    {
+        using (BuildLock.Take(Directory))
+        {
+            var error = Assert.Throws<ArchAzureException>(() => BuildLock.Take(Directory));
+            Assert.Equal("WorkDirectoryInUse", error.ErrorId);
+            Assert.Contains($"process {Environment.ProcessId}", error.Message, StringComparison.Ordinal);
+        }
+
+        BuildLock.Take(Directory).Dispose();
+    }
+
+    [Fact]
+    public void A_lock_file_of_a_dead_run_is_taken_over()
+    {
+        _folder.Write("build.lock", "4194303\n");
+
+        using (BuildLock.Take(Directory))
+        {
+        }
+    }
+
+    [Theory]
+    [InlineData("1", 1)]
+    [InlineData("5", 5)]
+    [InlineData("install-waagent", 4)]
+    public void Steps_go_by_number_and_name(string step, int number) => Assert.Equal(number, StepName.Parse(step));
+
+    [Theory]
+    [InlineData("0")]
+    [InlineData("6")]
+    [InlineData("-1")]
+    [InlineData("+1")]
+    [InlineData("")]
+    [InlineData("Get-ArchBuild")]
+    public void Other_steps_do_not_exist(string step) => Assert.Equal("UnknownStep", Assert.Throws<ArchAzureException>(() => StepName.Parse(step)).ErrorId);
+
+    private static string Saved(ArchBuild build)
+    {
+        using var other = new TempFolder();
+        BuildStore.Save(new WorkDirectory(other.Path), build);
+        return File.ReadAllText(other["build.json"]);
+    }
+
+    private ArchBuild Sample() => new()
+    {
+        Id = Guid.NewGuid(),
+        WorkDirectory = _folder.Path,
+        Requested = new(StringComparer.Ordinal) { ["TIME_ZONE"] = "Europe/Berlin" },
+        Steps =
+        [
+            new(1, StepName.Bootstrap, StepState.Done, "aa", DateTimeOffset.UtcNow, 12.3),
+            new(2, StepName.Disk, StepState.Done, "bb", DateTimeOffset.UtcNow, 0.5),
+        ],
+        Bootstrap = new("2026.11.01", "archlinux-bootstrap-2026.11.01-x86_64.tar.zst", "00", "11", "archazure/bootstrap:2026.11.01", "archazure/builder:2026.11.01-abc"),
+        Disk = PartitionPlan.Create(2048, 2048, "ext4", Guid.NewGuid),
+    };
+}

@@ -1,0 +1,116 @@
+using System.Formats.Tar;
+using ArchAzure.Target;
+
+namespace ArchAzure.UnitTests.Target;
+
+public sealed class LayerTests : IDisposable
+{
+    private readonly TempFolder _folder = new();
+
+    public LayerTests()
+    {
+        Directory.CreateDirectory(_folder["files/etc/sudoers.d"]);
+        Directory.CreateDirectory(_folder["files/etc/mkinitcpio.conf.d"]);
+        Directory.CreateDirectory(_folder["files/usr/bin"]);
+        _folder.Write("files/etc/plain.conf", "a=1\n");
+        _folder.Write("files/etc/sudoers.d/mine", "%x ALL=(ALL) ALL\n");
+        _folder.Write("files/etc/mkinitcpio.conf.d/mine.conf", "MODULES=()\n");
+        _folder.Write("files/usr/bin/tool", "#!/bin/bash\n");
+        File.CreateSymbolicLink(_folder["files/etc/link"], "../usr/bin/tool");
+        _folder.Write("packages", "# tools\nhtop\n\nvim # editor\n");
+        _folder.Write("services", "a.service\n-b.timer\n");
+    }
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void Lists_are_read_without_comments()
+    {
+        var layer = Layer.Load(_folder.Path);
+
+        Assert.Equal(["htop", "vim"], layer.Packages);
+        Assert.Equal(["a.service"], layer.EnabledServices);
+        Assert.Equal(["b.timer"], layer.DisabledServices);
+        Assert.Null(layer.ConfigureScript);
+        Assert.True(layer.HasEarlyFiles);
+    }
+
+    [Fact]
+    public async Task Files_go_in_as_roots_with_their_modes_and_links_stay_links()
+    {
+        var entries = await EntriesAsync(early: false);
+
+        Assert.All(entries.Values, entry => Assert.Equal((0, 0), (entry.Uid, entry.Gid)));
+        Assert.Equal("644", Octal(entries["etc/plain.conf"]));
+        Assert.Equal("755", Octal(entries["usr/bin/tool"]));
+        Assert.Equal("440", Octal(entries["etc/sudoers.d/mine"]));
+        Assert.Equal("755", Octal(entries["usr/bin"]));
+        Assert.Equal("../usr/bin/tool", entries["etc/link"].LinkName);
+        Assert.DoesNotContain("etc/mkinitcpio.conf.d/mine.conf", entries.Keys);
+    }
+
+    [Fact]
+    public async Task Early_files_are_those_of_mkinitcpio() =>
+        Assert.Equal(["etc/mkinitcpio.conf.d/mine.conf"], (await EntriesAsync(early: true)).Keys);
+
+    [Fact]
+    public void The_fingerprint_changes_with_everything_in_the_layer()
+    {
+        HashSet<string> seen = [Layer.Load(_folder.Path).Fingerprint()];
+        Assert.False(seen.Add(Layer.Load(_folder.Path).Fingerprint()), "it is not stable");
+
+        Changed(() => _folder.Write("files/etc/plain.conf", "a=2\n"));
+        Changed(() => File.Move(_folder["files/etc/plain.conf"], _folder["files/etc/other.conf"]));
+        Changed(() => File.SetUnixFileMode(_folder["files/etc/other.conf"], UnixFileMode.UserRead | UnixFileMode.UserExecute));
+        Changed(() => _folder.Write("packages", "htop\n"));
+        Changed(() => _folder.Write("services", "b.timer\n"));
+        Changed(() => _folder.Write("configure", "true\n"));
+
+        void Changed(Action change)
+        {
+            change();
+            Assert.True(seen.Add(Layer.Load(_folder.Path).Fingerprint()));
+        }
+    }
+
+    [Theory]
+    [InlineData("packages", "two words\n", "two words")]
+    [InlineData("packages", "$(reboot)\n", "$(reboot)")]
+    [InlineData("packages", "-Rns\n", "-Rns")]
+    [InlineData("services", "no-suffix\n", "no-suffix")]
+    [InlineData("services", "a;b.service\n", "a;b.service")]
+    public void Bad_names_are_refused_and_named(string file, string content, string named)
+    {
+        _folder.Write(file, content);
+
+        var error = Assert.Throws<ArchAzureException>(() => Layer.Load(_folder.Path));
+
+        Assert.Equal("LayerInvalid", error.ErrorId);
+        Assert.Contains(named, error.Message, StringComparison.Ordinal);
+        Assert.Contains(_folder.Path, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_folder_that_is_no_layer_is_refused()
+    {
+        Assert.Equal("LayerNotFound", Assert.Throws<ArchAzureException>(() => Layer.Load(_folder["missing"])).ErrorId);
+        Assert.Equal("LayerInvalid", Assert.Throws<ArchAzureException>(() => Layer.Load(_folder["files/usr"])).ErrorId);
+    }
+
+    private static string Octal(TarEntry entry) => Convert.ToString((int)entry.Mode, 8);
+
+    private async Task<SortedDictionary<string, TarEntry>> EntriesAsync(bool early)
+    {
+        using var stream = new MemoryStream();
+        await Layer.Load(_folder.Path).WriteFilesAsync(stream, early, default);
+        stream.Position = 0;
+        using var reader = new TarReader(stream);
+        SortedDictionary<string, TarEntry> entries = new(StringComparer.Ordinal);
+        while (reader.GetNextEntry() is { } entry)
+        {
+            entries.Add(entry.Name, entry);
+        }
+
+        return entries;
+    }
+}

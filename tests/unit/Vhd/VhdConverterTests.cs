@@ -1,0 +1,151 @@
+using ArchAzure.IO;
+using ArchAzure.Vhd;
+
+namespace ArchAzure.UnitTests.Vhd;
+
+public sealed class VhdConverterTests : IDisposable
+{
+    private readonly TempFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public async Task A_copy_is_rounded_up_and_keeps_the_source_and_its_holes()
+    {
+        var raw = MakeRaw("disk.raw", length: (64 << 20) + 1234, dataAt: 10 << 20);
+
+        var footer = await ConvertAsync(raw, _folder["disk.vhd"]);
+
+        Assert.Equal(65L << 20, footer.CurrentSize);
+        Assert.Equal((65L << 20) + 512, new FileInfo(_folder["disk.vhd"]).Length);
+        Assert.Equal(footer, FixedVhd.ReadFooter(_folder["disk.vhd"]));
+        Assert.Equal((64 << 20) + 1234, new FileInfo(raw).Length);
+        Assert.Equal(File.ReadAllBytes(raw), File.ReadAllBytes(_folder["disk.vhd"])[..((64 << 20) + 1234)]);
+        Assert.True(SparseFile.AllocatedBytes(_folder["disk.vhd"]) < 4 << 20, "the copy is not sparse");
+        Assert.False(File.Exists(_folder["disk.vhd.part"]));
+    }
+
+    [Fact]
+    public async Task In_place_the_file_itself_becomes_the_vhd()
+    {
+        var raw = MakeRaw("disk.raw", length: 3 << 20, dataAt: 0);
+
+        await VhdConverter.ConvertAsync(new VhdConversion { SourcePath = raw, DestinationPath = _folder["disk.vhd"], InPlace = true }, new RecordingReporter(), default);
+
+        Assert.False(File.Exists(raw));
+        Assert.Equal(3L << 20, FixedVhd.ReadFooter(_folder["disk.vhd"]).CurrentSize);
+    }
+
+    [Fact]
+    public async Task Zeros_that_are_stored_are_not_copied()
+    {
+        var raw = _folder.Write("disk.raw", new byte[8 << 20]);
+        Assert.True(SparseFile.AllocatedBytes(raw) >= 8 << 20, "the source should be stored zeros");
+
+        await ConvertAsync(raw, _folder["disk.vhd"]);
+
+        Assert.True(SparseFile.AllocatedBytes(_folder["disk.vhd"]) < 1 << 20);
+    }
+
+    [Fact]
+    public async Task Identity_and_time_are_the_callers()
+    {
+        var raw = MakeRaw("disk.raw", 1 << 20, 0);
+        var conversion = new VhdConversion { SourcePath = raw, DestinationPath = _folder["a.vhd"], UniqueId = Guid.Parse("11111111-2222-3333-4444-555555555555"), Timestamp = VhdFooter.Epoch.AddDays(1) };
+
+        await VhdConverter.ConvertAsync(conversion, new RecordingReporter(), default);
+        await VhdConverter.ConvertAsync(conversion with { DestinationPath = _folder["b.vhd"] }, new RecordingReporter(), default);
+
+        Assert.Equal(File.ReadAllBytes(_folder["a.vhd"]), File.ReadAllBytes(_folder["b.vhd"]));
+    }
+
+    [Fact]
+    public async Task An_existing_destination_is_kept_unless_forced()
+    {
+        var raw = MakeRaw("disk.raw", 1 << 20, 0);
+        _folder.Write("disk.vhd", "precious");
+
+        var error = await Assert.ThrowsAsync<ArchAzureException>(() => ConvertAsync(raw, _folder["disk.vhd"]));
+
+        Assert.Equal("DestinationExists", error.ErrorId);
+        Assert.Contains("-Force", error.Message, StringComparison.Ordinal);
+        Assert.Equal("precious", File.ReadAllText(_folder["disk.vhd"]));
+    }
+
+    [Fact]
+    public async Task A_cancelled_copy_leaves_nothing()
+    {
+        var raw = MakeRaw("disk.raw", 8 << 20, 0);
+        using var cancelled = new CancellationTokenSource();
+        await cancelled.CancelAsync();
+
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(
+            () => VhdConverter.ConvertAsync(new VhdConversion { SourcePath = raw, DestinationPath = _folder["disk.vhd"] }, new RecordingReporter(), cancelled.Token));
+
+        Assert.Equal(["disk.raw"], Directory.GetFiles(_folder.Path).Select(Path.GetFileName));
+    }
+
+    [Fact]
+    public async Task What_is_no_raw_image_is_refused()
+    {
+        var raw = MakeRaw("disk.raw", 1 << 20, 0);
+        await ConvertAsync(raw, _folder["disk.vhd"]);
+
+        await RefusedAsync("NotARawImage", _folder["disk.vhd"]);
+        await RefusedAsync("NotARawImage", _folder.Write("a.vhdx", "vhdxfile and more"));
+        await RefusedAsync("NotARawImage", _folder.Write("a.qcow2", [.. "QFI"u8, 0xFB, .. new byte[600]]));
+        await RefusedAsync("RawImageEmpty", _folder.Write("empty", ""));
+        await RefusedAsync("RawImageNotFound", _folder["missing"]);
+    }
+
+    [Fact]
+    public async Task In_place_goes_nowhere_else()
+    {
+        var raw = MakeRaw("disk.raw", 1 << 20, 0);
+        Directory.CreateDirectory(_folder["other"]);
+
+        var error = await Assert.ThrowsAsync<ArchAzureException>(() => VhdConverter.ConvertAsync(
+            new VhdConversion { SourcePath = raw, DestinationPath = _folder["other/disk.vhd"], InPlace = true }, new RecordingReporter(), default));
+
+        Assert.Equal("InPlaceElsewhere", error.ErrorId);
+        Assert.Equal(1 << 20, new FileInfo(raw).Length);
+    }
+
+    [Fact]
+    public async Task A_fixed_vhd_that_is_not_whole_is_told_from_other_files()
+    {
+        await ConvertAsync(MakeRaw("disk.raw", 2 << 20, 0), _folder["good.vhd"]);
+        var good = File.ReadAllBytes(_folder["good.vhd"]);
+
+        Assert.Equal("NotAVhd", Reading(good[..^1]));
+        Assert.Equal("VhdTruncated", Reading(good[1..]));
+        Assert.Equal("VhdTruncated", Reading([.. good[^512..], .. new byte[1024]]));
+        Assert.Equal("VhdxNotSupported", Reading([.. "vhdxfile"u8, .. good]));
+        Assert.Equal("DamagedVhdFooter", Reading([.. good[..^1], 1]));
+        Assert.Equal("VhdNotFixed", Reading((VhdFooter.Parse(good.AsSpan()[^512..]) with { DiskType = VhdDiskType.Dynamic }).ToBytes()));
+        Assert.Equal("NotAVhd", Reading([]));
+
+        string Reading(byte[] content) => Assert.Throws<ArchAzureException>(() => FixedVhd.ReadFooter(_folder.Write("other.vhd", content))).ErrorId;
+    }
+
+    private static Task<VhdFooter> ConvertAsync(string source, string destination) =>
+        VhdConverter.ConvertAsync(new VhdConversion { SourcePath = source, DestinationPath = destination }, new RecordingReporter(), default);
+
+    private async Task RefusedAsync(string errorId, string source)
+    {
+        var error = await Assert.ThrowsAsync<ArchAzureException>(() => ConvertAsync(source, _folder["out.vhd"]));
+        Assert.Equal(errorId, error.ErrorId);
+        Assert.Contains(source, error.Message, StringComparison.Ordinal);
+        Assert.False(File.Exists(_folder["out.vhd"]));
+    }
+
+    private string MakeRaw(string name, long length, long dataAt)
+    {
+        using var handle = File.OpenHandle(_folder[name], FileMode.CreateNew, FileAccess.Write);
+        RandomAccess.SetLength(handle, length);
+        var data = new byte[512 << 10];
+        new Random(7).NextBytes(data);
+        RandomAccess.Write(handle, data, dataAt);
+        return _folder[name];
+    }
+}
