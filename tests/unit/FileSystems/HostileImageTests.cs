@@ -1,9 +1,10 @@
+using ArchAzure.FileSystems;
 using System.Diagnostics;
 using ArchAzure.Readiness;
 using CsCheck;
 using Xunit;
 
-namespace ArchAzure.FileSystems;
+namespace ArchAzure.UnitTests.FileSystems;
 
 /// <summary>
 /// Whatever a file holds, the readers end soon, with an answer or with <see cref="ArchAzureException"/>. CsCheck prints the seed of a failure;

@@ -1,9 +1,10 @@
+using ArchAzure.FileSystems;
 using System.IO.Enumeration;
 using System.Security.Cryptography;
 using System.Text;
 using Xunit;
 
-namespace ArchAzure.FileSystems;
+namespace ArchAzure.UnitTests.FileSystems;
 
 /// <summary>What mke2fs and mkfs.vfat write is read back file by file.</summary>
 public sealed class ImageFileSystemTests : IDisposable

@@ -1,7 +1,8 @@
+using ArchAzure.FileSystems;
 using System.Text;
 using Xunit;
 
-namespace ArchAzure.FileSystems;
+namespace ArchAzure.UnitTests.FileSystems;
 
 public sealed class InitramfsTests : IDisposable
 {

@@ -1,6 +1,7 @@
+using ArchAzure.FileSystems;
 using System.Diagnostics;
 
-namespace ArchAzure.FileSystems;
+namespace ArchAzure.UnitTests.FileSystems;
 
 /// <summary>Runs the real tools that make images for tests.</summary>
 internal static class Tool

@@ -1,6 +1,7 @@
+using ArchAzure.FileSystems;
 using System.Text;
 
-namespace ArchAzure.FileSystems;
+namespace ArchAzure.UnitTests.FileSystems;
 
 #pragma warning disable CA1416 // These tests need Linux's tools.
 

@@ -1,6 +1,7 @@
+using ArchAzure.FileSystems;
 using System.Security.Cryptography;
 
-namespace ArchAzure.FileSystems;
+namespace ArchAzure.UnitTests.FileSystems;
 
 /// <summary>Reads everything there is in an image.</summary>
 internal static class Walk

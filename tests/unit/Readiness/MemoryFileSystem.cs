@@ -1,7 +1,9 @@
 using System.Text;
 using ArchAzure.FileSystems;
+using ArchAzure.Readiness;
+using ArchAzure.UnitTests.FileSystems;
 
-namespace ArchAzure.Readiness;
+namespace ArchAzure.UnitTests.Readiness;
 
 /// <summary>An image's file system that is only a list of texts, for parsers that need no more.</summary>
 internal sealed class MemoryFileSystem(Dictionary<string, string> files) : ImageFileSystem

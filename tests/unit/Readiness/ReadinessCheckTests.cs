@@ -1,7 +1,9 @@
 using ArchAzure.FileSystems;
+using ArchAzure.Readiness;
+using ArchAzure.UnitTests.FileSystems;
 using Xunit;
 
-namespace ArchAzure.Readiness;
+namespace ArchAzure.UnitTests.Readiness;
 
 public sealed class ReadinessCheckTests : IDisposable
 {
@@ -241,8 +243,8 @@ public sealed class ReadinessCheckTests : IDisposable
         var image = new ReadyImage { Patch = disk => Overwrite(disk, 0, new byte[440]) };
         image.Write(_work["disk.vhd"]);
 
-        var first = await ReadinessCheck.RunAsync(_work["disk.vhd"], new() { Generation = 1 }, new Silent(), default);
-        var second = await ReadinessCheck.RunAsync(_work["disk.vhd"], new() { Generation = 2 }, new Silent(), default);
+        var first = await ReadinessCheck.RunAsync(_work["disk.vhd"], new() { Generation = 1 }, new RecordingReporter(), default);
+        var second = await ReadinessCheck.RunAsync(_work["disk.vhd"], new() { Generation = 2 }, new RecordingReporter(), default);
 
         Assert.Equal(["BiosBoot"], Failed(first));
         Assert.DoesNotContain(first, result => result.Rule == "UefiBoot");
@@ -342,14 +344,14 @@ public sealed class ReadinessCheckTests : IDisposable
         foreach (var (errorId, content) in files)
         {
             await File.WriteAllBytesAsync(_work["bad.vhd"], content);
-            var error = await Assert.ThrowsAsync<ArchAzureException>(() => ReadinessCheck.RunAsync(_work["bad.vhd"], new(), new Silent(), default));
+            var error = await Assert.ThrowsAsync<ArchAzureException>(() => ReadinessCheck.RunAsync(_work["bad.vhd"], new(), new RecordingReporter(), default));
             Assert.Equal(errorId, error.ErrorId);
             Assert.Contains("bad.vhd", error.Message, StringComparison.Ordinal);
         }
 
-        var missing = await Assert.ThrowsAsync<ArchAzureException>(() => ReadinessCheck.RunAsync(_work["none.vhd"], new(), new Silent(), default));
+        var missing = await Assert.ThrowsAsync<ArchAzureException>(() => ReadinessCheck.RunAsync(_work["none.vhd"], new(), new RecordingReporter(), default));
         Assert.Equal("VhdNotFound", missing.ErrorId);
-        var generation = await Assert.ThrowsAsync<ArchAzureException>(() => ReadinessCheck.RunAsync(_work["good.vhd"], new() { Generation = 3 }, new Silent(), default));
+        var generation = await Assert.ThrowsAsync<ArchAzureException>(() => ReadinessCheck.RunAsync(_work["good.vhd"], new() { Generation = 3 }, new RecordingReporter(), default));
         Assert.Equal("GenerationUnknown", generation.ErrorId);
     }
 
@@ -394,7 +396,7 @@ public sealed class ReadinessCheckTests : IDisposable
             }
 
             await File.WriteAllBytesAsync(_work["altered.vhd"], bytes);
-            var results = await ReadinessCheck.RunAsync(_work["altered.vhd"], new(), new Silent(), default);
+            var results = await ReadinessCheck.RunAsync(_work["altered.vhd"], new(), new RecordingReporter(), default);
             Assert.Equal(40, results.Count);
         }
     }
@@ -404,7 +406,7 @@ public sealed class ReadinessCheckTests : IDisposable
     {
         new ReadyImage().Write(_work["disk.vhd"]);
         using var source = new CancellationTokenSource();
-        var reporter = new Silent { OnProgress = update => { if (update.Status.Contains("HyperVModules", StringComparison.Ordinal)) { source.Cancel(); } } };
+        var reporter = new ActingReporter { OnProgress = update => { if (update.Status.Contains("HyperVModules", StringComparison.Ordinal)) { source.Cancel(); } } };
 
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => ReadinessCheck.RunAsync(_work["disk.vhd"], new(), reporter, source.Token));
     }
@@ -421,14 +423,18 @@ public sealed class ReadinessCheckTests : IDisposable
     private Task<IReadOnlyList<ReadinessResult>> Check(ReadyImage image)
     {
         image.Write(_work["disk.vhd"]);
-        return ReadinessCheck.RunAsync(_work["disk.vhd"], new(), new Silent(), default);
+        return ReadinessCheck.RunAsync(_work["disk.vhd"], new(), new RecordingReporter(), default);
     }
 
-    private sealed class Silent : IReporter
+    private sealed class ActingReporter : IReporter
     {
-        public Action<ProgressUpdate> OnProgress { get; init; } = _ => { };
+        public required Action<ProgressUpdate> OnProgress { get; init; }
 
         public void Verbose(string message)
+        {
+        }
+
+        public void Information(string message)
         {
         }
 

@@ -2,9 +2,11 @@ using System.Buffers.Binary;
 using System.Collections.Concurrent;
 using System.Text;
 using ArchAzure.FileSystems;
+using ArchAzure.Readiness;
+using ArchAzure.UnitTests.FileSystems;
 using ArchAzure.Vhd;
 
-namespace ArchAzure.Readiness;
+namespace ArchAzure.UnitTests.Readiness;
 
 /// <summary>
 /// A small disk on which every rule passes: laid out as the product's, made by sgdisk, mkfs.vfat, mke2fs, bsdtar and zstd, with files

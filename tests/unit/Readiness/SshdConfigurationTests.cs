@@ -1,6 +1,9 @@
+using ArchAzure.FileSystems;
+using ArchAzure.Readiness;
+using ArchAzure.UnitTests.FileSystems;
 using Xunit;
 
-namespace ArchAzure.Readiness;
+namespace ArchAzure.UnitTests.Readiness;
 
 public sealed class SshdConfigurationTests
 {
