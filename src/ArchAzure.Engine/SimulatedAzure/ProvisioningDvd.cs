@@ -14,20 +14,4 @@ public static class ProvisioningDvd
         ArgumentNullException.ThrowIfNull(environment);
         return UdfImage.Create(VolumeIdentifier, [new UdfFile(OvfEnvironment.FileName, environment.ToXml())], time);
     }
-
-    /// <summary>Writes the image to a file that only its owner can read: it may hold a password.</summary>
-    /// <param name="path">The file; it must not exist.</param>
-    /// <param name="environment">What the machine is told.</param>
-    /// <param name="time">The recording time.</param>
-    public static void Write(string path, OvfEnvironment environment, DateTimeOffset time)
-    {
-        var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
-        if (!OperatingSystem.IsWindows())
-        {
-            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-        }
-
-        using var file = new FileStream(path, options);
-        file.Write(Create(environment, time));
-    }
 }

@@ -76,7 +76,7 @@ public sealed class UdfImageTests
         {
             var image = Path.Combine(directory.FullName, "dvd.iso");
             var environment = new OvfEnvironment("host", "user") { UserPassword = "a&b" };
-            ProvisioningDvd.Write(image, environment, s_time);
+            File.WriteAllBytes(image, ProvisioningDvd.Create(environment, s_time));
             using var process = Process.Start(new ProcessStartInfo("/usr/bin/7z")
             {
                 ArgumentList = { "x", "-tUDF", "-o" + directory.FullName, image },
