@@ -41,8 +41,8 @@ internal sealed class GuestTcpStream : Stream
     private bool _guestFinished;
     private bool _advertisedZero;
     private string? _failure;
-    private long _lastProgress = Environment.TickCount64;
-    private long _lastPacket = Environment.TickCount64;
+    private long _lastProgress;
+    private long _lastPacket;
     private long _closedAt;
     private TimeSpan _timeout = s_firstTimeout;
     private int _retries;
@@ -52,6 +52,7 @@ internal sealed class GuestTcpStream : Stream
         _network = network;
         _key = key;
         _isInbound = isInbound;
+        _lastProgress = _lastPacket = network.Milliseconds;
         _unacknowledged = _next = unchecked((uint)Random.Shared.Next());
     }
 
@@ -124,7 +125,7 @@ internal sealed class GuestTcpStream : Stream
                 return;
             }
 
-            _lastPacket = Environment.TickCount64;
+            _lastPacket = _network.Milliseconds;
             if (flags.HasFlag(TcpFlags.Reset))
             {
                 var valid = _state == State.SynSent ? acknowledgement == _next : Distance(_expected, sequence) is >= 0 and <= ReceiveBuffer;
@@ -190,7 +191,7 @@ internal sealed class GuestTcpStream : Stream
                 return;
             }
 
-            if (_closedAt != 0 && Environment.TickCount64 - _closedAt > s_linger.TotalMilliseconds)
+            if (_closedAt != 0 && _network.Milliseconds - _closedAt > s_linger.TotalMilliseconds)
             {
                 // Both sides had their time to say goodbye.
                 Abort("the connection was closed");
@@ -198,7 +199,7 @@ internal sealed class GuestTcpStream : Stream
             }
 
             var waiting = _next != _unacknowledged || (_toSend.Count > 0 && _window == 0);
-            if (!waiting || Environment.TickCount64 - _lastProgress < _timeout.TotalMilliseconds)
+            if (!waiting || _network.Milliseconds - _lastProgress < _timeout.TotalMilliseconds)
             {
                 return;
             }
@@ -210,7 +211,7 @@ internal sealed class GuestTcpStream : Stream
                 return;
             }
 
-            _lastProgress = Environment.TickCount64;
+            _lastProgress = _network.Milliseconds;
             _timeout = _state == State.SynSent ? s_firstTimeout : Min(_timeout * 2, s_longestTimeout);
             switch (_state)
             {
@@ -280,7 +281,7 @@ internal sealed class GuestTcpStream : Stream
                 {
                     if (_toSend.Count == 0)
                     {
-                        _lastProgress = Environment.TickCount64;
+                        _lastProgress = _network.Milliseconds;
                     }
 
                     _toSend.Enqueue(buffer.Span[..count]);
@@ -325,9 +326,9 @@ internal sealed class GuestTcpStream : Stream
             if (!_closing && _state != State.Closed)
             {
                 _closing = true;
-                _closedAt = Math.Max(1, Environment.TickCount64);
+                _closedAt = Math.Max(1, _network.Milliseconds);
                 _received.Clear();
-                _lastProgress = Environment.TickCount64;
+                _lastProgress = _network.Milliseconds;
                 Pump();
                 RemoveWhenDone();
             }
@@ -460,20 +461,20 @@ internal sealed class GuestTcpStream : Stream
             return;
         }
 
-        _lastPacket = Environment.TickCount64;
+        _lastPacket = _network.Milliseconds;
         var window = ReceiveWindow();
         _advertisedZero = window < MaximumSegment;
         _network.SendSegment(_key, sequence, flags.HasFlag(TcpFlags.Ack) ? _expected : 0, flags, window, data);
     }
 
     // Azure's load balancer sits before flows into the machine, not before those to the platform's own addresses.
-    private bool Forgotten() => _isInbound && _network.ForgetIdleFlowsAfter is { } limit && Environment.TickCount64 - _lastPacket > limit.TotalMilliseconds;
+    private bool Forgotten() => _isInbound && _network.ForgetIdleFlowsAfter is { } limit && _network.Milliseconds - _lastPacket > limit.TotalMilliseconds;
 
     private int ReceiveWindow() => Math.Max(0, ReceiveBuffer - _received.Count);
 
     private void Progress()
     {
-        _lastProgress = Environment.TickCount64;
+        _lastProgress = _network.Milliseconds;
         _timeout = s_firstTimeout;
         _retries = 0;
     }

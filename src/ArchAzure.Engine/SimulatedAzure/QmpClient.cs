@@ -12,6 +12,7 @@ public sealed class QmpClient : IAsyncDisposable
     private readonly Stream _stream;
     private readonly StreamReader _reader;
     private readonly SemaphoreSlim _writing = new(1, 1);
+    private readonly CancellationTokenSource _stop = new();
     private readonly ConcurrentDictionary<string, TaskCompletionSource<JsonElement>> _pending = new(StringComparer.Ordinal);
     private readonly ConcurrentQueue<string> _events = new();
     private Task _reading = Task.CompletedTask;
@@ -103,8 +104,10 @@ public sealed class QmpClient : IAsyncDisposable
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
-        await _stream.DisposeAsync();
+        await _stop.CancelAsync();
         await _reading;
+        await _stream.DisposeAsync();
+        _stop.Dispose();
         _reader.Dispose();
         _writing.Dispose();
     }
@@ -113,7 +116,7 @@ public sealed class QmpClient : IAsyncDisposable
     {
         try
         {
-            while (await _reader.ReadLineAsync() is { } line)
+            while (await _reader.ReadLineAsync(_stop.Token) is { } line)
             {
                 if (!TryParse(line, out var message))
                 {
@@ -130,9 +133,9 @@ public sealed class QmpClient : IAsyncDisposable
                 }
             }
         }
-        catch (Exception e) when (e is IOException or ObjectDisposedException)
+        catch (Exception e) when (e is IOException or ObjectDisposedException or OperationCanceledException)
         {
-            // QEMU has ended; those who wait are told below.
+            // QEMU has ended, or we let go of it; those who wait are told below.
         }
 
         _ended = true;

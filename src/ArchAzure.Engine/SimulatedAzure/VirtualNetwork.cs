@@ -61,6 +61,7 @@ public sealed class VirtualNetwork : IAsyncDisposable
     private static readonly TimeSpan s_tick = TimeSpan.FromMilliseconds(200);
 
     private readonly VirtualNetworkOptions _options;
+    private readonly TimeProvider _clock;
     private readonly uint _guest;
     private readonly uint _gateway;
     private readonly Dictionary<(uint Address, ushort Port), Func<Stream, CancellationToken, Task>> _services = [];
@@ -75,8 +76,10 @@ public sealed class VirtualNetwork : IAsyncDisposable
 
     /// <summary>Creates the network; nothing happens before <see cref="RunAsync"/>.</summary>
     /// <param name="options">Addresses and behaviour.</param>
-    public VirtualNetwork(VirtualNetworkOptions? options = null)
+    /// <param name="clock">The clock by which flows grow old.</param>
+    public VirtualNetwork(VirtualNetworkOptions? options = null, TimeProvider? clock = null)
     {
+        _clock = clock ?? TimeProvider.System;
         _options = options ?? new VirtualNetworkOptions();
         _guest = ToUInt32(_options.GuestAddress);
         _gateway = ToUInt32(_options.Gateway);
@@ -84,6 +87,9 @@ public sealed class VirtualNetwork : IAsyncDisposable
 
     /// <summary>The machine has been given its address (it acknowledged none before).</summary>
     public event EventHandler? AddressAssigned;
+
+    /// <summary>Milliseconds of a clock that only goes forward.</summary>
+    internal long Milliseconds => (long)_clock.GetElapsedTime(0).TotalMilliseconds;
 
     internal TimeSpan? ForgetIdleFlowsAfter => _options.ForgetIdleFlowsAfter;
 
