@@ -60,7 +60,26 @@ public sealed record BootTestOptions(string VhdPath, int Generation)
 /// <param name="Ssh">A session of the first user.</param>
 /// <param name="SshPort">The port on 127.0.0.1 that leads to its sshd.</param>
 /// <param name="Key">The key of the first user.</param>
-public sealed record BootSession(VirtualMachine Machine, VirtualNetwork Network, SimulatedPlatform Platform, SshProbe Ssh, int SshPort, SshKeyPair Key);
+public sealed record BootSession(VirtualMachine Machine, VirtualNetwork Network, SimulatedPlatform Platform, SshProbe Ssh, int SshPort, SshKeyPair Key)
+{
+    /// <summary>Reboots the guest, waits until its agent reports Ready again, and logs in anew. Needs sudo without a password.</summary>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <exception cref="ArchAzureException">The guest refused to reboot.</exception>
+    public async Task RebootAsync(CancellationToken cancellationToken)
+    {
+        static int ReadyReports(SimulatedPlatform platform) => platform.HealthReports.Count(report => report.State == "Ready");
+        var before = ReadyReports(Platform);
+        var result = await Ssh.RunAsync("sudo -n systemctl --no-block reboot", cancellationToken);
+        if (result.ExitCode > 0)
+        {
+            throw new ArchAzureException("RebootFailed", ErrorKind.CommandFailed,
+                $"The guest did not reboot (exit code {result.ExitCode}): {result.Error.Trim()}", Machine);
+        }
+
+        await Platform.WaitForAsync(platform => ReadyReports(platform) > before, cancellationToken);
+        await Ssh.ConnectAsync(cancellationToken);
+    }
+}
 
 /// <summary>A point on the way, in the order of time.</summary>
 /// <param name="Name">What was reached: <c>Start</c>, <c>Kernel</c>, <c>Initramfs</c>, <c>Systemd</c>, <c>Network</c>, <c>LoginPrompt</c>, <c>Agent</c>, <c>Provisioning</c>, <c>Ready</c>, <c>Ssh</c>, <c>Extensions</c>.</param>

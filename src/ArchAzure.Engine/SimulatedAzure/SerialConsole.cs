@@ -37,6 +37,7 @@ public sealed partial class SerialConsole
         ("(initramfs) ", "the initramfs did not find or mount the root file system"),
         ("No bootable device", "the firmware found nothing to boot"),
         ("BdsDxe: No bootable option or device was found", "the firmware found nothing to boot"),
+        ("UEFI Interactive Shell", "the firmware found nothing to boot"),
     ];
 
     private readonly object _gate = new();

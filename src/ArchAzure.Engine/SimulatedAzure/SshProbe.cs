@@ -65,6 +65,12 @@ public sealed class SshProbe : IDisposable
     /// <summary>SHA-256 of the host key as OpenSSH writes it (<c>SHA256:...</c> without padding), once connected.</summary>
     public string? HostKeyFingerprint { get; private set; }
 
+    /// <summary>
+    /// How often a word is sent on an idle connection; <see cref="Timeout.InfiniteTimeSpan"/> for never. Without it nobody
+    /// would notice that the machine was reset under a command that waits.
+    /// </summary>
+    public TimeSpan KeepAliveInterval { get; set; } = TimeSpan.FromSeconds(15);
+
     /// <summary>A login with a key.</summary>
     /// <param name="port">The port on the host's loopback that leads to the machine's sshd.</param>
     /// <param name="user">The user.</param>
@@ -146,7 +152,7 @@ public sealed class SshProbe : IDisposable
     {
         _client?.Dispose();
         var information = new ConnectionInfo("127.0.0.1", _port, _user, _authentication()) { Timeout = s_connectLimit };
-        var client = new SshClient(information);
+        var client = new SshClient(information) { KeepAliveInterval = KeepAliveInterval };
         client.HostKeyReceived += (_, key) =>
         {
             // A new machine's key is known to no one; the report compares it with what the machine told the platform.

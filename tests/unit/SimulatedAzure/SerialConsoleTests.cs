@@ -28,6 +28,7 @@ public sealed class SerialConsoleTests
     [InlineData("You are in emergency mode. After logging in, type\r\n", "emergency")]
     [InlineData("Cannot open access to console, the root account is locked.\r\n", "emergency")]
     [InlineData("ERROR: Failed to mount\r\nYou are now being dropped into an emergency shell.\r\n", "root file system")]
+    [InlineData("UEFI Interactive Shell v2.2\r\n", "firmware")]
     [InlineData("BdsDxe: No bootable option or device was found.\r\n", "firmware")]
     public async Task DeadEndsAreSeenAtOnce(string text, string meaning)
     {
