@@ -51,7 +51,13 @@ public interface IQemuLauncher
     /// <exception cref="ArchAzureException">There is no QEMU, or one that is too old.</exception>
     Task<QemuTools> FindToolsAsync(CancellationToken cancellationToken);
 
-    /// <summary>A path of this process as QEMU sees it.</summary>
+    /// <summary>
+    /// Makes a folder for one machine's sockets and overlay, which both sides see and only this user can enter. Its path
+    /// is short: a unix socket's holds 107 bytes.
+    /// </summary>
+    DirectoryInfo CreateRunDirectory();
+
+    /// <summary>A path of this process as QEMU sees it: the VHD's, or one below the run directory.</summary>
     string MapPath(string path);
 
     /// <summary>Runs a program to its end.</summary>
@@ -101,6 +107,9 @@ public sealed class HostQemuLauncher : IQemuLauncher
 
         return new QemuTools(system, image, IsKvmUsable(), UefiFirmware.KnownPlaces.FirstOrDefault(f => File.Exists(f.Code) && File.Exists(f.Variables)));
     }
+
+    /// <inheritdoc/>
+    public DirectoryInfo CreateRunDirectory() => Directory.CreateTempSubdirectory("archazure-vm-");
 
     /// <inheritdoc/>
     public string MapPath(string path) => path;

@@ -51,8 +51,7 @@ public sealed class VirtualMachine : IAsyncDisposable
     {
         _launcher = launcher;
         _options = options;
-        // Its mode is 0700. A short path: a unix socket's holds 107 bytes.
-        _directory = Directory.CreateTempSubdirectory("archazure-vm-");
+        _directory = launcher.CreateRunDirectory();
     }
 
     /// <summary>What the machine says on its first serial port.</summary>
