@@ -62,13 +62,17 @@ public sealed record BootTestOptions(string VhdPath, int Generation)
 /// <param name="Key">The key of the first user.</param>
 public sealed record BootSession(VirtualMachine Machine, VirtualNetwork Network, SimulatedPlatform Platform, SshProbe Ssh, int SshPort, SshKeyPair Key)
 {
-    /// <summary>Reboots the guest, waits until its agent reports Ready again, and logs in anew. Needs sudo without a password.</summary>
+    private static readonly TimeSpan s_pause = TimeSpan.FromSeconds(2);
+
+    /// <summary>
+    /// Reboots the guest, logs in anew and waits until its agent's status says Ready. Needs sudo without a password.
+    /// </summary>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="ArchAzureException">The guest refused to reboot.</exception>
     public async Task RebootAsync(CancellationToken cancellationToken)
     {
-        static int ReadyReports(SimulatedPlatform platform) => platform.HealthReports.Count(report => report.State == "Ready");
-        var before = ReadyReports(Platform);
+        const string bootId = "cat /proc/sys/kernel/random/boot_id";
+        var before = (await Ssh.RunAsync(bootId, cancellationToken)).Output;
         var result = await Ssh.RunAsync("sudo -n systemctl --no-block reboot", cancellationToken);
         if (result.ExitCode > 0)
         {
@@ -76,8 +80,18 @@ public sealed record BootSession(VirtualMachine Machine, VirtualNetwork Network,
                 $"The guest did not reboot (exit code {result.ExitCode}): {result.Error.Trim()}", Machine);
         }
 
-        await Platform.WaitForAsync(platform => ReadyReports(platform) > before, cancellationToken);
-        await Ssh.ConnectAsync(cancellationToken);
+        // sshd still takes logins while the guest goes down: only another boot id shows that it has come back.
+        string after;
+        do
+        {
+            await Task.Delay(s_pause, cancellationToken);
+            await Ssh.ConnectAsync(cancellationToken);
+            after = await Ssh.TryRunAsync(bootId, cancellationToken) ?? before;
+        }
+        while (after == before);
+
+        var seen = Platform.AgentStatuses.Count;
+        await Platform.WaitForAsync(platform => platform.AgentStatuses.Skip(seen).Any(status => status.Status == "Ready"), cancellationToken);
     }
 }
 
@@ -112,6 +126,9 @@ public sealed record BootReport
 
     /// <summary>What the machine said of its health.</summary>
     public required IReadOnlyList<HealthReport> HealthReports { get; init; }
+
+    /// <summary>What the agent said of itself in its status blobs.</summary>
+    public required IReadOnlyList<AgentStatus> AgentStatuses { get; init; }
 
     /// <summary>The last status of each extension handler.</summary>
     public required IReadOnlyList<ExtensionStatus> Extensions { get; init; }
@@ -241,6 +258,7 @@ public sealed class BootTest
                 UsedKvm = tools.KvmUsable,
                 Timeline = run.Timeline,
                 HealthReports = platform.HealthReports,
+                AgentStatuses = platform.AgentStatuses,
                 Extensions = platform.ExtensionStatuses,
                 Telemetry = platform.Telemetry,
                 Requests = platform.Requests,

@@ -38,6 +38,15 @@ public sealed record HealthReport(DateTimeOffset Time, string State, string? Sub
 /// <param name="Message">The words.</param>
 public sealed record TelemetryEvent(DateTimeOffset Time, string Name, string Operation, bool IsSuccess, string Message);
 
+/// <summary>
+/// What the agent's status blob says of itself. After a machine's first boot this is the only sign of it: WALinuxAgent
+/// posts a health report only when it has provisioned.
+/// </summary>
+/// <param name="Time">When it came.</param>
+/// <param name="Version">The agent's version.</param>
+/// <param name="Status">E.g. <c>Ready</c>.</param>
+public sealed record AgentStatus(DateTimeOffset Time, string Version, string Status);
+
 /// <summary>What the agent's status blob says of an extension handler.</summary>
 /// <param name="Time">When it came.</param>
 /// <param name="Name">The handler's name.</param>
@@ -99,7 +108,7 @@ public sealed partial class SimulatedPlatform : IDisposable
     private readonly Dictionary<string, ExtensionStatus> _extensionStatuses = new(StringComparer.OrdinalIgnoreCase);
     private readonly TaskCompletionSource<HealthReport> _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private IReadOnlyList<ExtensionHandler> _extensions;
-    private string? _agentVersion;
+    private readonly List<AgentStatus> _agentStatuses = [];
     private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>Creates a platform that waits for its machine.</summary>
@@ -193,17 +202,8 @@ public sealed partial class SimulatedPlatform : IDisposable
         }
     }
 
-    /// <summary>The agent's version, from its status blob, or null before one came.</summary>
-    public string? AgentVersion
-    {
-        get
-        {
-            lock (_gate)
-            {
-                return _agentVersion;
-            }
-        }
-    }
+    /// <summary>What the agent said of itself in its status blobs, in order.</summary>
+    public IReadOnlyList<AgentStatus> AgentStatuses => Copy(_agentStatuses);
 
     /// <summary>Ends when the machine reports Ready.</summary>
     public Task<HealthReport> WaitForReadyAsync(CancellationToken cancellationToken) => _ready.Task.WaitAsync(cancellationToken);
@@ -278,11 +278,11 @@ public sealed partial class SimulatedPlatform : IDisposable
 
     internal void Record(TelemetryEvent telemetry) => Add(_telemetry, telemetry);
 
-    internal void RecordStatus(string? agentVersion, IEnumerable<ExtensionStatus> statuses)
+    internal void RecordStatus(AgentStatus agent, IEnumerable<ExtensionStatus> statuses)
     {
         lock (_gate)
         {
-            _agentVersion = agentVersion ?? _agentVersion;
+            _agentStatuses.Add(agent);
             foreach (var status in statuses)
             {
                 _extensionStatuses[status.Name] = status;

@@ -145,6 +145,20 @@ public sealed class SshProbe : IDisposable
         return new SshResult(running.ExitStatus ?? -1, running.Result, running.Error);
     }
 
+    /// <summary>Runs a command on a machine that may be going down.</summary>
+    /// <returns>Its standard output, or null where the connection ended under it.</returns>
+    public async Task<string?> TryRunAsync(string command, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return (await RunAsync(command, cancellationToken)).Output;
+        }
+        catch (Exception e) when (e is SshException or SocketException or IOException)
+        {
+            return null;
+        }
+    }
+
     /// <inheritdoc/>
     public void Dispose() => _client?.Dispose();
 

@@ -160,9 +160,10 @@ public sealed class WireServer
         try
         {
             var aggregate = document.RootElement.GetProperty("aggregateStatus");
-            var version = aggregate.GetProperty("guestAgentStatus").GetProperty("version").GetString();
+            var agent = aggregate.GetProperty("guestAgentStatus");
             var statuses = aggregate.GetProperty("handlerAggregateStatus").EnumerateArray().Select(Status).ToArray();
-            _platform.RecordStatus(version, statuses);
+            _platform.RecordStatus(
+                new AgentStatus(_platform.Now, agent.GetProperty("version").GetString() ?? "", agent.GetProperty("status").GetString() ?? ""), statuses);
         }
         catch (Exception e) when (e is KeyNotFoundException or InvalidOperationException or FormatException)
         {

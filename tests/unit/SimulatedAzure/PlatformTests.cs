@@ -258,7 +258,7 @@ public sealed class PlatformTests : IDisposable
         var status = Assert.Single(_platform.ExtensionStatuses);
         Assert.Equal(("ArchAzure.Test", "1.0.0", "Ready", "success", 0, "done", 3),
             (status.Name, status.Version, status.HandlerStatus, status.Status, status.Code, status.Message, status.SequenceNumber));
-        Assert.Equal("2.7.3.0", _platform.AgentVersion);
+        Assert.Equal([("2.7.3.0", "Ready")], _platform.AgentStatuses.Select(s => (s.Version, s.Status)));
         Assert.DoesNotContain(_platform.Requests, r => r.Target.Contains(StatusUrl().Split("sig=")[1], StringComparison.Ordinal));
 
         Assert.Equal(410, (await PutStatus("other", StatusUrl())).Status);
