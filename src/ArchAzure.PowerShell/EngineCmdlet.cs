@@ -142,7 +142,7 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
 
         public void Warning(string message) => Add(() => cmdlet.WriteWarning(message));
 
-        public void Progress(ProgressUpdate update) => Add(() => cmdlet.WriteProgress(new ProgressRecord(1, update.Activity, update.Status)
+        public void Progress(ProgressUpdate update) => Add(() => cmdlet.WriteProgress(new ProgressRecord(1, update.Activity, update.Status.Length > 0 ? update.Status : "done")
         {
             PercentComplete = update.Percent ?? -1,
             RecordType = update.Completed ? ProgressRecordType.Completed : ProgressRecordType.Processing,
