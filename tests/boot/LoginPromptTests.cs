@@ -5,7 +5,7 @@ using ArchAzure.Disks;
 namespace ArchAzure.BootTests;
 
 /// <summary>The shared image starts under both firmwares, without a simulated Azure around it, up to the login prompt.</summary>
-public sealed partial class BootTests
+public sealed partial class LoginPromptTests
 {
     // Without KVM it takes 35 s on two idle cores.
     private static readonly TimeSpan BootLimit = TimeSpan.FromMinutes(8);

@@ -132,7 +132,7 @@ internal sealed partial class Machine : IAsyncDisposable
     /// <summary>Runs a program that must end well, and returns its output.</summary>
     internal static async Task<string> RunAsync(string program, params string[] arguments)
     {
-        var start = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo(program, arguments) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
         using var process = Process.Start(start)!;
         var error = process.StandardError.ReadToEndAsync();
         var output = await process.StandardOutput.ReadToEndAsync();
@@ -176,6 +176,7 @@ internal sealed partial class Machine : IAsyncDisposable
         // setpriv: the kernel ends QEMU should this process be killed.
         var start = new ProcessStartInfo("setpriv", ["--pdeathsig", "KILL", "--", "qemu-system-x86_64", .. arguments])
         {
+            UseShellExecute = false,
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
             RedirectStandardError = true,
