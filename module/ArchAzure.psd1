@@ -18,6 +18,7 @@
         'Install-ArchBase'
         'Install-WaAgent'
         'ConvertTo-AzureVhd'
+        'Test-AzureVhd'
         'Invoke-ArchBuild'
         'Get-ArchBuild'
         'Remove-ArchBuild'

@@ -119,7 +119,7 @@ public sealed class GuidPartitionTableTests
     {
         using var work = new TemporaryDirectory();
         File.WriteAllBytes(work["disk"], new byte[DiskLength]);
-        Tool.Run(
+        ImageTool.Run(
             new() { ["LC_ALL"] = "C.UTF-8" },
             "sgdisk",
             [

@@ -15,9 +15,9 @@ public sealed class HostileImageTests
     // Far above what any of them takes, also on a busy machine; a loop without end takes longer.
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
 
-    private static readonly Lazy<byte[]> Ext4 = new(() => Make(work => Tool.Run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-O", "^metadata_csum", "-d", work["tree"], work["image"], "2m")));
-    private static readonly Lazy<byte[]> Ext4Inline = new(() => Make(work => Tool.Run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-O", "inline_data,^metadata_csum", "-I", "256", "-d", work["tree"], work["image"], "2m")));
-    private static readonly Lazy<byte[]> Ext2 = new(() => Make(work => Tool.Run("mke2fs", "-q", "-F", "-t", "ext2", "-b", "1024", "-d", work["tree"], work["image"], "2m")));
+    private static readonly Lazy<byte[]> Ext4 = new(() => Make(work => ImageTool.Run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-O", "^metadata_csum", "-d", work["tree"], work["image"], "2m")));
+    private static readonly Lazy<byte[]> Ext4Inline = new(() => Make(work => ImageTool.Run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-O", "inline_data,^metadata_csum", "-I", "256", "-d", work["tree"], work["image"], "2m")));
+    private static readonly Lazy<byte[]> Ext2 = new(() => Make(work => ImageTool.Run("mke2fs", "-q", "-F", "-t", "ext2", "-b", "1024", "-d", work["tree"], work["image"], "2m")));
     private static readonly Lazy<byte[]> Fat12 = new(() => MakeFat(12, 1));
     private static readonly Lazy<byte[]> Fat32 = new(() => MakeFat(32, 34));
 
@@ -29,12 +29,12 @@ public sealed class HostileImageTests
             file.SetLength(17 << 20);
         }
 
-        Tool.Run("mkfs.btrfs", "-q", "--mixed", "--csum", "xxhash", "--rootdir", work["tree"], work["image"]);
+        ImageTool.Run("mkfs.btrfs", "-q", "--mixed", "--csum", "xxhash", "--rootdir", work["tree"], work["image"]);
     }));
 
-    private static readonly Lazy<byte[]> Cpio = new(() => Make(work => Tool.Run("bsdtar", "--format", "newc", "-cf", work["image"], "-C", work["tree"], ".")));
-    private static readonly Lazy<byte[]> CpioZstd = new(() => Make(work => { Tool.Run("bsdtar", "--format", "newc", "-cf", work["plain"], "-C", work["tree"], "."); Tool.Run("zstd", "-q", work["plain"], "-o", work["image"]); }));
-    private static readonly Lazy<byte[]> CpioGzip = new(() => Make(work => { Tool.Run("bsdtar", "--format", "newc", "-czf", work["image"], "-C", work["tree"], "."); }));
+    private static readonly Lazy<byte[]> Cpio = new(() => Make(work => ImageTool.Run("bsdtar", "--format", "newc", "-cf", work["image"], "-C", work["tree"], ".")));
+    private static readonly Lazy<byte[]> CpioZstd = new(() => Make(work => { ImageTool.Run("bsdtar", "--format", "newc", "-cf", work["plain"], "-C", work["tree"], "."); ImageTool.Run("zstd", "-q", work["plain"], "-o", work["image"]); }));
+    private static readonly Lazy<byte[]> CpioGzip = new(() => Make(work => { ImageTool.Run("bsdtar", "--format", "newc", "-czf", work["image"], "-C", work["tree"], "."); }));
 
     private static readonly string[] Words = ["menuentry", "submenu", "set", "default=", "linux", "initrd", "if", "fi", "{", "}", "'", "\"", "$", "${x}", "x=$x$x", "\\", ";", "#", "\n", " ", "0>1", "--id", "a"];
 
@@ -90,7 +90,7 @@ public sealed class HostileImageTests
         // The root's entry for `sub` leads back to the root.
         var tree = new Tree();
         tree["/sub/file"] = "x";
-        var bytes = Make(work => Tool.Run("mke2fs", "-q", "-F", "-t", "ext2", "-b", "1024", "-d", work["tree"], work["image"], "1m"), tree);
+        var bytes = Make(work => ImageTool.Run("mke2fs", "-q", "-F", "-t", "ext2", "-b", "1024", "-d", work["tree"], work["image"], "1m"), tree);
         var entry = bytes.AsSpan().IndexOf("sub\0"u8) - 8;
         BitConverter.TryWriteBytes(bytes.AsSpan(entry), 2);
 
@@ -196,8 +196,8 @@ public sealed class HostileImageTests
                 file.SetLength(mebibytes << 20);
             }
 
-            Tool.Run("mkfs.vfat", "-F", $"{bits}", "-s", "1", work["image"]);
-            Tool.Run("mcopy", ["-s", "-i", work["image"], .. Directory.GetFileSystemEntries(work["tree"]), "::/"]);
+            ImageTool.Run("mkfs.vfat", "-F", $"{bits}", "-s", "1", work["image"]);
+            ImageTool.Run("mcopy", ["-s", "-i", work["image"], .. Directory.GetFileSystemEntries(work["tree"]), "::/"]);
         },
         tree ?? Small(links: false));
 

@@ -32,7 +32,7 @@ public sealed class ImageFileSystemTests : IDisposable
         var tree = SampleTree();
         var folder = Directory.CreateDirectory(_work["tree"]).FullName;
         tree.WriteTo(folder);
-        Tool.Run("mke2fs", ["-q", "-F", "-d", folder, "-L", "label", "-U", "6f1c1b0e-9b1f-4d52-8a3e-0c6a5d0f7a11", "-t", .. options, _work["image"], "64m"]);
+        ImageTool.Run("mke2fs", ["-q", "-F", "-d", folder, "-L", "label", "-U", "6f1c1b0e-9b1f-4d52-8a3e-0c6a5d0f7a11", "-t", .. options, _work["image"], "64m"]);
 
         using var stream = File.OpenRead(_work["image"]);
         var image = FileSystemIdentity.Open(new ImageRegion(stream, stream.Length));
@@ -55,7 +55,7 @@ public sealed class ImageFileSystemTests : IDisposable
             file.SetLength(256 << 20);
         }
 
-        Tool.Run("mkfs.btrfs", ["-q", "--rootdir", folder, "-L", "label", "-U", "6f1c1b0e-9b1f-4d52-8a3e-0c6a5d0f7a11", .. options, _work["image"]]);
+        ImageTool.Run("mkfs.btrfs", ["-q", "--rootdir", folder, "-L", "label", "-U", "6f1c1b0e-9b1f-4d52-8a3e-0c6a5d0f7a11", .. options, _work["image"]]);
 
         using var stream = File.OpenRead(_work["image"]);
         var image = FileSystemIdentity.Open(new ImageRegion(stream, stream.Length));
@@ -72,7 +72,7 @@ public sealed class ImageFileSystemTests : IDisposable
             file.SetLength(128 << 20);
         }
 
-        Tool.Run("mkfs.btrfs", "-q", _work["image"]);
+        ImageTool.Run("mkfs.btrfs", "-q", _work["image"]);
         var bytes = File.ReadAllBytes(_work["image"]);
         bytes[0x10000 + 0x12B] ^= 1;
 
@@ -102,8 +102,8 @@ public sealed class ImageFileSystemTests : IDisposable
             file.SetLength(mebibytes << 20);
         }
 
-        Tool.Run("mkfs.vfat", "-F", $"{bits}", "-s", bits == 12 ? "4" : "1", "-i", "0badcafe", "-n", "EFI", _work["image"]);
-        Tool.Run(new() { ["LC_ALL"] = "C.UTF-8" }, "mcopy", ["-s", "-i", _work["image"], .. Directory.GetFileSystemEntries(folder), "::/"]);
+        ImageTool.Run("mkfs.vfat", "-F", $"{bits}", "-s", bits == 12 ? "4" : "1", "-i", "0badcafe", "-n", "EFI", _work["image"]);
+        ImageTool.Run(new() { ["LC_ALL"] = "C.UTF-8" }, "mcopy", ["-s", "-i", _work["image"], .. Directory.GetFileSystemEntries(folder), "::/"]);
 
         using var stream = File.OpenRead(_work["image"]);
         var image = FileSystemIdentity.Open(new ImageRegion(stream, stream.Length));
@@ -200,8 +200,8 @@ public sealed class ImageFileSystemTests : IDisposable
     public void Special_files_are_told_apart()
     {
         var folder = Directory.CreateDirectory(_work["tree"]).FullName;
-        Tool.Run("mkfifo", Path.Combine(folder, "pipe"));
-        Tool.Run("mke2fs", "-q", "-F", "-t", "ext4", "-d", folder, _work["image"], "4m");
+        ImageTool.Run("mkfifo", Path.Combine(folder, "pipe"));
+        ImageTool.Run("mke2fs", "-q", "-F", "-t", "ext4", "-d", folder, _work["image"], "4m");
         var image = FileSystemIdentity.Open(Region(File.ReadAllBytes(_work["image"])));
 
         Assert.Equal(ImageFileType.Special, image.GetStatus("/pipe")!.Type);
@@ -212,7 +212,7 @@ public sealed class ImageFileSystemTests : IDisposable
     public void Swap_and_others_are_recognized()
     {
         File.WriteAllBytes(_work["swap"], new byte[1 << 20]);
-        Tool.Run("mkswap", "-U", "6f1c1b0e-9b1f-4d52-8a3e-0c6a5d0f7a11", "-L", "swap", _work["swap"]);
+        ImageTool.Run("mkswap", "-U", "6f1c1b0e-9b1f-4d52-8a3e-0c6a5d0f7a11", "-L", "swap", _work["swap"]);
 
         Assert.Equal(
             new FileSystemIdentity(FileSystemKind.Swap, "swap", "6f1c1b0e-9b1f-4d52-8a3e-0c6a5d0f7a11", "swap"),
@@ -282,7 +282,7 @@ public sealed class ImageFileSystemTests : IDisposable
     {
         var folder = Directory.CreateDirectory(_work["tree"]).FullName;
         tree.WriteTo(folder);
-        Tool.Run("mke2fs", ["-q", "-F", "-t", "ext4", "-d", folder, .. options, _work["image"], "4m"]);
+        ImageTool.Run("mke2fs", ["-q", "-F", "-t", "ext4", "-d", folder, .. options, _work["image"], "4m"]);
         return new Image(File.ReadAllBytes(_work["image"]));
     }
 

@@ -75,7 +75,7 @@ public sealed class InitramfsTests : IDisposable
             file.SetLength((3L << 30) + 112);
         }
 
-        Tool.Run("zstd", "-q", "-1", "--rm", _work["bomb"]);
+        ImageTool.Run("zstd", "-q", "-1", "--rm", _work["bomb"]);
 
         Assert.Equal("ImageFileTooLarge", Assert.Throws<ArchAzureException>(() => List(File.ReadAllBytes(_work["bomb.zst"]))).ErrorId);
     }
@@ -95,7 +95,7 @@ public sealed class InitramfsTests : IDisposable
         }
 
         tree.WriteTo(Directory.CreateDirectory(_work[name]).FullName);
-        Tool.Run("bsdtar", "--format", "newc", "-cf", _work[name + ".cpio"], "-C", _work[name], ".");
+        ImageTool.Run("bsdtar", "--format", "newc", "-cf", _work[name + ".cpio"], "-C", _work[name], ".");
 
         // bsdtar names the top '.', and pads the archive.
         return File.ReadAllBytes(_work[name + ".cpio"]);
@@ -109,7 +109,7 @@ public sealed class InitramfsTests : IDisposable
         }
 
         File.WriteAllBytes(_work["packed"], archive);
-        Tool.Run(compression, [.. options, "-q", .. compression == "lz4" ? ["-m"] : Array.Empty<string>(), _work["packed"]]);
+        ImageTool.Run(compression, [.. options, "-q", .. compression == "lz4" ? ["-m"] : Array.Empty<string>(), _work["packed"]]);
         File.Delete(_work["packed"]);
         var file = Directory.GetFiles(_work.Path, "packed*").Single();
         var bytes = File.ReadAllBytes(file);

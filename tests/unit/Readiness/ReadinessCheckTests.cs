@@ -183,11 +183,11 @@ public sealed class ReadinessCheckTests : IDisposable
     [InlineData(2, (4L << 40) + (1 << 20), ReadinessOutcome.Failed)]
     public void Disk_size_is_limited_by_generation(int? generation, long size, ReadinessOutcome expected)
     {
-        var footer = Vhd.VhdFooter.ForFixedDisk(size, Guid.NewGuid(), DateTimeOffset.UtcNow);
+        var footer = ArchAzure.Vhd.VhdFooter.ForFixedDisk(size, Guid.NewGuid(), DateTimeOffset.UtcNow);
         using var stream = new MemoryStream();
         var image = new ReadinessImage(stream, footer, new() { Generation = generation }, default);
 
-        Assert.Equal(expected, new Rules.DiskSize().Check(image).Outcome);
+        Assert.Equal(expected, new ArchAzure.Readiness.Rules.DiskSize().Check(image).Outcome);
     }
 
     [Fact]
@@ -332,7 +332,7 @@ public sealed class ReadinessCheckTests : IDisposable
     {
         new ReadyImage().Write(_work["good.vhd"]);
         var good = await File.ReadAllBytesAsync(_work["good.vhd"]);
-        var dynamic = Vhd.VhdFooter.Parse(good.AsSpan(good.Length - 512)) with { DiskType = Vhd.VhdDiskType.Dynamic };
+        var dynamic = ArchAzure.Vhd.VhdFooter.Parse(good.AsSpan(good.Length - 512)) with { DiskType = ArchAzure.Vhd.VhdDiskType.Dynamic };
         var damaged = good.ToArray();
         damaged[^400] ^= 0xFF;
 
@@ -370,7 +370,7 @@ public sealed class ReadinessCheckTests : IDisposable
                     root.SetLength(128 << 20);
                 }
 
-                Tool.Run("mkfs.btrfs", "-q", "--rootdir", folder, "-U", ReadyImage.RootUuid, file);
+                ImageTool.Run("mkfs.btrfs", "-q", "--rootdir", folder, "-U", ReadyImage.RootUuid, file);
             },
         };
         image.Root.Replace("/etc/fstab", "/ ext4", "/ btrfs");

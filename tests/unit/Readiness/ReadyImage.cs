@@ -56,7 +56,7 @@ internal sealed class ReadyImage
 
     /// <summary>Replaces what makes the root file system of a folder.</summary>
     public Action<string, string> MakeRoot { get; set; } = (folder, file) =>
-        Tool.Run("mke2fs", "-q", "-F", "-t", "ext4", "-d", folder, "-U", RootUuid, file, $"{(ExtraSector - RootSector) * Sector / 1024}k");
+        ImageTool.Run("mke2fs", "-q", "-F", "-t", "ext4", "-d", folder, "-U", RootUuid, file, $"{(ExtraSector - RootSector) * Sector / 1024}k");
 
     /// <summary>Writes the VHD.</summary>
     public void Write(string path)
@@ -232,7 +232,7 @@ internal sealed class ReadyImage
                 image.SetLength(Size);
             }
 
-            Tool.Run(
+            ImageTool.Run(
                 "sgdisk",
                 [
                     "-a", "2048",
@@ -255,7 +255,7 @@ internal sealed class ReadyImage
         var early = new Tree();
         early["/kernel/x86/microcode/GenuineIntel.bin"] = "microcode";
         early.WriteTo(Directory.CreateDirectory(work["early"]).FullName);
-        Tool.Run("bsdtar", "--format", "newc", "-cf", work["early.cpio"], "-C", work["early"], ".");
+        ImageTool.Run("bsdtar", "--format", "newc", "-cf", work["early.cpio"], "-C", work["early"], ".");
         var main = new Tree();
         main["/init"] = "#!/bin/sh\n";
         foreach (var name in Initramfs)
@@ -264,8 +264,8 @@ internal sealed class ReadyImage
         }
 
         main.WriteTo(Directory.CreateDirectory(work["initramfs"]).FullName);
-        Tool.Run("bsdtar", "--format", "newc", "-cf", work["main.cpio"], "-C", work["initramfs"], ".");
-        Tool.Run("zstd", "-q", "-1", "--rm", work["main.cpio"]);
+        ImageTool.Run("bsdtar", "--format", "newc", "-cf", work["main.cpio"], "-C", work["initramfs"], ".");
+        ImageTool.Run("zstd", "-q", "-1", "--rm", work["main.cpio"]);
         root.File("/boot/initramfs-linux.img", [.. File.ReadAllBytes(work["early.cpio"]), .. File.ReadAllBytes(work["main.cpio.zst"])]);
     }
 
@@ -276,9 +276,9 @@ internal sealed class ReadyImage
             image.SetLength(EspSectors * Sector);
         }
 
-        Tool.Run("mkfs.vfat", "-i", EspUuid.Replace("-", "", StringComparison.Ordinal), "-n", "ESP", file);
+        ImageTool.Run("mkfs.vfat", "-i", EspUuid.Replace("-", "", StringComparison.Ordinal), "-n", "ESP", file);
         var folder = Directory.CreateDirectory(work["esp"]).FullName;
         Esp.WriteTo(folder);
-        Tool.Run("mcopy", ["-s", "-i", file, .. Directory.GetFileSystemEntries(folder), "::/"]);
+        ImageTool.Run("mcopy", ["-s", "-i", file, .. Directory.GetFileSystemEntries(folder), "::/"]);
     }
 }

@@ -4,7 +4,7 @@ using System.Diagnostics;
 namespace ArchAzure.UnitTests.FileSystems;
 
 /// <summary>Runs the real tools that make images for tests.</summary>
-internal static class Tool
+internal static class ImageTool
 {
     public static void Run(string name, params string[] arguments) => Run(null, name, arguments);
 

@@ -1,0 +1,178 @@
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+
+namespace ArchAzure.SimulatedAzure;
+
+/// <summary>The instance metadata service, 169.254.169.254:80, as far as agents and cloud-init ask for it.</summary>
+/// <remarks>Source: Azure's documentation "Azure Instance Metadata Service", and cloud-init <c>sources/azure/imds.py</c>.</remarks>
+public sealed class InstanceMetadataService
+{
+    private static readonly string[] s_versions =
+    [
+        "2017-04-02", "2017-08-01", "2017-12-01", "2018-02-01", "2018-04-02", "2018-10-01", "2019-02-01", "2019-03-11",
+        "2019-04-30", "2019-06-01", "2019-06-04", "2019-08-01", "2019-08-15", "2019-11-01", "2020-06-01", "2020-07-15",
+        "2020-09-01", "2020-10-01", "2020-12-01", "2021-01-01", "2021-02-01", "2021-03-01", "2021-05-01", "2021-08-01",
+        "2021-10-01", "2021-11-01", "2021-11-15", "2021-12-13", "2023-07-01", "2023-11-15",
+    ];
+
+    private readonly SimulatedPlatform _platform;
+
+    internal InstanceMetadataService(SimulatedPlatform platform)
+    {
+        _platform = platform;
+        Http = platform.CreateServer("InstanceMetadata", Handle);
+    }
+
+    /// <summary>Answers connections.</summary>
+    public HttpServer Http { get; }
+
+    /// <summary>Answers one request.</summary>
+    /// <exception cref="PlatformRefusalException">Azure would not have taken it.</exception>
+    internal HttpResponse Handle(HttpRequest request)
+    {
+        if (request.Path != "/metadata" && !request.Path.StartsWith("/metadata/", StringComparison.Ordinal))
+        {
+            throw new PlatformRefusalException(404, $"The metadata service has nothing at {request.Path}.");
+        }
+
+        if (request.Method != "GET")
+        {
+            throw new PlatformRefusalException(405, "The metadata service takes GET only.");
+        }
+
+        if (!string.Equals(request.Header("metadata"), "true", StringComparison.OrdinalIgnoreCase))
+        {
+            throw new PlatformRefusalException(400, "Bad request. Required metadata header not specified.");
+        }
+
+        if (request.Header("x-forwarded-for") is not null)
+        {
+            throw new PlatformRefusalException(400, "Bad request. A request that came through a proxy is not answered.");
+        }
+
+        if (request.Path == "/metadata/versions")
+        {
+            return Json(new JsonObject { ["apiVersions"] = new JsonArray([.. s_versions.Select(v => JsonValue.Create(v))]) });
+        }
+
+        var version = request.Query.GetValueOrDefault("api-version", "");
+        if (!s_versions.Contains(version, StringComparer.Ordinal))
+        {
+            throw new PlatformRefusalException(400, version.Length == 0
+                ? "Bad request. api-version is missing. Newest: " + s_versions[^1]
+                : $"Bad request. api-version '{version}' is not supported. Newest: " + s_versions[^1]);
+        }
+
+        var parts = request.Path.Split('/', StringSplitOptions.RemoveEmptyEntries);
+        if (parts.Length < 2 || parts[1] != "instance")
+        {
+            throw new PlatformRefusalException(404, $"The metadata service of the simulated Azure has nothing at {request.Path}.");
+        }
+
+        JsonNode? node = Instance(string.Equals(request.Query.GetValueOrDefault("extended"), "true", StringComparison.OrdinalIgnoreCase));
+        foreach (var part in parts.Skip(2))
+        {
+            node = node switch
+            {
+                JsonObject o when o.TryGetPropertyValue(part, out var value) => value,
+                JsonArray a when int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out var index) && index < a.Count => a[index],
+                _ => throw new PlatformRefusalException(404, $"There is no metadata at {request.Path}."),
+            };
+        }
+
+        if (node is JsonObject or JsonArray)
+        {
+            return Json(node);
+        }
+
+        return request.Query.GetValueOrDefault("format") == "text"
+            ? HttpResponse.Text(200, "text/plain; charset=utf-8", node?.ToString() ?? "")
+            : throw new PlatformRefusalException(400, "Bad request. A single value is given with format=text only.");
+    }
+
+    private JsonObject Instance(bool extended)
+    {
+        var options = _platform.Options;
+        var environment = options.Environment;
+        var subnet = options.Address.GetAddressBytes();
+        subnet[3] = 0;
+        var instance = new JsonObject
+        {
+            ["compute"] = new JsonObject
+            {
+                ["azEnvironment"] = "AzurePublicCloud",
+                ["customData"] = "",
+                ["isHostCompatibilityLayerVm"] = "false",
+                ["licenseType"] = "",
+                ["location"] = "westeurope",
+                ["name"] = environment.HostName,
+                ["offer"] = "",
+                ["osProfile"] = new JsonObject
+                {
+                    ["adminUsername"] = environment.UserName,
+                    ["computerName"] = environment.HostName,
+                    ["disablePasswordAuthentication"] = environment.DisableSshPasswordAuthentication ? "true" : "false",
+                },
+                ["osType"] = "Linux",
+                ["placementGroupId"] = "",
+                ["plan"] = new JsonObject { ["name"] = "", ["product"] = "", ["publisher"] = "" },
+                ["platformFaultDomain"] = "0",
+                ["platformUpdateDomain"] = "0",
+                ["priority"] = "",
+                ["provider"] = "Microsoft.Compute",
+                ["publicKeys"] = new JsonArray([.. environment.SshPublicKeys.Select(key => new JsonObject
+                {
+                    ["keyData"] = key,
+                    ["path"] = $"/home/{environment.UserName}/.ssh/authorized_keys",
+                })]),
+                ["publisher"] = "",
+                ["resourceGroupName"] = "simulated",
+                ["resourceId"] = $"/subscriptions/{_platform.DeploymentId}/resourceGroups/simulated/providers/Microsoft.Compute/virtualMachines/{environment.HostName}",
+                ["securityProfile"] = new JsonObject { ["secureBootEnabled"] = "false", ["virtualTpmEnabled"] = "false" },
+                ["sku"] = "",
+                ["storageProfile"] = new JsonObject
+                {
+                    ["dataDisks"] = new JsonArray(),
+                    ["imageReference"] = new JsonObject { ["id"] = "", ["offer"] = "", ["publisher"] = "", ["sku"] = "", ["version"] = "" },
+                    ["osDisk"] = new JsonObject { ["caching"] = "ReadWrite", ["createOption"] = "FromImage", ["name"] = environment.HostName + "_OsDisk", ["osType"] = "Linux" },
+                    ["resourceDisk"] = new JsonObject { ["size"] = "0" },
+                },
+                ["subscriptionId"] = _platform.DeploymentId,
+                ["tags"] = "",
+                ["tagsList"] = new JsonArray(),
+                ["userData"] = "",
+                ["version"] = "",
+                ["vmId"] = options.VmId.ToString(),
+                ["vmScaleSetName"] = "",
+                ["vmSize"] = "Standard_B2s",
+                ["zone"] = "",
+            },
+            ["network"] = new JsonObject
+            {
+                ["interface"] = new JsonArray(new JsonObject
+                {
+                    ["ipv4"] = new JsonObject
+                    {
+                        ["ipAddress"] = new JsonArray(new JsonObject { ["privateIpAddress"] = options.Address.ToString(), ["publicIpAddress"] = "" }),
+                        ["subnet"] = new JsonArray(new JsonObject { ["address"] = string.Join('.', subnet), ["prefix"] = "24" }),
+                    },
+                    ["ipv6"] = new JsonObject { ["ipAddress"] = new JsonArray() },
+                    ["macAddress"] = Convert.ToHexString([.. options.MacAddress]),
+                }),
+            },
+        };
+        if (extended)
+        {
+            instance["extended"] = new JsonObject
+            {
+                ["compute"] = new JsonObject { ["hasCustomData"] = environment.CustomData is not null, ["ppsType"] = "None" },
+            };
+        }
+
+        return instance;
+    }
+
+    private static HttpResponse Json(JsonNode node) =>
+        HttpResponse.Text(200, "application/json; charset=utf-8", node.ToJsonString(new JsonSerializerOptions { WriteIndented = false }));
+}

@@ -1,0 +1,131 @@
+using System.Globalization;
+
+namespace ArchAzure.SimulatedAzure;
+
+/// <summary>What makes up a machine, in paths as QEMU sees them.</summary>
+/// <param name="Generation">1: BIOS, IDE disk and DVD. 2: UEFI, SCSI disk and DVD.</param>
+/// <param name="Disk">The OS disk, a qcow2 overlay.</param>
+/// <param name="MonitorSocket">A unix socket that listens, for QMP.</param>
+/// <param name="NetworkSocket">A unix socket that listens, for Ethernet frames.</param>
+/// <param name="SerialSocket">A unix socket that listens, for the first serial port.</param>
+public sealed record QemuMachine(int Generation, string Disk, string MonitorSocket, string NetworkSocket, string SerialSocket)
+{
+    /// <summary>Memory in MiB. Azure's smallest sizes have 512 or 1024.</summary>
+    public int MemoryMiB { get; init; } = 1024;
+
+    /// <summary>Processors. Two are 20 s faster to Ready than one where there is no KVM.</summary>
+    public int Processors { get; init; } = 2;
+
+    /// <summary>True to use the host's processor through /dev/kvm, false to emulate one.</summary>
+    public bool UseKvm { get; init; }
+
+    /// <summary>The firmware of generation 2.</summary>
+    public UefiFirmware? Firmware { get; init; }
+
+    /// <summary>The provisioning DVD's image, or null: then generation 1 has an empty drive, generation 2 none.</summary>
+    public string? Dvd { get; init; }
+
+    /// <summary>More disks, raw images, in the order of their LUNs.</summary>
+    public IReadOnlyList<string> DataDisks { get; init; } = [];
+
+    /// <summary>The network interface's hardware address, 6 bytes.</summary>
+    public IReadOnlyList<byte> MacAddress { get; init; } = [0x00, 0x0D, 0x3A, 0x11, 0x22, 0x33];
+
+    /// <summary>The machine's id in its firmware tables.</summary>
+    public Guid VmId { get; init; }
+}
+
+/// <summary>Turns a machine into QEMU's arguments.</summary>
+/// <remarks>
+/// Linux sees Hyper-V's devices only on Hyper-V, so what stands for them here are: IDE for generation 1's disk and DVD
+/// (as on Azure for the DVD), virtio-scsi for generation 2's and for data disks, virtio-net for the network interface.
+/// An image that is to boot here needs their drivers beside Hyper-V's, and a network configuration that takes virtio_net.
+/// </remarks>
+public static class QemuCommandLine
+{
+    /// <summary>The id of the DVD drive in the monitor.</summary>
+    public const string DvdDevice = "dvd0";
+
+    // Azure's mark in the firmware tables, by which cloud-init knows the platform.
+    private const string AzureAssetTag = "7783-7084-3265-9085-8269-3286-77";
+
+    /// <summary>The arguments after the program's name.</summary>
+    /// <exception cref="ArchAzureException">Generation 2 without a firmware, or another generation.</exception>
+    public static IReadOnlyList<string> Build(QemuMachine machine)
+    {
+        if (machine.Generation is not (1 or 2))
+        {
+            throw new ArchAzureException("InvalidGeneration", ErrorKind.InvalidInput,
+                $"There is no VM generation {machine.Generation}; Azure has 1 (BIOS) and 2 (UEFI).", machine.Generation);
+        }
+
+        var second = machine.Generation == 2;
+        List<string> arguments =
+        [
+            "-nodefaults", "-no-user-config", "-display", "none", "-vga", "std",
+            "-machine", second ? "q35" : "pc",
+            "-accel", machine.UseKvm ? "kvm" : "tcg,thread=multi",
+            "-cpu", machine.UseKvm ? "host" : "max",
+            "-smp", machine.Processors.ToString(CultureInfo.InvariantCulture),
+            "-m", machine.MemoryMiB.ToString(CultureInfo.InvariantCulture),
+            "-rtc", "base=utc",
+            "-device", "virtio-rng-pci",
+            // Not Hyper-V's maker and product: for these ata_piix leaves IDE disks to hv_storvsc, which finds none here.
+            "-smbios", $"type=1,uuid={machine.VmId}",
+            "-smbios", $"type=3,asset={AzureAssetTag}",
+            "-chardev", $"socket,id=monitor,path={Escape(machine.MonitorSocket)},server=off",
+            "-mon", "chardev=monitor,mode=control",
+            "-chardev", $"socket,id=serial,path={Escape(machine.SerialSocket)},server=off",
+            "-serial", "chardev:serial",
+            "-netdev", $"stream,id=net,server=off,addr.type=unix,addr.path={Escape(machine.NetworkSocket)}",
+            // An empty ROM: the firmware is not to try the network.
+            "-device", $"virtio-net-pci,netdev=net,mac={string.Join(':', machine.MacAddress.Select(b => b.ToString("x2", CultureInfo.InvariantCulture)))},romfile=",
+            // The overlay is thrown away, so nothing of it needs to reach the host's disk.
+            "-drive", $"if=none,id=os,file={Escape(machine.Disk)},format=qcow2,cache=unsafe,discard=unmap",
+        ];
+
+        if (second)
+        {
+            var firmware = machine.Firmware ?? throw new ArchAzureException("FirmwareNotFound", ErrorKind.NotFound,
+                "Generation 2 needs a UEFI firmware for QEMU, and none was found. Install it (Debian, Ubuntu: ovmf; Arch, Fedora: edk2-ovmf), or test generation 1 only.");
+            arguments.AddRange(
+            [
+                "-drive", $"if=pflash,unit=0,format=raw,readonly=on,file={Escape(firmware.Code)}",
+                "-drive", $"if=pflash,unit=1,format=raw,snapshot=on,file={Escape(firmware.Variables)}",
+            ]);
+        }
+
+        if (second || machine.DataDisks.Count > 0)
+        {
+            arguments.AddRange(["-device", "virtio-scsi-pci,id=scsi"]);
+        }
+
+        arguments.AddRange(["-device", second ? "scsi-hd,drive=os,bus=scsi.0,scsi-id=0,lun=0,bootindex=0" : "ide-hd,drive=os,bus=ide.0,unit=0,bootindex=0"]);
+        if (machine.Dvd is { } dvd)
+        {
+            arguments.AddRange(
+            [
+                "-drive", $"if=none,id=dvd,file={Escape(dvd)},format=raw,readonly=on,media=cdrom",
+                "-device", (second ? $"scsi-cd,bus=scsi.0,scsi-id=0,lun=2" : "ide-cd,bus=ide.1,unit=0") + $",drive=dvd,id={DvdDevice}",
+            ]);
+        }
+        else if (!second)
+        {
+            arguments.AddRange(["-device", $"ide-cd,bus=ide.1,unit=0,id={DvdDevice}"]);
+        }
+
+        for (var i = 0; i < machine.DataDisks.Count; i++)
+        {
+            arguments.AddRange(
+            [
+                "-drive", $"if=none,id=data{i},file={Escape(machine.DataDisks[i])},format=raw,cache=unsafe",
+                "-device", $"scsi-hd,drive=data{i},bus=scsi.0,scsi-id=1,lun={i}",
+            ]);
+        }
+
+        return arguments;
+    }
+
+    /// <summary>A value inside an option list: QEMU wants its commas doubled.</summary>
+    internal static string Escape(string value) => value.Replace(",", ",,", StringComparison.Ordinal);
+}

@@ -1,0 +1,255 @@
+using System.Diagnostics;
+using System.Text;
+
+namespace ArchAzure.SimulatedAzure;
+
+/// <summary>A UEFI firmware build for x86-64 in the two files that QEMU maps as flash.</summary>
+/// <param name="Code">The code, read-only.</param>
+/// <param name="Variables">The template of the variable store; machines work on a throwaway copy.</param>
+public sealed record UefiFirmware(string Code, string Variables)
+{
+    /// <summary>Where distributions keep it: builds without Secure Boot, 4 MB before 2 MB.</summary>
+    public static IReadOnlyList<UefiFirmware> KnownPlaces { get; } =
+    [
+        new("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"), // Debian, Ubuntu
+        new("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"), // Arch
+        new("/usr/share/edk2-ovmf/x64/OVMF_CODE.4m.fd", "/usr/share/edk2-ovmf/x64/OVMF_VARS.4m.fd"), // Arch, before 2025
+        new("/usr/share/edk2-ovmf/x64/OVMF_CODE.fd", "/usr/share/edk2-ovmf/x64/OVMF_VARS.fd"), // Arch, before 2024
+        new("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"), // Fedora
+        new("/usr/share/qemu/ovmf-x86_64-4m-code.bin", "/usr/share/qemu/ovmf-x86_64-4m-vars.bin"), // openSUSE
+        new("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"), // older Debian, Ubuntu
+    ];
+}
+
+/// <summary>What there is to run machines with.</summary>
+/// <param name="System">The emulator, e.g. <c>/usr/bin/qemu-system-x86_64</c>.</param>
+/// <param name="Image">The image tool, e.g. <c>/usr/bin/qemu-img</c>.</param>
+/// <param name="KvmUsable">Whether /dev/kvm can be opened for reading and writing.</param>
+/// <param name="Firmware">The UEFI firmware, or null where none was found.</param>
+public sealed record QemuTools(string System, string Image, bool KvmUsable, UefiFirmware? Firmware);
+
+/// <summary>A machine's running emulator.</summary>
+public interface IQemuProcess : IAsyncDisposable
+{
+    /// <summary>Ends with the exit code.</summary>
+    Task<int> Exited { get; }
+
+    /// <summary>The end of what it wrote to its error output.</summary>
+    string ErrorOutput { get; }
+
+    /// <summary>Ends it at once.</summary>
+    void Kill();
+}
+
+/// <summary>
+/// Where QEMU runs: on the host, or in a container that sees the run's directory and the disk. Only files and unix
+/// sockets below those paths connect the two sides, so no network is needed between them.
+/// </summary>
+public interface IQemuLauncher
+{
+    /// <summary>Finds the programs and the firmware.</summary>
+    /// <exception cref="ArchAzureException">There is no QEMU, or one that is too old.</exception>
+    Task<QemuTools> FindToolsAsync(CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Makes a folder for one machine's sockets and overlay, which both sides see and only this user can enter. Its path
+    /// is short: a unix socket's holds 107 bytes.
+    /// </summary>
+    DirectoryInfo CreateRunDirectory();
+
+    /// <summary>A path of this process as QEMU sees it: the VHD's, or one below the run directory.</summary>
+    string MapPath(string path);
+
+    /// <summary>Runs a program to its end.</summary>
+    /// <returns>Its exit code, and what it wrote to both outputs.</returns>
+    Task<(int ExitCode, string Output)> RunAsync(string program, IReadOnlyList<string> arguments, CancellationToken cancellationToken);
+
+    /// <summary>Starts the emulator. It ends when this process does, however that ends.</summary>
+    IQemuProcess Start(string program, IReadOnlyList<string> arguments);
+}
+
+/// <summary>Runs the QEMU that is installed on the host.</summary>
+public sealed class HostQemuLauncher : IQemuLauncher
+{
+    // -netdev stream with a unix socket came with 7.2.
+    private static readonly Version s_oldest = new(7, 2);
+
+    private readonly Func<string, string?> _find;
+
+    /// <summary>Creates a launcher that looks for programs on PATH.</summary>
+    public HostQemuLauncher()
+        : this(FindOnPath)
+    {
+    }
+
+    /// <summary>Creates a launcher with another way to find programs.</summary>
+    /// <param name="find">Gives a program's path by its name, or null.</param>
+    internal HostQemuLauncher(Func<string, string?> find) => _find = find;
+
+    /// <inheritdoc/>
+    public async Task<QemuTools> FindToolsAsync(CancellationToken cancellationToken)
+    {
+        if (_find("qemu-system-x86_64") is not { } system || _find("qemu-img") is not { } image)
+        {
+            throw new ArchAzureException("QemuNotFound", ErrorKind.NotFound,
+                "The boot test needs QEMU, and qemu-system-x86_64 or qemu-img is not on PATH. Install it: Debian, Ubuntu: "
+                + "'apt-get install qemu-system-x86 qemu-utils ovmf'; Arch: 'pacman -S qemu-system-x86 qemu-img edk2-ovmf'; "
+                + "Fedora: 'dnf install qemu-system-x86-core qemu-img edk2-ovmf'. Without it the image can still be tested without -Boot.");
+        }
+
+        var (_, output) = await RunAsync(system, ["--version"], cancellationToken);
+        var word = output.Split([' ', '\n', '('], StringSplitOptions.RemoveEmptyEntries).FirstOrDefault(w => w.Contains('.') && Version.TryParse(w, out _));
+        if (word is null || Version.Parse(word) < s_oldest)
+        {
+            throw new ArchAzureException("QemuTooOld", ErrorKind.NotFound,
+                $"{system} is of version {word ?? "unknown"}; the boot test needs {s_oldest} or newer, which connects a machine's network to a unix socket. Install a newer QEMU.", system);
+        }
+
+        return new QemuTools(system, image, IsKvmUsable(), UefiFirmware.KnownPlaces.FirstOrDefault(f => File.Exists(f.Code) && File.Exists(f.Variables)));
+    }
+
+    /// <inheritdoc/>
+    public DirectoryInfo CreateRunDirectory() => Directory.CreateTempSubdirectory("archazure-vm-");
+
+    /// <inheritdoc/>
+    public string MapPath(string path) => path;
+
+    /// <inheritdoc/>
+    public async Task<(int ExitCode, string Output)> RunAsync(string program, IReadOnlyList<string> arguments, CancellationToken cancellationToken)
+    {
+        using var process = Process.Start(StartInfo(program, arguments))!;
+        process.StandardInput.Close();
+        var outputs = Task.WhenAll(process.StandardOutput.ReadToEndAsync(cancellationToken), process.StandardError.ReadToEndAsync(cancellationToken));
+        try
+        {
+            await process.WaitForExitAsync(cancellationToken);
+        }
+        catch (OperationCanceledException)
+        {
+            process.Kill(entireProcessTree: true);
+            throw;
+        }
+
+        return (process.ExitCode, string.Concat(await outputs));
+    }
+
+    /// <inheritdoc/>
+    public IQemuProcess Start(string program, IReadOnlyList<string> arguments)
+    {
+        // The kernel kills the child when its parent dies, even by SIGKILL; .NET cannot ask for that itself. The signal
+        // is tied to the *thread* that forked, so the process is started by one that lives as long as the child.
+        if (_find("setpriv") is { } setpriv)
+        {
+            arguments = ["--pdeathsig", "KILL", "--", program, .. arguments];
+            program = setpriv;
+        }
+
+        return new HostProcess(StartInfo(program, arguments));
+    }
+
+    private static ProcessStartInfo StartInfo(string program, IReadOnlyList<string> arguments) => new(program, arguments)
+    {
+        RedirectStandardInput = true,
+        RedirectStandardOutput = true,
+        RedirectStandardError = true,
+        UseShellExecute = false,
+    };
+
+    private static string? FindOnPath(string name) =>
+        (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)
+            .Select(directory => Path.Combine(directory, name)).FirstOrDefault(File.Exists);
+
+    private static bool IsKvmUsable()
+    {
+        try
+        {
+            using var kvm = new FileStream("/dev/kvm", FileMode.Open, FileAccess.ReadWrite);
+            return true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    }
+
+    private sealed class HostProcess : IQemuProcess
+    {
+        private const int KeptErrorOutput = 16 * 1024;
+        private readonly TaskCompletionSource<int> _exited = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly TaskCompletionSource<Process> _started = new();
+        private readonly StringBuilder _errors = new();
+        private readonly Process _process;
+
+        public HostProcess(ProcessStartInfo startInfo)
+        {
+            new Thread(() => Run(startInfo)) { IsBackground = true, Name = "QEMU" }.Start();
+            _process = _started.Task.GetAwaiter().GetResult();
+        }
+
+        public Task<int> Exited => _exited.Task;
+
+        public string ErrorOutput
+        {
+            get
+            {
+                lock (_errors)
+                {
+                    return _errors.ToString();
+                }
+            }
+        }
+
+        public void Kill()
+        {
+            try
+            {
+                _process.Kill();
+            }
+            catch (InvalidOperationException)
+            {
+                // It has ended by itself.
+            }
+        }
+
+        public async ValueTask DisposeAsync()
+        {
+            Kill();
+            await _exited.Task;
+            _process.Dispose();
+        }
+
+        private void Run(ProcessStartInfo startInfo)
+        {
+            Process process;
+            try
+            {
+                process = Process.Start(startInfo)!;
+            }
+            catch (Exception e)
+            {
+                _started.SetException(e);
+                return;
+            }
+
+            process.StandardInput.Close();
+            process.OutputDataReceived += (_, line) => Keep(line.Data);
+            process.ErrorDataReceived += (_, line) => Keep(line.Data);
+            process.BeginOutputReadLine();
+            process.BeginErrorReadLine();
+            _started.SetResult(process);
+            process.WaitForExit();
+            _exited.SetResult(process.ExitCode);
+        }
+
+        private void Keep(string? line)
+        {
+            lock (_errors)
+            {
+                if (line is not null && _errors.Length < KeptErrorOutput)
+                {
+                    _errors.AppendLine(line);
+                }
+            }
+        }
+    }
+}

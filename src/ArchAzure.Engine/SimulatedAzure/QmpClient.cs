@@ -1,0 +1,165 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+
+namespace ArchAzure.SimulatedAzure;
+
+/// <summary>QEMU's machine protocol (docs/interop/qmp-spec): JSON commands over a stream, one at a line.</summary>
+public sealed class QmpClient : IAsyncDisposable
+{
+    private readonly Stream _stream;
+    private readonly StreamReader _reader;
+    private readonly SemaphoreSlim _writing = new(1, 1);
+    private readonly CancellationTokenSource _stop = new();
+    private readonly ConcurrentDictionary<string, TaskCompletionSource<JsonElement>> _pending = new(StringComparer.Ordinal);
+    private readonly ConcurrentQueue<string> _events = new();
+    private Task _reading = Task.CompletedTask;
+    private int _lastId;
+    private volatile bool _ended;
+
+    private QmpClient(Stream stream)
+    {
+        _stream = stream;
+        _reader = new StreamReader(stream, new UTF8Encoding(false), detectEncodingFromByteOrderMarks: false, leaveOpen: true);
+    }
+
+    /// <summary>The names of the events so far, e.g. <c>SHUTDOWN</c>, <c>GUEST_PANICKED</c>.</summary>
+    public IReadOnlyCollection<string> Events => _events;
+
+    /// <summary>Takes QEMU's greeting and ends the negotiation.</summary>
+    /// <param name="stream">A connection to the monitor; closed with the client.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <exception cref="ArchAzureException">It is not QMP that answers.</exception>
+    public static async Task<QmpClient> ConnectAsync(Stream stream, CancellationToken cancellationToken)
+    {
+        var client = new QmpClient(stream);
+        var greeting = await client._reader.ReadLineAsync(cancellationToken);
+        if (greeting is null || !TryParse(greeting, out var message) || !message.TryGetProperty("QMP", out _))
+        {
+            throw new ArchAzureException("QmpFailed", ErrorKind.ConnectionError,
+                $"QEMU's monitor did not greet with QMP but with '{greeting}'. Its error output tells why it ended.");
+        }
+
+        client._reading = client.ReadAsync();
+        await client.ExecuteAsync("qmp_capabilities", null, cancellationToken);
+        return client;
+    }
+
+    /// <summary>Runs a command.</summary>
+    /// <param name="command">Its name.</param>
+    /// <param name="arguments">Its arguments, or null.</param>
+    /// <param name="cancellationToken">Ends the wait for the answer.</param>
+    /// <returns>What it returned.</returns>
+    /// <exception cref="ArchAzureException">QEMU refused it, or ended.</exception>
+    public async Task<JsonElement> ExecuteAsync(string command, JsonObject? arguments, CancellationToken cancellationToken)
+    {
+        var id = Interlocked.Increment(ref _lastId).ToString(CultureInfo.InvariantCulture);
+        var answer = new TaskCompletionSource<JsonElement>(TaskCreationOptions.RunContinuationsAsynchronously);
+        _pending[id] = answer;
+        try
+        {
+            var message = new JsonObject { ["execute"] = command, ["id"] = id };
+            if (arguments is not null)
+            {
+                message["arguments"] = arguments;
+            }
+
+            await _writing.WaitAsync(cancellationToken);
+            try
+            {
+                await _stream.WriteAsync(Encoding.UTF8.GetBytes(message.ToJsonString() + "\n"), cancellationToken);
+                await _stream.FlushAsync(cancellationToken);
+            }
+            catch (Exception e) when (e is IOException or ObjectDisposedException)
+            {
+                throw Ended(command, e);
+            }
+            finally
+            {
+                _writing.Release();
+            }
+
+            if (_ended)
+            {
+                throw Ended(command, null);
+            }
+
+            var response = await answer.Task.WaitAsync(cancellationToken);
+            if (response.TryGetProperty("error", out var error))
+            {
+                throw new ArchAzureException("QmpFailed", ErrorKind.CommandFailed,
+                    $"QEMU refused the monitor command '{command}': {error.GetProperty("desc").GetString()}", command);
+            }
+
+            return response.GetProperty("return");
+        }
+        finally
+        {
+            _pending.TryRemove(id, out _);
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        await _reading;
+        await _stream.DisposeAsync();
+        _stop.Dispose();
+        _reader.Dispose();
+        _writing.Dispose();
+    }
+
+    private async Task ReadAsync()
+    {
+        try
+        {
+            while (await _reader.ReadLineAsync(_stop.Token) is { } line)
+            {
+                if (!TryParse(line, out var message))
+                {
+                    continue;
+                }
+
+                if (message.TryGetProperty("event", out var name))
+                {
+                    _events.Enqueue(name.GetString() ?? "");
+                }
+                else if (message.TryGetProperty("id", out var id) && id.GetString() is { } key && _pending.TryGetValue(key, out var answer))
+                {
+                    answer.TrySetResult(message);
+                }
+            }
+        }
+        catch (Exception e) when (e is IOException or ObjectDisposedException or OperationCanceledException)
+        {
+            // QEMU has ended, or we let go of it; those who wait are told below.
+        }
+
+        _ended = true;
+        foreach (var answer in _pending.Values)
+        {
+            answer.TrySetException(Ended("", null));
+        }
+    }
+
+    private static bool TryParse(string line, out JsonElement message)
+    {
+        try
+        {
+            using var document = JsonDocument.Parse(line);
+            message = document.RootElement.Clone();
+            return message.ValueKind == JsonValueKind.Object;
+        }
+        catch (JsonException)
+        {
+            message = default;
+            return false;
+        }
+    }
+
+    private static ArchAzureException Ended(string command, Exception? inner) => new("QmpFailed", ErrorKind.ConnectionError,
+        $"QEMU ended before it answered the monitor command '{command}'.", command, inner);
+}

@@ -1,0 +1,179 @@
+using System.Net.Sockets;
+using System.Text;
+using Org.BouncyCastle.Crypto.Generators;
+using Org.BouncyCastle.Crypto.Parameters;
+using Org.BouncyCastle.Crypto.Utilities;
+using Org.BouncyCastle.Security;
+using Renci.SshNet;
+using Renci.SshNet.Common;
+
+namespace ArchAzure.SimulatedAzure;
+
+/// <summary>A fresh ed25519 key pair, for one run. The private half never leaves memory.</summary>
+public sealed class SshKeyPair
+{
+    private SshKeyPair(string publicKey, byte[] privateKey)
+    {
+        PublicKey = publicKey;
+        PrivateKey = privateKey;
+    }
+
+    /// <summary>The public key in OpenSSH's one-line form.</summary>
+    public string PublicKey { get; }
+
+    /// <summary>The private key as an OpenSSH key file, not encrypted.</summary>
+    internal byte[] PrivateKey { get; }
+
+    /// <summary>Makes a pair.</summary>
+    /// <param name="comment">The word at the end of the public key's line.</param>
+    public static SshKeyPair Create(string comment)
+    {
+        var generator = new Ed25519KeyPairGenerator();
+        generator.Init(new Ed25519KeyGenerationParameters(new SecureRandom()));
+        var pair = generator.GenerateKeyPair();
+        var body = Convert.ToBase64String(OpenSshPrivateKeyUtilities.EncodePrivateKey(pair.Private), Base64FormattingOptions.InsertLineBreaks);
+        return new SshKeyPair(
+            $"ssh-ed25519 {Convert.ToBase64String(OpenSshPublicKeyUtilities.EncodePublicKey(pair.Public))} {comment}",
+            Encoding.ASCII.GetBytes($"-----BEGIN OPENSSH PRIVATE KEY-----\n{body.ReplaceLineEndings("\n")}\n-----END OPENSSH PRIVATE KEY-----\n"));
+    }
+}
+
+/// <summary>What a command in the guest did.</summary>
+/// <param name="ExitCode">Its exit code; -1 where a signal ended it.</param>
+/// <param name="Output">Its standard output.</param>
+/// <param name="Error">Its error output.</param>
+public sealed record SshResult(int ExitCode, string Output, string Error);
+
+/// <summary>Logs in to the machine over ssh and runs commands there.</summary>
+public sealed class SshProbe : IDisposable
+{
+    private static readonly TimeSpan s_pause = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan s_connectLimit = TimeSpan.FromSeconds(30);
+
+    private readonly int _port;
+    private readonly string _user;
+    private readonly Func<AuthenticationMethod> _authentication;
+    private SshClient? _client;
+
+    private SshProbe(int port, string user, Func<AuthenticationMethod> authentication)
+    {
+        _port = port;
+        _user = user;
+        _authentication = authentication;
+    }
+
+    /// <summary>SHA-256 of the host key as OpenSSH writes it (<c>SHA256:...</c> without padding), once connected.</summary>
+    public string? HostKeyFingerprint { get; private set; }
+
+    /// <summary>
+    /// How often a word is sent on an idle connection; <see cref="Timeout.InfiniteTimeSpan"/> for never. Without it nobody
+    /// would notice that the machine was reset under a command that waits.
+    /// </summary>
+    public TimeSpan KeepAliveInterval { get; set; } = TimeSpan.FromSeconds(15);
+
+    /// <summary>A login with a key.</summary>
+    /// <param name="port">The port on the host's loopback that leads to the machine's sshd.</param>
+    /// <param name="user">The user.</param>
+    /// <param name="key">The key.</param>
+    public static SshProbe WithKey(int port, string user, SshKeyPair key) => new(port, user, () =>
+    {
+        using var stream = new MemoryStream(key.PrivateKey, writable: false);
+        return new PrivateKeyAuthenticationMethod(user, new PrivateKeyFile(stream));
+    });
+
+    /// <summary>A login with a password.</summary>
+    /// <param name="port">The port on the host's loopback that leads to the machine's sshd.</param>
+    /// <param name="user">The user.</param>
+    /// <param name="password">The password.</param>
+    public static SshProbe WithPassword(int port, string user, string password) => new(port, user, () => new PasswordAuthenticationMethod(user, password));
+
+    /// <summary>Tries to log in until it works.</summary>
+    /// <param name="cancellationToken">Ends the attempts.</param>
+    /// <exception cref="OperationCanceledException">Cancelled; what stood in the way last is its inner exception.</exception>
+    public async Task ConnectAsync(CancellationToken cancellationToken)
+    {
+        Exception? last = null;
+        while (true)
+        {
+            try
+            {
+                await TryConnectAsync(cancellationToken);
+                return;
+            }
+            catch (Exception e) when (e is SshException or SocketException or IOException)
+            {
+                last = e;
+            }
+            catch (OperationCanceledException e) when (cancellationToken.IsCancellationRequested)
+            {
+                throw new OperationCanceledException(last?.Message ?? e.Message, last ?? e, cancellationToken);
+            }
+
+            try
+            {
+                await Task.Delay(s_pause, cancellationToken);
+            }
+            catch (OperationCanceledException e)
+            {
+                throw new OperationCanceledException(last.Message, last, e.CancellationToken);
+            }
+        }
+    }
+
+    /// <summary>Tries to log in once.</summary>
+    /// <returns>False when the machine's sshd answered and refused this login.</returns>
+    public async Task<bool> TryLogInAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            await TryConnectAsync(cancellationToken);
+            return true;
+        }
+        catch (SshAuthenticationException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Runs a command with the user's login shell.</summary>
+    /// <param name="command">The command line.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    public async Task<SshResult> RunAsync(string command, CancellationToken cancellationToken)
+    {
+        using var running = (_client ?? throw new InvalidOperationException("Not logged in.")).CreateCommand(command);
+        await running.ExecuteAsync(cancellationToken);
+        return new SshResult(running.ExitStatus ?? -1, running.Result, running.Error);
+    }
+
+    /// <summary>Runs a command on a machine that may be going down.</summary>
+    /// <returns>Its standard output, or null where the connection ended under it.</returns>
+    public async Task<string?> TryRunAsync(string command, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return (await RunAsync(command, cancellationToken)).Output;
+        }
+        catch (Exception e) when (e is SshException or SocketException or IOException)
+        {
+            return null;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _client?.Dispose();
+
+    private async Task TryConnectAsync(CancellationToken cancellationToken)
+    {
+        _client?.Dispose();
+        var information = new ConnectionInfo("127.0.0.1", _port, _user, _authentication()) { Timeout = s_connectLimit };
+        var client = new SshClient(information) { KeepAliveInterval = KeepAliveInterval };
+        client.HostKeyReceived += (_, key) =>
+        {
+            // A new machine's key is known to no one; the report compares it with what the machine told the platform.
+            HostKeyFingerprint = "SHA256:" + key.FingerPrintSHA256;
+            key.CanTrust = true;
+        };
+        _client = client;
+        await client.ConnectAsync(cancellationToken);
+    }
+}

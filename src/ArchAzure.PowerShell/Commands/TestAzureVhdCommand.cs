@@ -1,0 +1,119 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Management.Automation;
+using ArchAzure.Readiness;
+using ArchAzure.SimulatedAzure;
+using ArchAzure.Vhd;
+
+namespace ArchAzure.PowerShell.Commands;
+
+/// <summary>Checks a VHD by every readiness rule, or boots it against the simulated Azure.</summary>
+[Cmdlet(VerbsDiagnostic.Test, "AzureVhd", DefaultParameterSetName = ByRules)]
+[OutputType(typeof(ReadinessResult), ParameterSetName = [ByRules])]
+[OutputType(typeof(BootReport), ParameterSetName = [ByBoot])]
+[OutputType(typeof(bool))]
+[SuppressMessage("Performance", "CA1819", Justification = "Cmdlet parameters are arrays.")]
+public sealed class TestAzureVhdCommand : EngineCmdlet
+{
+    private const string ByRules = "Rules";
+    private const string ByBoot = "Boot";
+
+    private bool _passed = true;
+
+    /// <summary>A fixed VHD; it is only read.</summary>
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
+    [Alias("VhdPath", "PSPath", "LiteralPath")]
+    [ValidateNotNullOrEmpty]
+    public string Path { get; set; } = "";
+
+    /// <summary>Boot the image in a virtual machine with a provisioning DVD, a wire server and instance metadata.</summary>
+    [Parameter(Mandatory = true, ParameterSetName = ByBoot)]
+    public SwitchParameter Boot { get; set; }
+
+    /// <summary>The generations of virtual machines: 1 (BIOS, IDE), 2 (UEFI, SCSI), or both.</summary>
+    [Parameter]
+    [ValidateSet("1", "2")]
+    public int[] Generation { get; set; } = [1, 2];
+
+    /// <summary>The limit of one boot, in seconds.</summary>
+    [Parameter(ParameterSetName = ByBoot)]
+    [ValidateRange(10, 86400)]
+    public int Timeout { get; set; } = 600;
+
+    /// <summary>A folder that keeps the serial log and the picture of the screen.</summary>
+    [Parameter(ParameterSetName = ByBoot)]
+    [ValidateNotNullOrEmpty]
+    public string? KeepLog { get; set; }
+
+    /// <summary>The disk's size in the virtual machine, in MiB, at least the image's: shows whether the root file system grows.</summary>
+    [Parameter(ParameterSetName = ByBoot)]
+    [ValidateRange(1, 4 << 20)]
+    public int? DiskSizeMiB { get; set; }
+
+    /// <summary>Only tell whether all is well: true or false.</summary>
+    [Parameter]
+    public SwitchParameter Quiet { get; set; }
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord()
+    {
+        var path = FilePath(Path);
+        if (Boot)
+        {
+            BootImage(path);
+        }
+        else
+        {
+            CheckRules(path);
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override void EndProcessing()
+    {
+        if (Quiet)
+        {
+            WriteObject(_passed);
+        }
+    }
+
+    private void CheckRules(string path)
+    {
+        var options = new ReadinessOptions { Generation = Generation.Distinct().Count() == 1 ? Generation[0] : null };
+        var results = Run((reporter, token) => ReadinessCheck.RunAsync(path, options, reporter, token));
+        _passed &= results.All(result => result.Outcome != ReadinessOutcome.Failed);
+        if (!Quiet)
+        {
+            WriteObject(results, enumerateCollection: true);
+        }
+    }
+
+    private void BootImage(string path)
+    {
+        Run(() => FixedVhd.ReadFooter(path));
+        var kept = KeepLog is null ? null : FilePath(KeepLog);
+        var folder = kept ?? Directory.CreateTempSubdirectory("archazure-boot-").FullName;
+        var failed = false;
+        foreach (var generation in Generation.Distinct())
+        {
+            var options = new BootTestOptions(path, generation) { Timeout = TimeSpan.FromSeconds(Timeout), LogDirectory = folder, DiskSizeMiB = DiskSizeMiB };
+            var report = Run((reporter, token) => new BootTest().RunAsync(options, reporter, token));
+            failed |= !report.Passed;
+            if (!Quiet)
+            {
+                WriteObject(report);
+                if (!report.Passed)
+                {
+                    WriteError(ErrorRecords.From(new ArchAzureException(report.ErrorId!, ErrorKind.InvalidData, report.Error!, path)));
+                }
+            }
+        }
+
+        _passed &= !failed;
+
+        // Of a failed boot the logs are the only trace: they stay, and the error names them.
+        if (kept is null && !failed)
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+}

@@ -1,0 +1,551 @@
+using System.Buffers.Binary;
+using System.IO.Pipelines;
+using System.Net;
+using System.Net.Sockets;
+using System.Security.Cryptography;
+using System.Text;
+using ArchAzure.SimulatedAzure;
+using CsCheck;
+using Xunit;
+
+namespace ArchAzure.UnitTests.SimulatedAzure;
+
+/// <summary>The network against a scripted guest that builds and reads every frame itself.</summary>
+public sealed class VirtualNetworkTests : IAsyncDisposable
+{
+    private static readonly uint s_guest = Address("10.0.0.4");
+    private static readonly uint s_wire = Address("168.63.129.16");
+
+    private readonly CancellationTokenSource _end = new();
+    private readonly Guest _guest = new();
+    private VirtualNetwork _network = new();
+    private Task _running = Task.CompletedTask;
+
+    public async ValueTask DisposeAsync()
+    {
+        await _end.CancelAsync();
+        await _running;
+        await _network.DisposeAsync();
+        _guest.Dispose();
+        _end.Dispose();
+    }
+
+    [Fact]
+    public async Task EveryNeighbourIsTheRouter()
+    {
+        Start();
+        foreach (var address in new[] { "10.0.0.1", "10.0.0.77", "168.63.129.16" })
+        {
+            await _guest.SendArpAsync(s_guest, Address(address));
+            var reply = await _guest.ReadAsync();
+            Assert.Equal(0x0806, U16(reply, 12));
+            Assert.Equal(2, U16(reply, 20));
+            Assert.Equal("123456789ABC", Convert.ToHexString(reply.AsSpan(22, 6)));
+            Assert.Equal(Address(address), U32(reply, 28));
+            Assert.Equal("000D3A112233", Convert.ToHexString(reply.AsSpan(0, 6)));
+        }
+
+        // Its own address must stay unanswered, or the guest would take it for used by another.
+        await _guest.SendArpAsync(0, s_guest);
+        await _guest.SendArpAsync(s_guest, s_guest);
+        await _guest.SendArpAsync(s_guest, Address("10.0.0.9"));
+        Assert.Equal(Address("10.0.0.9"), U32(await _guest.ReadAsync(), 28));
+    }
+
+    [Fact]
+    public async Task TheLeaseIsAzures()
+    {
+        Start();
+        var assigned = new TaskCompletionSource();
+        _network.AddressAssigned += (_, _) => assigned.TrySetResult();
+        var offer = await DhcpAsync(1, []);
+        Assert.Equal(2, offer[53][0]);
+        Assert.False(assigned.Task.IsCompleted);
+        var lease = await DhcpAsync(3, [50, 4, 10, 0, 0, 4]);
+        Assert.Equal(5, lease[53][0]);
+        await assigned.Task.WaitAsync(TimeSpan.FromSeconds(5));
+        Assert.Equal("FFFFFFFF", Convert.ToHexString(lease[51]));
+        Assert.Equal("FFFFFF00", Convert.ToHexString(lease[1]));
+        Assert.Equal("A83F8110", Convert.ToHexString(lease[245]));
+        Assert.Equal("A83F8110", Convert.ToHexString(lease[54]));
+        Assert.Equal("000A00000120A83F81100A00000120A9FEA9FE0A000001", Convert.ToHexString(lease[121]));
+        Assert.Equal(lease[121], lease[249]);
+    }
+
+    [Fact]
+    public async Task LeaseAndOption245AreTheCallers()
+    {
+        await _network.DisposeAsync();
+        _network = new VirtualNetwork(new VirtualNetworkOptions { LeaseSeconds = 4_291_747_200, OfferWireServerAddress = false });
+        Start();
+        var lease = await DhcpAsync(3, [50, 4, 10, 0, 0, 4]);
+        Assert.Equal(4_291_747_200u, BinaryPrimitives.ReadUInt32BigEndian(lease[51]));
+        Assert.DoesNotContain((byte)245, lease.Keys);
+    }
+
+    [Fact]
+    public async Task AnAddressOfAnotherNetworkIsRefused()
+    {
+        Start();
+        Assert.Equal(6, (await DhcpAsync(3, [50, 4, 192, 168, 0, 5]))[53][0]);
+    }
+
+    [Fact]
+    public async Task NamesAreUnknownAtOnceAndOtherPortsUnreachable()
+    {
+        Start();
+        byte[] query = [0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, (byte)'a', 0, 0, 1, 0, 1];
+        await _guest.SendUdpAsync(5000, s_wire, 53, query);
+        var answer = await _guest.ReadAsync();
+        Assert.Equal(5000, U16(answer, 36));
+        Assert.Equal(0x1234, U16(answer, 42));
+        Assert.Equal(3, U16(answer, 44) & 15);
+        Assert.Equal(0x8000, U16(answer, 44) & 0x8000);
+
+        await _guest.SendUdpAsync(5000, Address("1.2.3.4"), 123, [1, 2, 3]);
+        var unreachable = await _guest.ReadAsync();
+        Assert.Equal(1, unreachable[23]);
+        Assert.Equal((3, 3), (unreachable[34], unreachable[35]));
+        Assert.Equal(0, Sum(unreachable.AsSpan(34), 0));
+    }
+
+    [Fact]
+    public async Task AServiceAnswersThroughManySegments()
+    {
+        var content = new byte[300_000];
+        new Random(1).NextBytes(content);
+        _network.Listen(VirtualNetwork.WireServerAddress, 80, async (stream, token) =>
+        {
+            var request = new byte[4];
+            await stream.ReadExactlyAsync(request, token);
+            await stream.WriteAsync(content, token);
+        });
+        Start();
+        var tcp = await _guest.ConnectAsync(40000, s_wire, 80);
+        await tcp.SendAsync("ping"u8.ToArray());
+        Assert.Equal(SHA256.HashData(content), SHA256.HashData(await tcp.ReadToEndAsync()));
+    }
+
+    [Fact]
+    public async Task WhatIsLostIsSentAgain()
+    {
+        _network.Listen(VirtualNetwork.WireServerAddress, 80, (stream, token) => stream.WriteAsync("hello"u8.ToArray(), token).AsTask());
+        Start();
+        var tcp = await _guest.ConnectAsync(40000, s_wire, 80);
+        // Not acknowledged: the same bytes come again, and then with the goodbye.
+        var first = await tcp.ReadSegmentAsync(s => s.Data.Length > 0);
+        var second = await tcp.ReadSegmentAsync(s => s.Data.Length > 0);
+        Assert.Equal(first.Sequence, second.Sequence);
+        Assert.Equal("hello", Encoding.ASCII.GetString(second.Data));
+        Assert.Equal("hello", Encoding.ASCII.GetString(await tcp.ReadToEndAsync()));
+    }
+
+    [Fact]
+    public async Task ARepeatedOrEarlySegmentIsNotTakenTwice()
+    {
+        var received = new TaskCompletionSource<byte[]>();
+        _network.Listen(VirtualNetwork.WireServerAddress, 80, async (stream, token) =>
+        {
+            var bytes = new byte[6];
+            await stream.ReadExactlyAsync(bytes, token);
+            received.SetResult(bytes);
+        });
+        Start();
+        var tcp = await _guest.ConnectAsync(40000, s_wire, 80);
+        await tcp.SendAtAsync(0, "abc"u8.ToArray());
+        await tcp.SendAtAsync(0, "abcd"u8.ToArray());
+        await tcp.SendAtAsync(5, "f"u8.ToArray());
+        await tcp.SendAtAsync(4, "ef"u8.ToArray());
+        Assert.Equal("abcdef", Encoding.ASCII.GetString(await received.Task.WaitAsync(TimeSpan.FromSeconds(10))));
+    }
+
+    [Fact]
+    public async Task NobodyListensMeansReset()
+    {
+        Start();
+        await _guest.SendTcpAsync(40000, s_wire, 81, 100, 0, 2, []);
+        var (_, _, acknowledgement, flags, _) = Guest.Tcp(await _guest.ReadAsync());
+        Assert.Equal((101u, 0x14), (acknowledgement, flags));
+        await _guest.SendTcpAsync(40000, Address("8.8.8.8"), 80, 100, 0, 2, []);
+        Assert.Equal(0x14, Guest.Tcp(await _guest.ReadAsync()).Flags);
+    }
+
+    [Fact]
+    public async Task ManyConnectionsAtOnceKeepTheirBytesApart()
+    {
+        _network.Listen(VirtualNetwork.WireServerAddress, 80, async (stream, token) =>
+        {
+            var request = new byte[2];
+            await stream.ReadExactlyAsync(request, token);
+            await Task.Delay(Random.Shared.Next(20), token);
+            await stream.WriteAsync(Enumerable.Repeat(request, 5000).SelectMany(b => b).ToArray(), token);
+        });
+        Start();
+        var connections = new List<Guest.Connection>();
+        for (ushort i = 0; i < 100; i++)
+        {
+            var tcp = await _guest.ConnectAsync((ushort)(40000 + i), s_wire, 80);
+            await tcp.SendAsync(BitConverter.GetBytes(i));
+            connections.Add(tcp);
+        }
+
+        for (ushort i = 0; i < 100; i++)
+        {
+            var bytes = await connections[i].ReadToEndAsync();
+            Assert.Equal(10000, bytes.Length);
+            Assert.All(bytes.Chunk(2), chunk => Assert.Equal(i, BitConverter.ToUInt16(chunk)));
+        }
+    }
+
+    [Fact]
+    public async Task TheHostReachesTheGuestThroughALoopbackPort()
+    {
+        Start();
+        var port = _network.ForwardFromLoopback(22);
+        using var client = new TcpClient();
+        await client.ConnectAsync(IPAddress.Loopback, port);
+        var tcp = await _guest.AcceptAsync(22);
+        await tcp.SendAsync("SSH-2.0"u8.ToArray());
+        var banner = new byte[7];
+        await client.GetStream().ReadExactlyAsync(banner).AsTask().WaitAsync(TimeSpan.FromSeconds(10));
+        Assert.Equal("SSH-2.0", Encoding.ASCII.GetString(banner));
+        await client.GetStream().WriteAsync("hello"u8.ToArray());
+        Assert.Equal("hello", Encoding.ASCII.GetString((await tcp.ReadSegmentAsync(s => s.Data.Length > 0)).Data));
+    }
+
+    [Fact]
+    public async Task ATakenPortIsNamed()
+    {
+        var taken = new TcpListener(IPAddress.Loopback, 0);
+        taken.Start();
+        var error = Assert.Throws<ArchAzureException>(() => _network.ForwardFromLoopback(22, ((IPEndPoint)taken.LocalEndpoint).Port));
+        Assert.Equal("PortTaken", error.ErrorId);
+        taken.Stop();
+        await _network.DisposeAsync();
+        _network = new VirtualNetwork();
+    }
+
+    [Fact]
+    public async Task AnIdleFlowIsForgottenWithoutAWord()
+    {
+        await _network.DisposeAsync();
+        var clock = new JumpingClock();
+        _network = new VirtualNetwork(new VirtualNetworkOptions { ForgetIdleFlowsAfter = TimeSpan.FromMinutes(4) }, clock);
+        Start();
+        var connecting = _network.ConnectAsync(22, CancellationToken.None);
+        var tcp = await _guest.AcceptAsync(22);
+        await using var stream = await connecting;
+        var buffer = new byte[10];
+
+        // Kept alive by traffic within the limit, for longer than the limit.
+        for (var i = 0; i < 4; i++)
+        {
+            clock.Jump(TimeSpan.FromMinutes(3));
+            await tcp.SendAsync("x"u8.ToArray());
+            Assert.Equal(1, await stream.ReadAsync(buffer).AsTask().WaitAsync(TimeSpan.FromSeconds(15)));
+        }
+
+        clock.Jump(TimeSpan.FromMinutes(5));
+        await tcp.SendAsync("y"u8.ToArray());
+        await Assert.ThrowsAsync<TimeoutException>(() => stream.ReadAsync(buffer).AsTask().WaitAsync(TimeSpan.FromMilliseconds(500)));
+    }
+
+    [Fact]
+    public async Task NoFrameBringsTheNetworkDown()
+    {
+        Start();
+        await Gen.Byte.Array[0, 80].SampleAsync(
+            async bytes =>
+            {
+                await _guest.WriteAsync(bytes);
+                if (bytes.Length > 34)
+                {
+                    // The same as an IPv4 packet whose lengths are at least possible.
+                    bytes[12] = 8;
+                    bytes[13] = 0;
+                    bytes[14] = 0x45;
+                    U16(bytes, 16, (ushort)(bytes.Length - 14));
+                    U16(bytes, 20, 0);
+                    bytes[23] = (byte)(bytes[23] % 3 == 0 ? 1 : bytes[23] % 3 == 1 ? 6 : 17);
+                    U32(bytes, 26, s_guest);
+                    await _guest.WriteAsync(bytes);
+                }
+            },
+            iter: 300, threads: 1);
+        await _guest.SendArpAsync(s_guest, Address("10.0.0.254"));
+        byte[] frame;
+        do
+        {
+            frame = await _guest.ReadAsync();
+        }
+        while (U16(frame, 12) != 0x0806 || U32(frame, 28) != Address("10.0.0.254"));
+        Assert.False(_running.IsCompleted);
+    }
+
+    private void Start() => _running = _network.RunAsync(_guest.Link, _end.Token);
+
+    private async Task<Dictionary<byte, byte[]>> DhcpAsync(byte type, byte[] options)
+    {
+        var message = new byte[240];
+        message[0] = 1;
+        message[1] = 1;
+        message[2] = 6;
+        U32(message, 4, 0xCAFE);
+        U32(message, 236, 0x63825363);
+        await _guest.SendUdpAsync(68, 0xFFFFFFFF, 67, [.. message, 53, 1, type, .. options, 255], source: 0);
+        var reply = await _guest.ReadAsync();
+        Assert.Equal(68, U16(reply, 36));
+        var payload = reply.AsSpan(42).ToArray();
+        Assert.Equal(0xCAFEu, U32(payload, 4));
+        if (payload[242] != 6)
+        {
+            Assert.Equal(s_guest, U32(payload, 16));
+        }
+
+        var found = new Dictionary<byte, byte[]>();
+        for (var offset = 240; payload[offset] != 255; offset += 2 + payload[offset + 1])
+        {
+            found.Add(payload[offset], payload.AsSpan(offset + 2, payload[offset + 1]).ToArray());
+        }
+
+        return found;
+    }
+
+    private static uint Address(string address) => BinaryPrimitives.ReadUInt32BigEndian(IPAddress.Parse(address).GetAddressBytes());
+
+    private static ushort U16(byte[] bytes, int offset) => BinaryPrimitives.ReadUInt16BigEndian(bytes.AsSpan(offset));
+
+    private static uint U32(byte[] bytes, int offset) => BinaryPrimitives.ReadUInt32BigEndian(bytes.AsSpan(offset));
+
+    private static void U16(byte[] bytes, int offset, ushort value) => BinaryPrimitives.WriteUInt16BigEndian(bytes.AsSpan(offset), value);
+
+    private static void U32(byte[] bytes, int offset, uint value) => BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(offset), value);
+
+    /// <summary>The Internet checksum over data that holds its own: 0 when it is right.</summary>
+    private static int Sum(ReadOnlySpan<byte> data, long sum)
+    {
+        for (var i = 0; i < data.Length; i++)
+        {
+            sum += i % 2 == 0 ? data[i] << 8 : data[i];
+        }
+
+        while (sum > 0xFFFF)
+        {
+            sum = (sum >> 16) + (sum & 0xFFFF);
+        }
+
+        return (int)(~sum & 0xFFFF);
+    }
+
+    private sealed class JumpingClock : TimeProvider
+    {
+        private long _offset;
+
+        public void Jump(TimeSpan time) => Interlocked.Add(ref _offset, (long)(time.TotalSeconds * TimestampFrequency));
+
+        public override long GetTimestamp() => base.GetTimestamp() + Interlocked.Read(ref _offset);
+    }
+
+    private sealed record Segment(ushort Port, uint Sequence, uint Acknowledgement, int Flags, byte[] Data);
+
+    private sealed class Guest : IDisposable
+    {
+        private static readonly byte[] s_mac = [0x00, 0x0D, 0x3A, 0x11, 0x22, 0x33];
+        private readonly Pipe _toNetwork = new(new PipeOptions(pauseWriterThreshold: 0));
+        private readonly Pipe _fromNetwork = new(new PipeOptions(pauseWriterThreshold: 0));
+        private readonly Stream _frames;
+        private readonly Dictionary<ushort, Queue<Segment>> _segments = [];
+
+        public Guest()
+        {
+            Link = new Duplex(_toNetwork.Reader.AsStream(), _fromNetwork.Writer.AsStream());
+            _frames = _fromNetwork.Reader.AsStream();
+        }
+
+        public Stream Link { get; }
+
+        public void Dispose()
+        {
+            Link.Dispose();
+            _frames.Dispose();
+        }
+
+        public async Task WriteAsync(byte[] frame)
+        {
+            var length = new byte[4];
+            BinaryPrimitives.WriteInt32BigEndian(length, frame.Length);
+            await _toNetwork.Writer.WriteAsync(length.Concat(frame).ToArray());
+        }
+
+        public async Task<byte[]> ReadAsync()
+        {
+            using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(15));
+            var length = new byte[4];
+            await _frames.ReadExactlyAsync(length, limit.Token);
+            var frame = new byte[BinaryPrimitives.ReadInt32BigEndian(length)];
+            await _frames.ReadExactlyAsync(frame, limit.Token);
+            if (U16(frame, 12) == 0x0800)
+            {
+                Assert.Equal(0, Sum(frame.AsSpan(14, 20), 0));
+                if (frame[23] is 6 or 17)
+                {
+                    long pseudo = (U32(frame, 26) >> 16) + (U32(frame, 26) & 0xFFFF) + (U32(frame, 30) >> 16) + (U32(frame, 30) & 0xFFFF) + frame[23] + (frame.Length - 34);
+                    Assert.Equal(0, Sum(frame.AsSpan(34), pseudo));
+                }
+            }
+
+            return frame;
+        }
+
+        public Task SendArpAsync(uint sender, uint target)
+        {
+            var frame = new byte[42];
+            frame.AsSpan(0, 6).Fill(0xFF);
+            s_mac.CopyTo(frame, 6);
+            Convert.FromHexString("08060001080006040001").CopyTo(frame, 12);
+            s_mac.CopyTo(frame, 22);
+            U32(frame, 28, sender);
+            U32(frame, 38, target);
+            return WriteAsync(frame);
+        }
+
+        public Task SendUdpAsync(ushort port, uint destination, ushort destinationPort, byte[] payload, uint? source = null)
+        {
+            var frame = Ip(source ?? s_guest, destination, 17, 8 + payload.Length);
+            U16(frame, 34, port);
+            U16(frame, 36, destinationPort);
+            U16(frame, 38, (ushort)(8 + payload.Length));
+            payload.CopyTo(frame, 42);
+            return WriteAsync(frame);
+        }
+
+        public Task SendTcpAsync(ushort port, uint destination, ushort destinationPort, uint sequence, uint acknowledgement, int flags, byte[] data)
+        {
+            var frame = Ip(s_guest, destination, 6, 20 + data.Length);
+            U16(frame, 34, port);
+            U16(frame, 36, destinationPort);
+            U32(frame, 38, sequence);
+            U32(frame, 42, acknowledgement);
+            frame[46] = 0x50;
+            frame[47] = (byte)flags;
+            U16(frame, 48, 20000);
+            data.CopyTo(frame, 54);
+            return WriteAsync(frame);
+        }
+
+        public static Segment Tcp(byte[] frame)
+        {
+            Assert.Equal(6, frame[23]);
+            var header = (frame[46] >> 4) * 4;
+            return new Segment(U16(frame, 36), U32(frame, 38), U32(frame, 42), frame[47], frame[(34 + header)..]);
+        }
+
+        public async Task<Connection> ConnectAsync(ushort port, uint destination, ushort destinationPort)
+        {
+            await SendTcpAsync(port, destination, destinationPort, 1000, 0, 2, []);
+            var answer = await NextAsync(port);
+            Assert.Equal((1001u, 0x12), (answer.Acknowledgement, answer.Flags));
+            var connection = new Connection(this, port, destination, destinationPort, 1001, answer.Sequence + 1);
+            await connection.AcknowledgeAsync();
+            return connection;
+        }
+
+        public async Task<Connection> AcceptAsync(ushort port)
+        {
+            var frame = await ReadAsync();
+            var syn = Tcp(frame);
+            Assert.Equal((port, 2), (syn.Port, syn.Flags));
+            var (peer, peerPort) = (U32(frame, 26), U16(frame, 34));
+            await SendTcpAsync(port, peer, peerPort, 5000, syn.Sequence + 1, 0x12, []);
+            return new Connection(this, port, peer, peerPort, 5001, syn.Sequence + 1);
+        }
+
+        public async Task<Segment> NextAsync(ushort port)
+        {
+            while (true)
+            {
+                if (_segments.TryGetValue(port, out var waiting) && waiting.TryDequeue(out var segment))
+                {
+                    return segment;
+                }
+
+                var read = Tcp(await ReadAsync());
+                if (!_segments.TryGetValue(read.Port, out var queue))
+                {
+                    _segments[read.Port] = queue = new Queue<Segment>();
+                }
+
+                queue.Enqueue(read);
+            }
+        }
+
+        private static byte[] Ip(uint source, uint destination, byte protocol, int length)
+        {
+            var frame = new byte[34 + length];
+            Convert.FromHexString("123456789ABC").CopyTo(frame, 0);
+            s_mac.CopyTo(frame, 6);
+            U16(frame, 12, 0x0800);
+            frame[14] = 0x45;
+            U16(frame, 16, (ushort)(20 + length));
+            frame[22] = 64;
+            frame[23] = protocol;
+            U32(frame, 26, source);
+            U32(frame, 30, destination);
+            return frame;
+        }
+
+        public sealed class Connection(Guest guest, ushort port, uint destination, ushort destinationPort, uint sequence, uint expected)
+        {
+            private readonly uint _start = sequence;
+            private uint _sequence = sequence;
+            private uint _expected = expected;
+
+            public Task AcknowledgeAsync() => guest.SendTcpAsync(port, destination, destinationPort, _sequence, _expected, 0x10, []);
+
+            public async Task SendAsync(byte[] data)
+            {
+                await guest.SendTcpAsync(port, destination, destinationPort, _sequence, _expected, 0x18, data);
+                _sequence += (uint)data.Length;
+            }
+
+            public Task SendAtAsync(uint offset, byte[] data) => guest.SendTcpAsync(port, destination, destinationPort, _start + offset, _expected, 0x18, data);
+
+            public async Task<Segment> ReadSegmentAsync(Func<Segment, bool> wanted)
+            {
+                Segment segment;
+                do
+                {
+                    segment = await guest.NextAsync(port);
+                }
+                while (!wanted(segment));
+                return segment;
+            }
+
+            public async Task<byte[]> ReadToEndAsync()
+            {
+                using var bytes = new MemoryStream();
+                while (true)
+                {
+                    var segment = await guest.NextAsync(port);
+                    Assert.Equal(0, segment.Flags & 4);
+                    if (segment.Sequence == _expected)
+                    {
+                        bytes.Write(segment.Data);
+                        _expected += (uint)segment.Data.Length;
+                        if ((segment.Flags & 1) != 0)
+                        {
+                            _expected++;
+                            await guest.SendTcpAsync(port, destination, destinationPort, _sequence, _expected, 0x11, []);
+                            return bytes.ToArray();
+                        }
+                    }
+
+                    if (segment.Data.Length > 0)
+                    {
+                        await AcknowledgeAsync();
+                    }
+                }
+            }
+        }
+    }
+}
