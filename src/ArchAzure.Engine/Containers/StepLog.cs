@@ -9,6 +9,7 @@ public sealed class StepLog : IDisposable
     private readonly IReporter _reporter;
     private readonly System.Diagnostics.Stopwatch _clock = System.Diagnostics.Stopwatch.StartNew();
     private readonly object _gate = new();
+    private bool _broken;
 
     /// <summary>Begins a log, replacing that of the run before.</summary>
     public StepLog(string path, IReporter reporter)
@@ -29,15 +30,38 @@ public sealed class StepLog : IDisposable
         _reporter.Verbose(text);
     }
 
-    /// <summary>Notes a line.</summary>
+    /// <summary>Notes a line. On a full disk the log ends: it must not hide the error of the work it tells of.</summary>
     public void Write(string line)
     {
         lock (_gate)
         {
-            _writer.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{_clock.Elapsed.TotalSeconds,8:F2}  {line}"));
+            if (_broken)
+            {
+                return;
+            }
+
+            try
+            {
+                _writer.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{_clock.Elapsed.TotalSeconds,8:F2}  {line}"));
+            }
+            catch (IOException e)
+            {
+                _broken = true;
+                _reporter.Warning($"The log '{Path}' ends here: {e.Message}");
+            }
         }
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _writer.Dispose();
+    public void Dispose()
+    {
+        try
+        {
+            _writer.Dispose();
+        }
+        catch (IOException) when (_broken)
+        {
+            // The line that did not fit is still in the writer.
+        }
+    }
 }

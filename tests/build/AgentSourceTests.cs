@@ -1,0 +1,170 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using ArchAzure.Builds;
+using ArchAzure.Containers;
+using ArchAzure.Target;
+
+namespace ArchAzure.BuildTests;
+
+/// <summary>Every kind of place the agent's source may come from, fetched in a real builder.</summary>
+[Collection(Pipeline.Name)]
+public sealed class AgentSourceTests(Pipeline pipeline)
+{
+    private const string Folder = "/agent-source";
+
+    private static string Repository => Path.Combine(TestSetup.StandIn, "waagent.git");
+
+    private string Commit => pipeline.Settings.WaAgentCommit;
+
+    [Fact]
+    public Task Git_folder() => FetchesAsync(Repository, Commit);
+
+    [Fact]
+    public async Task Git_folder_with_a_work_tree()
+    {
+        using var folder = new TempFolder();
+        await Tool.RunAsync("git", "clone", "--quiet", Repository, folder["clone"]);
+        await FetchesAsync(folder["clone"], Commit);
+    }
+
+    [Fact]
+    public Task Archive() => FetchesAsync(Path.Combine(TestSetup.StandIn, "waagent.tar.gz"), Commit);
+
+    [Fact]
+    public async Task Plain_folder()
+    {
+        using var folder = new TempFolder();
+        await Tool.RunAsync("tar", "--extract", "--file", Path.Combine(TestSetup.StandIn, "waagent.tar.gz"), "--directory", folder.Path);
+        await FetchesAsync(folder.Path, Commit);
+    }
+
+    [Fact]
+    public async Task Git_address()
+    {
+        using var server = GitDaemon.Start(TestSetup.StandIn);
+        await FetchesAsync($"{server.Address}/waagent.git", Commit);
+    }
+
+    [Fact]
+    public async Task A_commit_that_is_not_there()
+    {
+        const string wrong = "0123456789abcdef0123456789abcdef01234567";
+        await FailsAsync(Repository, wrong, "AgentCommitNotFound", [Repository, wrong, "-Commit"]);
+        using var server = GitDaemon.Start(TestSetup.StandIn);
+        await FailsAsync($"{server.Address}/waagent.git", wrong, "AgentCommitNotFound", [server.Address, wrong, "-Commit"]);
+    }
+
+    [Fact]
+    public Task An_address_where_nobody_answers() =>
+        FailsAsync($"git://127.0.0.1:{FreePort()}/waagent.git", Commit, "AgentSourceUnreachable", ["127.0.0.1", "Check the network", "-Source"]);
+
+    [Fact]
+    public async Task A_file_that_is_no_archive_and_a_folder_that_is_no_agent()
+    {
+        using var folder = new TempFolder();
+        var file = folder.Write("agent.tar.gz", "not an archive");
+        await FailsAsync(file, Commit, "AgentSourceInvalid", [file, "cannot be unpacked", "-Source"]);
+        folder.Write("folder/README", "nothing here");
+        await FailsAsync(folder["folder"], Commit, "AgentSourceInvalid", [folder["folder"], "setup.py", "-Source"]);
+    }
+
+    [Fact]
+    public async Task A_path_that_is_not_there()
+    {
+        await using var build = await TestBuild.AfterStepAsync(pipeline, 3);
+        using var folder = new TempFolder();
+        await build.FailsAsync(
+            4, "AgentSourceNotFound", [folder["none"], "-Source"],
+            new() { Parameters = new Dictionary<string, string>(StringComparer.Ordinal) { ["WAAGENT_SOURCE"] = folder["none"] } });
+        Assert.Equal(3, build.State.LastGoodStep);
+    }
+
+    private async Task FetchesAsync(string source, string commit)
+    {
+        await InBuilderAsync(async builder =>
+        {
+            var found = await AgentSource.Parse(source, commit).FetchAsync(builder, Folder, default);
+            Assert.StartsWith(Folder, found, StringComparison.Ordinal);
+
+            // The tree is the commit's, whichever way it came.
+            var expected = await Tool.RunAsync("git", "-C", Repository, "show", $"{Commit}:setup.py");
+            Assert.Equal(expected, (await builder.RunAsync(["cat", $"{found}/setup.py"], null, default)).Output);
+            await builder.RunAsync(["test", "-d", $"{found}/azurelinuxagent"], null, default);
+            return true;
+        });
+    }
+
+    private Task FailsAsync(string source, string commit, string errorId, string[] named) => InBuilderAsync(async builder =>
+    {
+        var error = await Assert.ThrowsAnyAsync<ArchAzureException>(() => AgentSource.Parse(source, commit).FetchAsync(builder, Folder, default));
+        Assert.True(errorId == error.ErrorId, $"Expected {errorId}, got {error.ErrorId}: {error.Message}");
+        Assert.All(named, text => Assert.Contains(text, error.Message, StringComparison.OrdinalIgnoreCase));
+        return true;
+    });
+
+    private async Task InBuilderAsync(Func<Builder, Task<bool>> work)
+    {
+        using var folder = new TempFolder();
+        var reporter = new RecordingReporter();
+        using var docker = await DockerEngine.ConnectAsync(default);
+        using var log = new StepLog(folder["log"], reporter);
+        var spec = new BuilderSpec { Image = pipeline.ImageBuild.Bootstrap!.BuilderImage, BuildId = Guid.NewGuid(), Purpose = "agent-test", Network = "host" };
+        await using var builder = await Builder.StartAsync(docker, spec, log, default);
+        await work(builder);
+    }
+
+    private static int FreePort()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+
+    /// <summary>git's own server on loopback; serves any commit that exists by its id, as the great hosts do.</summary>
+    private sealed class GitDaemon : IDisposable
+    {
+        private readonly Process _process;
+
+        private GitDaemon(Process process, int port)
+        {
+            _process = process;
+            Address = $"git://127.0.0.1:{port}";
+        }
+
+        public string Address { get; }
+
+        public static GitDaemon Start(string folder)
+        {
+            var port = FreePort();
+
+            // The wire protocol's version 2 would serve any commit; the setting keeps it so for version 0 too. The repository may be another user's.
+            string[] settings = ["-c", "uploadpack.allowAnySHA1InWant=true", "-c", "safe.directory=*"];
+            var process = Tool.Start(
+                "setpriv", ["--pdeathsig", "TERM", "--", "git", .. settings, "daemon", "--verbose", "--listen=127.0.0.1", $"--port={port}", "--export-all", $"--base-path={folder}", folder]);
+            var daemon = new GitDaemon(process, port);
+            while (process.StandardError.ReadLine() is { } line)
+            {
+                if (line.Contains("Ready to rumble", StringComparison.Ordinal))
+                {
+                    process.BeginErrorReadLine();
+                    return daemon;
+                }
+            }
+
+            daemon.Dispose();
+            throw new InvalidOperationException("git daemon did not start.");
+        }
+
+        public void Dispose()
+        {
+            if (!_process.HasExited)
+            {
+                _process.Kill(entireProcessTree: true);
+            }
+
+            _process.WaitForExit();
+            _process.Dispose();
+        }
+    }
+}

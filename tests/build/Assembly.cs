@@ -1,0 +1,7 @@
+using System.Runtime.Versioning;
+
+// setpriv, tmpfs, debugfs: tests of the whole way run on Linux.
+[assembly: SupportedOSPlatform("linux")]
+
+// The tests share one mirror on one port, one Docker engine and its images, and the process's environment.
+[assembly: CollectionBehavior(DisableTestParallelization = true)]

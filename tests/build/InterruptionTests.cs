@@ -1,0 +1,248 @@
+using ArchAzure.Builds;
+using ArchAzure.Builds.Steps;
+using ArchAzure.StandIn;
+
+namespace ArchAzure.BuildTests;
+
+/// <summary>A run that is ended in the middle leaves nothing, and the next one ends right.</summary>
+[Collection(Pipeline.Name)]
+public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
+{
+    public void Dispose() => pipeline.Mirror.ClearFaults();
+
+    [Fact]
+    [Trait("Speed", "slow")]
+    public async Task Cancelled_in_each_stage_of_steps_2_to_5_and_then_run_to_the_end()
+    {
+        await using var build = await TestBuild.AfterStepAsync(pipeline, 1);
+        build.AddSettings($"DISK_SIZE={TestBuild.SmallDisk}");
+        await CancelAtAsync(build, 2, "sgdisk --clear");
+        await build.RunAsync(2);
+        await CancelAtAsync(build, 3, "installing ", "layer azure: services");
+        await CancelAtAsync(build, 3, "saving the target");
+        await build.RunAsync(3);
+        await CancelAtAsync(build, 4, "unpacking the target", "installing the agent");
+        await build.RunAsync(4);
+        await CancelAtAsync(build, 5, "unpacking the target", "sealing", "mke2fs", "writing the VHD");
+        Assert.Empty(Directory.EnumerateFiles(build.Directory.Path, "*.vhd"));
+
+        var done = await build.RunAllAsync();
+        Assert.Equal(5, done.LastGoodStep);
+        await Tool.RunAsync("e2fsck", "-fn", $"{done.VhdPath}?offset={done.Disk!.Partitions[Disks.PartitionPlan.Root].Offset}");
+        Assert.Equal((long.Parse(TestBuild.SmallDisk) << 20) + 512, new FileInfo(done.VhdPath!).Length);
+        await build.NothingLeftAsync();
+    }
+
+    [Fact]
+    [Trait("Speed", "slow")]
+    public async Task Step_1_broken_off_everywhere_and_then_run_to_the_end()
+    {
+        // The older release: no other test uses its images. Made anew even where a run before this one has left them.
+        await using var build = TestBuild.Empty(pipeline, "ARCH_VERSION=2026.10.01", "REUSE_DOCKER_IMAGE=false");
+        var tarball = Path.Combine(build.Directory.DownloadFolder, "archlinux-bootstrap-2026.10.01-x86_64.tar.zst");
+        var path = "*/iso/2026.10.01/" + Path.GetFileName(tarball);
+        var size = new FileInfo(Path.Combine(TestSetup.StandIn, "iso/2026.10.01", Path.GetFileName(tarball))).Length;
+        var images = await ImagesAsync();
+        try
+        {
+            // The mirror goes silent in the middle, and the user gives up.
+            pipeline.Mirror.AddFault(new MirrorFault(path, MirrorFaultKind.Stall) { AfterBytes = size / 2 });
+            using (var stop = new CancellationTokenSource())
+            {
+                var running = build.RunAsync(1, cancellationToken: stop.Token);
+                while (!(new FileInfo(tarball + ".part") is { Exists: true } part && part.Length == size / 2))
+                {
+                    Assert.False(running.IsCompleted, "The download did not reach the fault.");
+                    await Task.Delay(20);
+                }
+
+                await stop.CancelAsync();
+                await Assert.ThrowsAnyAsync<OperationCanceledException>(() => running);
+            }
+
+            await build.NothingLeftAsync();
+            pipeline.Mirror.ClearFaults();
+
+            // It breaks off near the end: the same run goes on where it was, without asking anew for what it has.
+            pipeline.Mirror.ClearRequests();
+            pipeline.Mirror.AddFault(new MirrorFault(path, MirrorFaultKind.Reset) { AfterBytes = size - 1000, Times = 1 });
+            await CancelAtAsync(build, 1, "importing ");
+            var requests = pipeline.Mirror.Requests.Where(request => request.Path.EndsWith(Path.GetFileName(tarball), StringComparison.Ordinal)).ToList();
+            Assert.Equal(2, requests.Count);
+            Assert.All(requests, request => Assert.StartsWith("bytes=", request.Range, StringComparison.Ordinal));
+            Assert.Equal($"bytes={size / 2}-", requests[0].Range);
+            Assert.True(File.Exists(tarball));
+            Assert.Equal(images, await ImagesAsync());
+
+            // Altered since: refused, set aside, never imported.
+            await using (var file = File.Open(tarball, FileMode.Open))
+            {
+                file.Position = size / 2;
+                var value = file.ReadByte();
+                file.Position--;
+                file.WriteByte((byte)(value ^ 1));
+            }
+
+            await build.FailsAsync(1, "ChecksumMismatch", [tarball + ".bad", "SHA-256", "download it anew"]);
+            Assert.False(File.Exists(tarball));
+            Assert.True(File.Exists(tarball + ".bad"));
+            Assert.Equal(images, await ImagesAsync());
+
+            // Cut short by a server that says it is whole: the sum tells.
+            pipeline.Mirror.AddFault(new MirrorFault(path, MirrorFaultKind.Corrupt) { AfterBytes = size - 100, Times = 1 });
+            await build.FailsAsync(1, "ChecksumMismatch", [tarball]);
+            Assert.Equal(images, await ImagesAsync());
+
+            await CancelAtAsync(build, 1, "pacman-key --init", "making the builder: packages");
+            Assert.Equal(images.Where(IsBuilder), (await ImagesAsync()).Where(IsBuilder));
+
+            pipeline.Mirror.AddFault(new MirrorFault("*/arch-install-scripts-*", MirrorFaultKind.Unavailable));
+            await build.FailsAsync(1, "PackageDownloadFailed", ["arch-install-scripts", "MIRROR"]);
+            pipeline.Mirror.ClearFaults();
+
+            var done = await build.RunAsync(1);
+            Assert.Equal("2026.10.01", done.Version);
+            Assert.Equal(pipeline.ImageBuild.Bootstrap!.SignedBy, done.Bootstrap!.SignedBy);
+            Assert.Contains(done.Bootstrap.BuilderImage, await ImagesAsync());
+            await build.NothingLeftAsync();
+
+            // The builder works: the next step runs in it.
+            build.AddSettings($"DISK_SIZE={TestBuild.SmallDisk}");
+            await build.RunAsync(2);
+            await BuildRemoval.RunAsync(build.Directory, includeVhd: true, keepImages: false, build.Reporter, default);
+            Assert.DoesNotContain(done.Bootstrap.BuilderImage, await ImagesAsync());
+            Assert.DoesNotContain(done.Bootstrap.BootstrapImage, await ImagesAsync());
+        }
+        finally
+        {
+            foreach (var image in (await ImagesAsync()).Except(images, StringComparer.Ordinal))
+            {
+                await Tool.TryAsync("docker", ["image", "rm", image]);
+            }
+        }
+    }
+
+    [Fact]
+    public async Task A_signature_by_another_key()
+    {
+        await using var build = TestBuild.Empty(pipeline);
+        using var folder = new TempFolder();
+        using var key = new OtherKey(folder);
+        build.AddSettings($"RELEASE_KEY={key.PublicKey}");
+        var image = await Tool.RunAsync("docker", "image", "ls", "--no-trunc", "--quiet", "archazure/bootstrap");
+        await build.FailsAsync(1, "SignatureByOtherKey", [pipeline.ImageBuild.Bootstrap!.SignedBy, key.Fingerprint, ".bad", "-ReleaseKey"]);
+        Assert.Equal(image, await Tool.RunAsync("docker", "image", "ls", "--no-trunc", "--quiet", "archazure/bootstrap"));
+        Assert.Single(Directory.EnumerateFiles(build.Directory.DownloadFolder, "*.tar.zst.bad"));
+        Assert.Empty(Directory.EnumerateFiles(build.Directory.DownloadFolder, "*.tar.zst"));
+    }
+
+    [Fact]
+    public async Task Builder_killed_in_the_middle()
+    {
+        await using var build = await TestBuild.AfterStepAsync(pipeline, 2);
+        var working = new TaskCompletionSource();
+        build.Reporter.Watch = status =>
+        {
+            if (status.StartsWith("installing ", StringComparison.Ordinal) && !status.Contains("packages", StringComparison.Ordinal))
+            {
+                working.TrySetResult();
+            }
+        };
+        var running = build.RunAsync(3);
+        Assert.Same(working.Task, await Task.WhenAny(working.Task, running));
+        await Tool.RunAsync("docker", "kill", Assert.Single(await build.ContainersAsync()));
+        var error = await Assert.ThrowsAnyAsync<ArchAzureException>(() => running);
+        Assert.Equal("BuilderDied", error.ErrorId);
+        Assert.Contains("archazure-base-", error.Message, StringComparison.Ordinal);
+        Assert.Contains("Run the step again", error.Message, StringComparison.Ordinal);
+        await build.NothingLeftAsync();
+        Assert.Equal(2, build.State.LastGoodStep);
+        Assert.False(File.Exists(build.Directory.Snapshot(3)));
+    }
+
+    [Fact]
+    public async Task Control_C_at_the_prompt()
+    {
+        await using var build = await TestBuild.AfterStepAsync(pipeline, 2);
+        using var folder = new TempFolder();
+        using var process = HostProcess.Start($"Install-ArchBase {HostProcess.Quote(build.Directory.Path)}", folder);
+        var error = process.StandardError.ReadToEndAsync();
+        var output = process.StandardOutput.ReadToEndAsync();
+        while (!File.Exists(build.Directory.Log(3)) || !(await ReadSharedAsync(build.Directory.Log(3))).Contains("pacstrap", StringComparison.Ordinal))
+        {
+            Assert.False(process.HasExited, "The step ended before it could be interrupted.");
+            await Task.Delay(20);
+        }
+
+        await Tool.RunAsync("kill", "-INT", $"{process.Id}");
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+        await process.WaitForExitAsync(limit.Token);
+        Assert.True(process.ExitCode == 130, $"It ended with {process.ExitCode}: {await error}{await output}");
+        await build.NothingLeftAsync();
+        Assert.Equal(2, build.State.LastGoodStep);
+    }
+
+    private static async Task<string> ReadSharedAsync(string path)
+    {
+        await using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+        using var reader = new StreamReader(file);
+        return await reader.ReadToEndAsync();
+    }
+
+    /// <summary>Runs a step and cancels it when a status or a command begins so; once for each moment.</summary>
+    private static async Task CancelAtAsync(TestBuild build, int step, params string[] moments)
+    {
+        foreach (var moment in moments)
+        {
+            using var stop = new CancellationTokenSource();
+            var reached = false;
+            build.Reporter.Watch = text =>
+            {
+                if (text.StartsWith(moment, StringComparison.Ordinal))
+                {
+                    reached = true;
+                    stop.Cancel();
+                }
+            };
+            var error = await Record.ExceptionAsync(() => build.RunAsync(step, cancellationToken: stop.Token));
+            build.Reporter.Watch = null;
+            Assert.True(reached, $"Step {step} never came to '{moment}': {error}");
+            Assert.True(error is OperationCanceledException, $"Step {step}, cancelled at '{moment}', ended with: {error?.ToString() ?? "no error"}");
+            await build.NothingLeftAsync();
+            Assert.True(!File.Exists(build.Directory.BuildFile) || build.State.LastGoodStep == step - 1, $"Step {step}, cancelled at '{moment}', counts as done.");
+        }
+    }
+
+    private static bool IsBuilder(string image) => image.StartsWith("archazure/builder:", StringComparison.Ordinal);
+
+    /// <summary>The older release's images.</summary>
+    private static async Task<IReadOnlyList<string>> ImagesAsync() =>
+        [
+            .. (await Tool.RunAsync("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}")).Split('\n')
+                .Where(image => image.StartsWith("archazure/", StringComparison.Ordinal) && image.Contains(":2026.10.01", StringComparison.Ordinal))
+                .Order(StringComparer.Ordinal),
+        ];
+
+    private sealed class OtherKey : IDisposable
+    {
+        private readonly string _home;
+
+        public OtherKey(TempFolder folder)
+        {
+            _home = folder["gnupg"];
+            Directory.CreateDirectory(_home, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            Run("--quick-generate-key", "Someone Else <someone@else.invalid>", "ed25519", "cert,sign", "never");
+            PublicKey = folder.Write("other.asc", Run("--armor", "--export"));
+            Fingerprint = Run("--with-colons", "--list-keys").Split('\n').First(line => line.StartsWith("fpr:", StringComparison.Ordinal)).Split(':')[9];
+        }
+
+        public string PublicKey { get; }
+
+        public string Fingerprint { get; }
+
+        public void Dispose() => Tool.TryAsync("gpgconf", ["--homedir", _home, "--kill", "all"]).GetAwaiter().GetResult();
+
+        private string Run(params string[] arguments) =>
+            Tool.RunAsync("gpg", ["--homedir", _home, "--batch", "--quiet", "--no-tty", "--pinentry-mode", "loopback", "--passphrase", "", .. arguments]).GetAwaiter().GetResult();
+    }
+}

@@ -1,0 +1,51 @@
+using ArchAzure.Builds;
+using ArchAzure.Settings;
+using ArchAzure.StandIn;
+
+namespace ArchAzure.BuildTests;
+
+/// <summary>
+/// What all tests work with: the stand-in mirror at the very address the shared image was built from (another address would
+/// mean another builder image), and that image's build.
+/// </summary>
+public sealed class Pipeline : IAsyncLifetime
+{
+    /// <summary>The collection that every test class is in.</summary>
+    public const string Name = "pipeline";
+
+    private MirrorServer? _mirror;
+
+    /// <summary>The mirror; tests take back the faults they set.</summary>
+    public MirrorServer Mirror => _mirror!;
+
+    /// <summary>The work directory of the shared image; never written.</summary>
+    public WorkDirectory Image { get; } = new(TestSetup.ImageWorkDirectory);
+
+    /// <summary>The shared image's build.</summary>
+    public ArchBuild ImageBuild { get; private set; } = null!;
+
+    /// <summary>The settings the shared image was built with.</summary>
+    public BuildSettings Settings { get; private set; } = null!;
+
+    /// <inheritdoc/>
+    public async Task InitializeAsync()
+    {
+        ImageBuild = BuildStore.Load(Image);
+        Assert.True(ImageBuild.LastGoodStep == 5, $"The build in '{Image.Path}' is not complete ({ImageBuild.Status}); run build.sh --stand-in first.");
+        Settings = BuildSettings.Load(Image.SettingsFile);
+        _mirror = await MirrorServer.StartAsync(TestSetup.StandIn, Settings.ReleaseUrl.Port);
+    }
+
+    /// <inheritdoc/>
+    public async Task DisposeAsync()
+    {
+        if (_mirror is not null)
+        {
+            await _mirror.DisposeAsync();
+        }
+    }
+}
+
+/// <summary>One after another, with one mirror.</summary>
+[CollectionDefinition(Pipeline.Name)]
+public sealed class PipelineTests : ICollectionFixture<Pipeline>;

@@ -1,0 +1,34 @@
+using System.Collections.Concurrent;
+
+namespace ArchAzure.BuildTests;
+
+/// <summary>Keeps what was reported, and lets a test act at a certain moment of the work.</summary>
+internal sealed class RecordingReporter : IReporter
+{
+    public ConcurrentQueue<string> Details { get; } = new();
+
+    public ConcurrentQueue<string> Lines { get; } = new();
+
+    public ConcurrentQueue<string> Warnings { get; } = new();
+
+    public ConcurrentQueue<ProgressUpdate> Updates { get; } = new();
+
+    /// <summary>Called with each progress status and each detail as it comes, on the thread that works.</summary>
+    public Action<string>? Watch { get; set; }
+
+    public void Verbose(string message)
+    {
+        Details.Enqueue(message);
+        Watch?.Invoke(message);
+    }
+
+    public void Information(string message) => Lines.Enqueue(message);
+
+    public void Warning(string message) => Warnings.Enqueue(message);
+
+    public void Progress(ProgressUpdate update)
+    {
+        Updates.Enqueue(update);
+        Watch?.Invoke(update.Status);
+    }
+}

@@ -1,0 +1,26 @@
+namespace ArchAzure.BuildTests;
+
+/// <summary>A tmpfs of a few MiB in place of a work directory, with the disk, the state and the settings that were there.</summary>
+internal sealed class SmallFileSystem : IAsyncDisposable
+{
+    private readonly string _folder;
+
+    private SmallFileSystem(string folder) => _folder = folder;
+
+    public static async Task<SmallFileSystem> MountAsync(string folder, string size)
+    {
+        Assert.True(Environment.IsPrivilegedProcess, "A small file system is a tmpfs, and mounting that takes root. Run the build tests as root.");
+        using var aside = new TempFolder();
+        foreach (var name in new[] { "settings.env", "build.json", "disk.img" }.Where(name => File.Exists(Path.Combine(folder, name))))
+        {
+            await Tool.RunAsync("cp", "--sparse=always", Path.Combine(folder, name), aside.Path);
+        }
+
+        await Tool.RunAsync("mount", "-t", "tmpfs", "-o", $"size={size},mode=0755", "tmpfs", folder);
+        var mounted = new SmallFileSystem(folder);
+        await Tool.RunAsync("cp", "--recursive", "--sparse=always", $"{aside.Path}/.", folder);
+        return mounted;
+    }
+
+    public async ValueTask DisposeAsync() => await Tool.RunAsync("umount", _folder);
+}

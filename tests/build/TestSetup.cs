@@ -1,0 +1,45 @@
+using System.Reflection;
+
+namespace ArchAzure.BuildTests;
+
+/// <summary>What test.sh prepares for these tests and names in the environment. What is missing fails the tests; nothing is skipped.</summary>
+internal static class TestSetup
+{
+    /// <summary>The assembled module.</summary>
+    public static string Module => Folder("ARCHAZURE_MODULE", "ArchAzure.psd1", "the folder of the assembled module (artifacts/ArchAzure)");
+
+    /// <summary>The module's layers.</summary>
+    public static string Layers => Path.Combine(Module, "layers");
+
+    /// <summary>The stand-in mirror.</summary>
+    public static string StandIn => Folder("ARCHAZURE_STANDIN", ".standin", "the folder that 'archazure-standin make' prints");
+
+    /// <summary>A work directory with a full build against the stand-in. It is read, and never written.</summary>
+    public static string ImageWorkDirectory => Folder("ARCHAZURE_IMAGE_WORKDIR", "build.json", "a work directory in which 'build.sh --stand-in' has made an image");
+
+    /// <summary>The checkout.</summary>
+    public static string Checkout { get; } = FindCheckout();
+
+    /// <summary>The host's assembly, to be run by dotnet.</summary>
+    public static string Host { get; } =
+        typeof(TestSetup).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(attribute => attribute.Key == "Host").Value!;
+
+    private static string Folder(string variable, string mark, string what)
+    {
+        var path = Environment.GetEnvironmentVariable(variable);
+        Assert.True(!string.IsNullOrEmpty(path), $"{variable} is not set. It names {what}; run the tests with test.sh.");
+        Assert.True(File.Exists(Path.Combine(path, mark)), $"{variable} is '{path}', where no {mark} is. It names {what}; run the tests with test.sh.");
+        return Path.GetFullPath(path);
+    }
+
+    private static string FindCheckout()
+    {
+        var folder = AppContext.BaseDirectory;
+        while (!File.Exists(Path.Combine(folder, "ArchAzure.slnx")))
+        {
+            folder = Path.GetDirectoryName(folder) ?? throw new InvalidOperationException($"{AppContext.BaseDirectory} is not in a checkout.");
+        }
+
+        return folder;
+    }
+}
