@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics.CodeAnalysis;
 using System.Management.Automation;
 using System.Runtime.ExceptionServices;
 
@@ -112,6 +113,33 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
             ThrowTerminatingError(ErrorRecords.From(e));
             throw;
         }
+    }
+
+    /// <summary>Runs work on one of several things from the pipe: its error is written, and the next one has its turn.</summary>
+    /// <returns>Whether it went well.</returns>
+    protected bool TryRun<T>(Func<IReporter, CancellationToken, Task<T>> work, [NotNullWhen(true)] out T? result)
+        where T : class
+    {
+        ArgumentNullException.ThrowIfNull(work);
+        ArchAzureException? error = null;
+        result = Run<T?>(async (reporter, token) =>
+        {
+            try
+            {
+                return await work(reporter, token);
+            }
+            catch (ArchAzureException e) when (!token.IsCancellationRequested)
+            {
+                error = e;
+                return null;
+            }
+        });
+        if (error is not null)
+        {
+            WriteError(ErrorRecords.From(error));
+        }
+
+        return result is not null;
     }
 
     /// <summary>A path as the user gives it (relative to the current location, ~, drives) as a path of the file system.</summary>
