@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics.CodeAnalysis;
 using System.Management.Automation;
 using System.Runtime.ExceptionServices;
 
@@ -114,6 +115,33 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
         }
     }
 
+    /// <summary>Runs work on one of several things from the pipe: its error is written, and the next one has its turn.</summary>
+    /// <returns>Whether it went well.</returns>
+    protected bool TryRun<T>(Func<IReporter, CancellationToken, Task<T>> work, [NotNullWhen(true)] out T? result)
+        where T : class
+    {
+        ArgumentNullException.ThrowIfNull(work);
+        ArchAzureException? error = null;
+        result = Run<T?>(async (reporter, token) =>
+        {
+            try
+            {
+                return await work(reporter, token);
+            }
+            catch (ArchAzureException e) when (!token.IsCancellationRequested)
+            {
+                error = e;
+                return null;
+            }
+        });
+        if (error is not null)
+        {
+            WriteError(ErrorRecords.From(error));
+        }
+
+        return result is not null;
+    }
+
     /// <summary>A path as the user gives it (relative to the current location, ~, drives) as a path of the file system.</summary>
     protected string FilePath(string path)
     {
@@ -142,7 +170,7 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
 
         public void Warning(string message) => Add(() => cmdlet.WriteWarning(message));
 
-        public void Progress(ProgressUpdate update) => Add(() => cmdlet.WriteProgress(new ProgressRecord(1, update.Activity, update.Status)
+        public void Progress(ProgressUpdate update) => Add(() => cmdlet.WriteProgress(new ProgressRecord(1, update.Activity, update.Status.Length > 0 ? update.Status : "done")
         {
             PercentComplete = update.Percent ?? -1,
             RecordType = update.Completed ? ProgressRecordType.Completed : ProgressRecordType.Processing,

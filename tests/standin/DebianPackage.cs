@@ -22,21 +22,19 @@ internal sealed record DebianPackage(string Path, string Name, string Version, I
             "-o", $"Dir::State::status={status}", "-o", $"Dir::Cache::archives={cache}", "-o", "APT::Install-Recommends=0",
             "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=3", "-o", "Debug::NoLocking=1",
         ];
-        HashSet<string> files = new(StringComparer.Ordinal);
+        Dictionary<string, string> versions = new(StringComparer.Ordinal);
         foreach (string[] set in sets)
         {
             _ = await Tool.RunAsync("apt-get", [.. options, "--download-only", "--yes", "--quiet=2", "install", .. set], cancellation);
             string plan = await Tool.RunAsync("apt-get", [.. options, "--simulate", "--quiet=2", "install", .. set], cancellation);
             foreach (string[] words in plan.Split('\n').Where(l => l.StartsWith("Inst ", StringComparison.Ordinal)).Select(l => l.Split(' ')))
             {
-                string version = words[2].TrimStart('(').Replace(":", "%3a", StringComparison.Ordinal);
-                string pattern = $"{words[1]}_{version}_*.deb";
-                files.Add(System.IO.Path.GetFileName(Directory.GetFiles(cache, pattern).FirstOrDefault()
-                    ?? throw new StandInException($"{pattern} is not in {cache} although apt downloaded it; empty that directory and try again.")));
+                versions[words[1]] = words[2].TrimStart('(');
             }
         }
 
-        return await Task.WhenAll(files.Order(StringComparer.Ordinal).Select(f => ReadAsync(System.IO.Path.Combine(cache, f), cancellation)));
+        string records = await Tool.RunAsync("apt-cache", [.. options, "show", .. versions.Select(v => $"{v.Key}={v.Value}")], cancellation);
+        return [.. records.Split("\n\n", StringSplitOptions.RemoveEmptyEntries).Select(r => Read(r, cache)).DistinctBy(p => p.Name)];
     }
 
     /// <summary>Adds the package's files to a tree, at Arch's places.</summary>
@@ -61,20 +59,30 @@ internal sealed record DebianPackage(string Path, string Name, string Version, I
         }
     }
 
-    private static async Task<DebianPackage> ReadAsync(string path, CancellationToken cancellation)
+    private static DebianPackage Read(string record, string cache)
     {
-        string control = await Tool.RunAsync("dpkg-deb", ["--show", "--showformat=${Package}\n${Version}\n${Pre-Depends}\n${Depends}\n${Provides}\n${binary:Summary}\n", path], cancellation);
-        string[] lines = control.Split('\n');
-        return new DebianPackage(
-            path,
-            lines[0],
-            lines[1],
-            [.. Names(lines[2]).Concat(Names(lines[3]))],
-            [.. Names(lines[4]).SelectMany(n => n)],
-            lines[5]);
+        Dictionary<string, string> fields = new(StringComparer.Ordinal);
+        foreach (string line in record.Split('\n').Where(l => l.Length > 0 && l[0] != ' ' && l.Contains(':', StringComparison.Ordinal)))
+        {
+            int colon = line.IndexOf(':');
+            fields[line[..colon]] = line[(colon + 1)..].Trim();
+        }
 
-        static IEnumerable<string[]> Names(string field) =>
-            field.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)
+        (string name, string version) = (fields["Package"], fields["Version"]);
+        string pattern = $"{name}_{version.Replace(":", "%3a", StringComparison.Ordinal)}_{fields["Architecture"]}.deb";
+        string path = System.IO.Path.Combine(cache, pattern);
+        return !File.Exists(path)
+            ? throw new StandInException($"{path} is not there although apt downloaded it; empty that directory and try again.")
+            : new DebianPackage(
+                path,
+                name,
+                version,
+                [.. Names("Pre-Depends").Concat(Names("Depends"))],
+                [.. Names("Provides").SelectMany(n => n)],
+                fields.GetValueOrDefault("Description-en") ?? fields.GetValueOrDefault("Description") ?? name);
+
+        IEnumerable<string[]> Names(string field) =>
+            fields.GetValueOrDefault(field, "").Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)
                 .Select(d => d.Split('|').Select(a => a.Trim().Split(' ', ':')[0]).ToArray());
     }
 }

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Formats.Tar;
 using System.Globalization;
@@ -15,8 +16,8 @@ namespace ArchAzure.StandIn;
 [SupportedOSPlatform("linux")]
 internal sealed class MirrorMaker(string cache, TextWriter log)
 {
-    /// <summary>The releases, oldest first. Both hold the same system; only their <c>version</c> differs.</summary>
-    private static readonly string[] Releases = ["2026.10.01", "2026.11.01"];
+    /// <summary>The releases, newest first. The older ones are hard links of the newest: same bytes, its <c>version</c> too.</summary>
+    private static readonly string[] Releases = ["2026.11.01", "2026.10.01"];
 
     // What the program needs of Debian besides what every installation has.
     private static readonly (string Program, string Package)[] Tools = [("zstd", "zstd"), ("gpg", "gnupg"), ("gpgconf", "gnupg"), ("git", "git"), ("bsdtar", "libarchive-tools")];
@@ -63,13 +64,14 @@ internal sealed class MirrorMaker(string cache, TextWriter log)
             IReadOnlyList<DebianPackage> debian = await DownloadAsync(cancellation);
 
             Stage("Arch packages");
+            Task<FileTree> kernel = ReadKernelAsync(Kernel(debian), cancellation);
             Dictionary<string, ArchPackage> packages = await SplitAsync(debian, cancellation);
-            await AddKernelsAsync(packages, debian, cancellation);
+            AddKernels(packages, Kernel(debian), await kernel);
             string packageKey = await signer.CreateKeyAsync("ArchAzure stand-in packager <packager@stand-in.invalid>", cancellation);
             await AddKeyringAsync(packages["archlinux-keyring"], signer, packageKey, work, cancellation);
 
             Stage("byte code");
-            Extract(packages, Closure(packages, ["base", "arch-install-scripts", "python-setuptools", "cloud-init"]), root, cancellation);
+            await ExtractAsync(packages, Closure(packages, ["base", "arch-install-scripts", "python-setuptools", "cloud-init"]), root, cancellation);
             await CompilePythonAsync(packages.Values, root, cancellation);
 
             Stage("repositories");
@@ -185,14 +187,14 @@ internal sealed class MirrorMaker(string cache, TextWriter log)
             }
         }
 
-        Dictionary<string, ArchPackage> packages = new(StringComparer.Ordinal);
-        foreach (PackageRule rule in rules.Values)
+        ConcurrentDictionary<string, ArchPackage> made = new(StringComparer.Ordinal);
+        await Parallel.ForEachAsync(rules.Values, new ParallelOptions { MaxDegreeOfParallelism = 2, CancellationToken = cancellation }, async (rule, token) =>
         {
             DebianPackage? first = rule.Sources.Length > 0 ? byName[rule.Sources[0]] : null;
             ArchPackage package = new(rule.Repository, rule.Name, first?.ArchVersion ?? "20261101-1", first?.Description ?? $"The stand-in's {rule.Name}");
             foreach (string source in rule.Sources)
             {
-                await byName[source].AddToAsync(package.Files, cancellation);
+                await byName[source].AddToAsync(package.Files, token);
                 foreach (string[] alternatives in byName[source].Depends)
                 {
                     if (alternatives.Select(a => archName.GetValueOrDefault(a)).FirstOrDefault(a => a is not null) is { } depend)
@@ -216,9 +218,9 @@ internal sealed class MirrorMaker(string cache, TextWriter log)
             package.Provides.AddRange(rule.Provides);
             package.Conflicts.AddRange(rule.Conflicts);
             package.Backup.AddRange(rule.Backup.Where(package.Files.Contains));
-            packages.Add(rule.Name, package);
-        }
-
+            made[rule.Name] = package;
+        });
+        Dictionary<string, ArchPackage> packages = new(made, StringComparer.Ordinal);
         AddLocaleList(packages["glibc"].Files);
         AddCertificateBundle(packages["ca-certificates"].Files);
         RejectSharedFiles(packages.Values);
@@ -268,15 +270,22 @@ internal sealed class MirrorMaker(string cache, TextWriter log)
         }
     }
 
-    /// <summary>Fills linux and linux-lts, both from Debian's cloud kernel, at Arch's places.</summary>
-    private async Task AddKernelsAsync(Dictionary<string, ArchPackage> packages, IReadOnlyList<DebianPackage> debian, CancellationToken cancellation)
+    private static DebianPackage Kernel(IReadOnlyList<DebianPackage> debian) =>
+        debian.Single(d => d.Name.StartsWith("linux-image-", StringComparison.Ordinal) && char.IsAsciiDigit(d.Name["linux-image-".Length]));
+
+    private async Task<FileTree> ReadKernelAsync(DebianPackage kernel, CancellationToken cancellation)
     {
-        DebianPackage kernel = debian.Single(d => d.Name.StartsWith("linux-image-", StringComparison.Ordinal) && char.IsAsciiDigit(d.Name["linux-image-".Length]));
-        string release = kernel.Name["linux-image-".Length..];
-        string modules = $"usr/lib/modules/{release}";
         FileTree files = new();
         await kernel.AddToAsync(files, cancellation);
         files.Remove(p => _recipe.Removed.Exists(pattern => Recipe.Matches(pattern, p)));
+        return files;
+    }
+
+    /// <summary>Fills linux and linux-lts, both from Debian's cloud kernel, at Arch's places.</summary>
+    private static void AddKernels(Dictionary<string, ArchPackage> packages, DebianPackage kernel, FileTree files)
+    {
+        string release = kernel.Name["linux-image-".Length..];
+        string modules = $"usr/lib/modules/{release}";
         files.Move($"boot/vmlinuz-{release}", $"{modules}/vmlinuz");
         files.Remove(p => p.StartsWith("boot/", StringComparison.Ordinal));
         foreach (string name in (string[])["linux", "linux-lts"])
@@ -328,7 +337,7 @@ internal sealed class MirrorMaker(string cache, TextWriter log)
     }
 
     /// <summary>A root of all the named packages, to chroot into.</summary>
-    private static void Extract(Dictionary<string, ArchPackage> packages, IEnumerable<string> names, string root, CancellationToken cancellation)
+    private static async Task ExtractAsync(Dictionary<string, ArchPackage> packages, IEnumerable<string> names, string root, CancellationToken cancellation)
     {
         _ = Directory.CreateDirectory(root);
         FileTree all = new();
@@ -343,7 +352,7 @@ internal sealed class MirrorMaker(string cache, TextWriter log)
             }
         }
 
-        Tool.PipeAsync("bsdtar", ["-xpf", "-", "-C", root], write: s => WriteTo(s, all), read: null, cancellation).GetAwaiter().GetResult();
+        await Tool.PipeAsync("bsdtar", ["-xpf", "-", "-C", root], write: s => WriteTo(s, all), read: null, cancellation);
 
         static void WriteTo(Stream stream, FileTree tree)
         {
@@ -446,18 +455,24 @@ internal sealed class MirrorMaker(string cache, TextWriter log)
         await File.WriteAllTextAsync(Path.Combine(root, "pkglist.x86_64.txt"), await Tool.RunAsync("chroot", [root, "pacman", "--root", "/root.x86_64", "--config", "/bootstrap.conf", "-Q"], cancellation), cancellation);
         string key = await signer.CreateKeyAsync("ArchAzure stand-in release <release@stand-in.invalid>", cancellation);
         string iso = Path.Combine(staged, "iso");
+        string? newest = null;
         foreach (string release in Releases)
         {
-            await File.WriteAllTextAsync(Path.Combine(root, "version"), release + "\n", cancellation);
             string directory = Directory.CreateDirectory(Path.Combine(iso, release)).FullName;
             string name = $"archlinux-bootstrap-{release}-x86_64.tar.zst";
             string tarball = Path.Combine(directory, name);
-            await Tool.PipeAsync(
-                "sh",
-                ["-c", "bsdtar -C \"$1\" --numeric-owner -cf - root.x86_64 pkglist.x86_64.txt version | zstd -q -3 --long=27 -T2 -f -o \"$2\"", "sh", root, tarball],
-                write: null,
-                read: null,
-                cancellation);
+            if (newest is null)
+            {
+                await File.WriteAllTextAsync(Path.Combine(root, "version"), release + "\n", cancellation);
+                const string Pack = "bsdtar -C \"$1\" --numeric-owner -cf - root.x86_64 pkglist.x86_64.txt version | zstd -q -3 --long=27 -T2 -f -o \"$2\"";
+                _ = await Tool.RunAsync("bash", ["-o", "pipefail", "-c", Pack, "bash", root, tarball], cancellation);
+                newest = tarball;
+            }
+            else
+            {
+                _ = await Tool.RunAsync("ln", [newest, tarball], cancellation);
+            }
+
             _ = await signer.SignAsync(key, tarball, cancellation);
             StringBuilder sums = new();
             await using (FileStream stream = File.OpenRead(tarball))
@@ -474,7 +489,7 @@ internal sealed class MirrorMaker(string cache, TextWriter log)
             }
         }
 
-        _ = Directory.CreateSymbolicLink(Path.Combine(iso, "latest"), Releases[^1]);
+        _ = Directory.CreateSymbolicLink(Path.Combine(iso, "latest"), Releases[0]);
         await signer.ExportAsync(key, Path.Combine(iso, "release-key.asc"), armor: true, cancellation);
     }
 

@@ -60,20 +60,31 @@ public sealed record BootTestOptions(string VhdPath, int Generation)
 /// <param name="Ssh">A session of the first user.</param>
 /// <param name="SshPort">The port on 127.0.0.1 that leads to its sshd.</param>
 /// <param name="Key">The key of the first user.</param>
-public sealed record BootSession(VirtualMachine Machine, VirtualNetwork Network, SimulatedPlatform Platform, SshProbe Ssh, int SshPort, SshKeyPair Key)
+/// <param name="Password">The first user's password, or null.</param>
+public sealed record BootSession(
+    VirtualMachine Machine, VirtualNetwork Network, SimulatedPlatform Platform, SshProbe Ssh, int SshPort, SshKeyPair Key, string? Password)
 {
     private static readonly TimeSpan s_pause = TimeSpan.FromSeconds(2);
 
-    /// <summary>
-    /// Reboots the guest, logs in anew and waits until its agent's status says Ready. Needs sudo without a password.
-    /// </summary>
+    /// <summary>Runs a command as root; the agent lets a user who has a password use sudo with it only.</summary>
+    /// <param name="command">The command line, for a shell.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    public Task<SshResult> SudoAsync(string command, CancellationToken cancellationToken)
+    {
+        var quoted = "'" + command.Replace("'", "'\\''", StringComparison.Ordinal) + "'";
+        return Password is null
+            ? Ssh.RunAsync($"sudo -n sh -c {quoted}", cancellationToken)
+            : Ssh.RunAsync($"sudo -S -p '' sh -c {quoted}", cancellationToken, Password + "\n");
+    }
+
+    /// <summary>Reboots the guest, logs in anew and waits until its agent's status says Ready.</summary>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="ArchAzureException">The guest refused to reboot.</exception>
     public async Task RebootAsync(CancellationToken cancellationToken)
     {
         const string bootId = "cat /proc/sys/kernel/random/boot_id";
         var before = (await Ssh.RunAsync(bootId, cancellationToken)).Output;
-        var result = await Ssh.RunAsync("sudo -n systemctl --no-block reboot", cancellationToken);
+        var result = await SudoAsync("systemctl --no-block reboot", cancellationToken);
         if (result.ExitCode > 0)
         {
             throw new ArchAzureException("RebootFailed", ErrorKind.CommandFailed,
@@ -235,7 +246,7 @@ public sealed class BootTest
                 network, _launcher, reporter, cancellationToken);
 
             using var probe = SshProbe.WithKey(sshPort, options.UserName, key);
-            var session = new BootSession(machine, network, platform, probe, sshPort, key);
+            var session = new BootSession(machine, network, platform, probe, sshPort, key, options.Password);
             var outcome = await WatchAsync(run, session, options, dvd, cancellationToken);
             var screen = await SaveScreenAsync(machine, Log("screen.png"));
             var lines = machine.Console.LastLines(60);

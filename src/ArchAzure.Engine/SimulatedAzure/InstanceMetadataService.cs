@@ -16,6 +16,26 @@ public sealed class InstanceMetadataService
         "2021-10-01", "2021-11-01", "2021-11-15", "2021-12-13", "2023-07-01", "2023-11-15",
     ];
 
+    // The API version from which on a field is given; what is not here was there from the first. WALinuxAgent asks with
+    // 2018-02-01 and warns of every field it does not know.
+    private static readonly Dictionary<string, string> s_computeFieldsSince = new(StringComparer.Ordinal)
+    {
+        ["plan"] = "2018-04-02",
+        ["publicKeys"] = "2018-04-02",
+        ["azEnvironment"] = "2018-10-01",
+        ["provider"] = "2018-10-01",
+        ["customData"] = "2019-02-01",
+        ["resourceId"] = "2019-03-11",
+        ["storageProfile"] = "2019-06-01",
+        ["tagsList"] = "2019-06-04",
+        ["isHostCompatibilityLayerVm"] = "2020-06-01",
+        ["securityProfile"] = "2020-06-01",
+        ["osProfile"] = "2020-07-15",
+        ["licenseType"] = "2020-09-01",
+        ["priority"] = "2020-12-01",
+        ["userData"] = "2021-01-01",
+    };
+
     private readonly SimulatedPlatform _platform;
 
     internal InstanceMetadataService(SimulatedPlatform platform)
@@ -70,7 +90,16 @@ public sealed class InstanceMetadataService
             throw new PlatformRefusalException(404, $"The metadata service of the simulated Azure has nothing at {request.Path}.");
         }
 
-        JsonNode? node = Instance(string.Equals(request.Query.GetValueOrDefault("extended"), "true", StringComparison.OrdinalIgnoreCase));
+        var instance = Instance(string.Equals(request.Query.GetValueOrDefault("extended"), "true", StringComparison.OrdinalIgnoreCase));
+        foreach (var (field, since) in s_computeFieldsSince)
+        {
+            if (string.CompareOrdinal(version, since) < 0)
+            {
+                instance["compute"]!.AsObject().Remove(field);
+            }
+        }
+
+        JsonNode? node = instance;
         foreach (var part in parts.Skip(2))
         {
             node = node switch

@@ -138,10 +138,18 @@ public sealed class SshProbe : IDisposable
     /// <summary>Runs a command with the user's login shell.</summary>
     /// <param name="command">The command line.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
-    public async Task<SshResult> RunAsync(string command, CancellationToken cancellationToken)
+    /// <param name="input">What it reads on its standard input, or null.</param>
+    public async Task<SshResult> RunAsync(string command, CancellationToken cancellationToken, string? input = null)
     {
         using var running = (_client ?? throw new InvalidOperationException("Not logged in.")).CreateCommand(command);
-        await running.ExecuteAsync(cancellationToken);
+        var execution = running.ExecuteAsync(cancellationToken);
+        if (input is not null)
+        {
+            await using var standardInput = running.CreateInputStream();
+            await standardInput.WriteAsync(Encoding.UTF8.GetBytes(input), cancellationToken);
+        }
+
+        await execution;
         return new SshResult(running.ExitStatus ?? -1, running.Result, running.Error);
     }
 

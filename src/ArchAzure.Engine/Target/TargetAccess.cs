@@ -8,6 +8,8 @@ namespace ArchAzure.Target;
 /// <summary>A way into the target of a build for its user: commands, scripts, a shell. Changes go into the last snapshot.</summary>
 public sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
 {
+    private string LogPath => Path.Combine(directory.LogFolder, "target.log");
+
     /// <summary>Runs a command or a script in the target.</summary>
     /// <param name="command">The program and its arguments; or null.</param>
     /// <param name="scriptPath">A bash script of the host; or null.</param>
@@ -26,9 +28,25 @@ public sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
         var options = new CommandOptions { OnLine = onLine };
         return InSessionAsync(
             keep,
-            (_, target) => scriptPath is null
-                ? target.ChrootAsync(command!, options, cancellationToken)
-                : target.RunScriptAsync(scriptPath, new Dictionary<string, string>(StringComparer.Ordinal), options, cancellationToken),
+            async (_, target) =>
+            {
+                try
+                {
+                    return await (scriptPath is null
+                        ? target.ChrootAsync(command!, options, cancellationToken)
+                        : target.RunScriptAsync(scriptPath, new Dictionary<string, string>(StringComparer.Ordinal), options, cancellationToken));
+                }
+                catch (CommandFailedException e) when (e.Command[0] == TargetTree.ChrootCommand)
+                {
+                    // In the user's own words: arch-chroot is how it was run, and what it said was shown as it came.
+                    throw new ArchAzureException(
+                        e.ErrorId,
+                        e.Kind,
+                        $"'{scriptPath ?? string.Join(' ', command!)}' ended with status {e.Result.ExitCode} in the target; nothing it changed is kept. What it said is in '{LogPath}'.",
+                        scriptPath ?? command![0],
+                        e);
+                }
+            },
             cancellationToken);
     }
 
@@ -87,7 +105,7 @@ public sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
         }
 
         await docker.RemoveLeftoversAsync(build.Id, cancellationToken);
-        using var log = new StepLog(Path.Combine(directory.LogFolder, "target.log"), reporter);
+        using var log = new StepLog(LogPath, reporter);
         reporter.Progress(new("Target", "unpacking the target"));
         var settings = BuildRunner.EffectiveSettings(directory, build);
         var spec = new BuilderSpec

@@ -8,6 +8,9 @@ public sealed class TargetTree(Builder builder)
     /// <summary>Where the tree is, in the builder.</summary>
     public const string Root = "/target";
 
+    /// <summary>The program that <see cref="ChrootAsync"/> runs commands with.</summary>
+    public const string ChrootCommand = "arch-chroot";
+
     /// <summary>Where the snapshot to start from is mounted, in the builder.</summary>
     public const string SnapshotPath = "/work/target.tar.zst";
 
@@ -45,7 +48,7 @@ public sealed class TargetTree(Builder builder)
 
     /// <summary>Runs a command with the target as its root.</summary>
     public Task<CommandResult> ChrootAsync(IReadOnlyList<string> command, CommandOptions? options, CancellationToken cancellationToken) =>
-        builder.RunAsync(["arch-chroot", Root, .. command], options, cancellationToken);
+        builder.RunAsync([ChrootCommand, Root, .. command], options, cancellationToken);
 
     /// <summary>Runs a script of the host in the target; with bash.</summary>
     public async Task<CommandResult> RunScriptAsync(string scriptPath, IReadOnlyDictionary<string, string> environment, CommandOptions? options, CancellationToken cancellationToken)

@@ -45,8 +45,10 @@ public sealed class ConvertToAzureVhdCommand : StepCmdlet
             return;
         }
 
-        Run((reporter, token) => VhdConverter.ConvertAsync(
-            new VhdConversion { SourcePath = source, DestinationPath = destination, InPlace = InPlace, Force = Force }, reporter, token));
-        WriteObject(new FileInfo(destination));
+        var conversion = new VhdConversion { SourcePath = source, DestinationPath = destination, InPlace = InPlace, Force = Force };
+        if (TryRun((reporter, token) => VhdConverter.ConvertAsync(conversion, reporter, token), out _))
+        {
+            WriteObject(new FileInfo(destination));
+        }
     }
 }

@@ -14,5 +14,12 @@ public sealed class GetArchBuildCommand : EngineCmdlet
     public string WorkDirectory { get; set; } = ".";
 
     /// <inheritdoc/>
-    protected override void ProcessRecord() => WriteObject(Run(() => BuildStore.Load(new WorkDirectory(FilePath(WorkDirectory)))));
+    protected override void ProcessRecord()
+    {
+        var directory = new WorkDirectory(FilePath(WorkDirectory));
+        if (TryRun((_, _) => Task.FromResult(BuildStore.Load(directory)), out var build))
+        {
+            WriteObject(build);
+        }
+    }
 }

@@ -12,7 +12,7 @@ namespace ArchAzure.PowerShell.Commands;
 public sealed class InvokeArchTargetCommand : BuildCmdlet
 {
     /// <summary>The program and its arguments, one element each.</summary>
-    [Parameter(Position = 1)]
+    [Parameter(Position = 1, ValueFromRemainingArguments = true)]
     [ValidateNotNullOrEmpty]
     public string[]? Command { get; set; }
 

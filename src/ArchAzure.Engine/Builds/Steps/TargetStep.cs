@@ -74,7 +74,20 @@ public abstract class TargetStep : BuildStep
             await target.SetServicesAsync(layer, cancellationToken);
             if (layer.ConfigureScript is { } script)
             {
-                await target.RunScriptAsync(script, context.ScriptEnvironment, null, cancellationToken);
+                try
+                {
+                    await target.RunScriptAsync(script, context.ScriptEnvironment, null, cancellationToken);
+                }
+                catch (CommandFailedException e) when (e.Command[0] == TargetTree.ChrootCommand)
+                {
+                    // Names the file to look into; the command line around it is ours.
+                    throw new ArchAzureException(
+                        e.ErrorId,
+                        e.Kind,
+                        $"'{script}' of the layer '{layer.Name}' ended with status {e.Result.ExitCode}:{string.Concat(e.Result.Tail.Select(line => $"\n    {line}"))}\n",
+                        script,
+                        e);
+                }
             }
         }
     }

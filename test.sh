@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# test.sh [--fast | --slow | --only NAME]: installs what the tests need, runs them, and stops what it started. See README.md.
+set -uo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$here/tools/common.sh"
+
+suites=(unit module build boot pester)
+case ${1:-} in
+    '') ;;
+    --fast) suites=(unit module) ;;
+    --slow) suites=(build boot pester) ;;
+    --only) suites=("${2:?test.sh: --only needs a name: ${suites[*]}}") ;;
+    *)
+        echo "Usage: bash test.sh [--fast | --slow | --only unit|module|build|boot|pester]" >&2
+        exit 64
+        ;;
+esac
+wants() { [[ " ${suites[*]} " == *" $1 "* ]]; }
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/archazure-test.XXXXXX")
+cleanup() {
+    stop_started
+    rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+need_dotnet
+if is_debian; then
+    # gnupg, tar, zstd ...: the data of the unit tests; the rest checks and boots the VHD with tools that are not ours.
+    install_packages gnupg tar zstd xz-utils bzip2 lz4 gzip libarchive-tools e2fsprogs dosfstools mtools gdisk btrfs-progs \
+        qemu-utils qemu-system-x86 ovmf ipxe-qemu git openssl openssh-client p7zip-full udftools util-linux curl cpio sudo
+fi
+
+build_module || exit 1
+export ARCHAZURE_MODULE=$module
+
+passed=0 failed=0 skipped=0
+# count LOG: adds the closing line of dotnet test.
+count() {
+    local line
+    line=$(grep -aE '^(Passed|Failed)! +- Failed:' "$1" | tail -n 1)
+    if [[ $line =~ Failed:\ +([0-9]+),\ +Passed:\ +([0-9]+),\ +Skipped:\ +([0-9]+) ]]; then
+        failed=$(( failed + BASH_REMATCH[1] ))
+        passed=$(( passed + BASH_REMATCH[2] ))
+        skipped=$(( skipped + BASH_REMATCH[3] ))
+    else
+        failed=$(( failed + 1 ))
+    fi
+}
+
+# run_project NAME: builds and runs one project of tests.
+run_project() {
+    local log=$work/$1.log start=$SECONDS
+    say "tests/$1"
+    dotnet test "$here/tests/$1" --configuration Release --logger 'console;verbosity=minimal' > >(tee "$log" | grep -avE '^\s*$|^(Test run for|VSTest|A total of|Starting test)' ) 2>&1 < /dev/null
+    local status=$?
+    wait $! 2> /dev/null
+    count "$log"
+    if (( status != 0 )) && ! grep -qaE '^Failed!' "$log"; then
+        failed=$(( failed + 1 ))
+    fi
+    say "tests/$1: $(( SECONDS - start )) s"
+}
+
+! wants unit || run_project unit
+
+if wants module || wants build || wants boot || wants pester; then
+    need_docker
+fi
+! wants module || run_project module
+
+if wants build || wants boot || wants pester; then
+    start_stand_in
+    export ARCHAZURE_STANDIN=$stand_in_folder ARCHAZURE_STANDIN_PORT=$stand_in_port ARCHAZURE_IMAGE_WORKDIR=$work/image
+    say "the image that the tests look at: build.sh --stand-in"
+    if bash "$here/build.sh" --stand-in "$ARCHAZURE_IMAGE_WORKDIR"; then
+        ! wants build || run_project build
+        ! wants boot || run_project boot
+        if wants pester; then
+            if command -v pwsh > /dev/null && pwsh -NoProfile -NonInteractive -Command 'exit [int](-not (Get-Module -ListAvailable Pester | Where-Object { $_.Version.Major -ge 5 }))'; then
+                say "tests/*.Tests.ps1"
+                pwsh -NoProfile -NonInteractive -File "$here/tests/Run-Pester.ps1" 2>&1 < /dev/null | tee "$work/pester.log"
+                if [[ $(grep -aE '^[0-9]+ passed, [0-9]+ failed' "$work/pester.log" | tail -n 1) =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
+                    passed=$(( passed + BASH_REMATCH[1] ))
+                    failed=$(( failed + BASH_REMATCH[2] ))
+                else
+                    failed=$(( failed + 1 ))
+                fi
+            else
+                say "tests/*.Tests.ps1 are left out: they need pwsh 7.4 or later and Pester 5, which are not here"
+            fi
+        fi
+    else
+        failed=$(( failed + 1 ))
+    fi
+fi
+
+say "${SECONDS} s"
+if (( skipped > 0 )); then
+    echo "$passed passed, $failed failed, $skipped skipped"
+else
+    echo "$passed passed, $failed failed"
+fi
+(( failed == 0 && passed > 0 ))
