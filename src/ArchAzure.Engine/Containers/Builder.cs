@@ -12,6 +12,10 @@ namespace ArchAzure.Containers;
 /// </summary>
 public sealed class Builder : IAsyncDisposable
 {
+    /// <summary>What a command ended by SIGKILL reports: 128 and the signal's number.</summary>
+    private const long KilledStatus = 137;
+
+    private static readonly TimeSpan NoticeTimeout = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan RemovalTimeout = TimeSpan.FromSeconds(30);
 
     private readonly DockerEngine _engine;
@@ -110,7 +114,7 @@ public sealed class Builder : IAsyncDisposable
                 return result;
             }
 
-            await ThrowIfGoneAsync(cancellationToken);
+            await ThrowIfGoneAsync(exitCode, cancellationToken);
             throw new CommandFailedException(command, result, exitCode is 126 or 127 ? "the builder lacks this program; make it anew with New-ArchBootstrap -Force" : null);
         }
         catch (Exception e) when (!cancellationToken.IsCancellationRequested && e is DockerApiException or HttpRequestException or IOException or System.Net.Sockets.SocketException)
@@ -229,8 +233,23 @@ public sealed class Builder : IAsyncDisposable
     }
 
     /// <summary>A command that fails because its container was killed should not be blamed.</summary>
-    private async Task ThrowIfGoneAsync(CancellationToken cancellationToken)
+    private async Task ThrowIfGoneAsync(long exitCode, CancellationToken cancellationToken)
     {
+        if (exitCode == KilledStatus)
+        {
+            // The kernel ends a killed container's commands before the engine has noticed the container's own end.
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            limit.CancelAfter(NoticeTimeout);
+            try
+            {
+                await _engine.Client.Containers.WaitContainerAsync(_containerId, limit.Token);
+            }
+            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            {
+                // It goes on: only the command was killed.
+            }
+        }
+
         var container = await _engine.Client.Containers.InspectContainerAsync(_containerId, cancellationToken);
         if (container.State?.Running != true)
         {

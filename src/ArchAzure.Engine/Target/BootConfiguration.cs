@@ -19,7 +19,7 @@ public static class BootConfiguration
         $"""
         # Written by ArchAzure. By UUID only: names such as /dev/sda change with the order in which disks appear.
         UUID={disk.RootUuid}  /     {disk.RootFileSystem}  {(disk.RootFileSystem == "btrfs" ? "rw,relatime,x-systemd.growfs  0 0" : "rw,relatime,x-systemd.growfs  0 1")}
-        UUID={disk.EspUuid}  /efi  vfat  umask=0077,nofail,x-systemd.device-timeout=10s  0 2
+        UUID={disk.EspUuid}  /efi  vfat  umask=0077,nofail  0 2
 
         """;
 

@@ -25,7 +25,7 @@ public sealed class VhdStep : BuildStep
     public override IReadOnlyList<string> SettingKeys => [];
 
     /// <inheritdoc/>
-    public override IEnumerable<string> OtherInputs(StepContext context) => [Destination(context), File.ReadAllText(SealScript(context))];
+    public override IEnumerable<string> OtherInputs(StepContext context) => [PathInBuild(context, Destination(context)), File.ReadAllText(SealScript(context))];
 
     /// <inheritdoc/>
     public override Task<bool> ProductExistsAsync(StepContext context, CancellationToken cancellationToken)
@@ -92,7 +92,7 @@ public sealed class VhdStep : BuildStep
 
             var footer = await VhdConverter.ConvertAsync(
                 new VhdConversion { SourcePath = image, DestinationPath = destination, InPlace = true, Force = true }, context.Reporter, cancellationToken);
-            return context.Build with { Vhd = new VhdProduct(Path.GetRelativePath(context.Directory.Path, destination) is var near && near.StartsWith("..", StringComparison.Ordinal) ? destination : near, disk.SizeMiB, footer.UniqueId) };
+            return context.Build with { Vhd = new VhdProduct(PathInBuild(context, destination), disk.SizeMiB, footer.UniqueId) };
         }
         finally
         {
@@ -103,6 +103,13 @@ public sealed class VhdStep : BuildStep
 
     private static string Destination(StepContext context) =>
         Path.GetFullPath(context.Request.Destination ?? context.Build.VhdPath ?? context.Directory.Vhd(context.Build.Version!));
+
+    /// <summary>Relative within the work directory, which may be moved.</summary>
+    private static string PathInBuild(StepContext context, string destination)
+    {
+        var near = Path.GetRelativePath(context.Directory.Path, destination);
+        return near.StartsWith("..", StringComparison.Ordinal) ? destination : near;
+    }
 
     private static string SealScript(StepContext context) => Path.Combine(context.LayerFolder, "seal");
 
