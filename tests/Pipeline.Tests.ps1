@@ -75,9 +75,8 @@ Describe 'The pipe' {
     }
 
     It 'shows its progress: each step, a percentage where there is one, and its end' {
-        $steps = $session.Streams.Progress | Group-Object Activity
-        $steps.Name | Should -Be 'New-ArchBootstrap', 'New-ArchDisk', 'Install-ArchBase', 'Install-WaAgent', 'ConvertTo-AzureVhd'
-        foreach ($step in $steps) {
+        ($session.Streams.Progress | Select-Object Activity -Unique).Activity | Should -Be 'New-ArchBootstrap', 'New-ArchDisk', 'Install-ArchBase', 'Install-WaAgent', 'ConvertTo-AzureVhd'
+        foreach ($step in $session.Streams.Progress | Group-Object Activity) {
             $step.Group[-1].RecordType | Should -Be 'Completed' -Because $step.Name
             $step.Group.StatusDescription | ForEach-Object { $_ | Should -Not -BeNullOrEmpty }
             $step.Group.PercentComplete | ForEach-Object { $_ | Should -BeIn (-1..100) }

@@ -9,6 +9,9 @@ internal static partial class HostProcess
 {
     public static string SampleModule { get; } = Built("SampleModule");
 
+    /// <summary>The checkout's folder.</summary>
+    public static string Checkout { get; } = Built("Checkout");
+
     private static string HostAssembly { get; } = Built("Host");
 
     public static Process Start(IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment = null)
@@ -33,11 +36,11 @@ internal static partial class HostProcess
 
     public static async Task<HostResult> Run(params string[] arguments) => await Finish(Start(arguments));
 
-    public static async Task<HostResult> Finish(Process process)
+    public static async Task<HostResult> Finish(Process process, int limitSeconds = 30)
     {
         using (process)
         {
-            using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+            using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(limitSeconds));
             try
             {
                 var output = process.StandardOutput.ReadToEndAsync(timeout.Token);
