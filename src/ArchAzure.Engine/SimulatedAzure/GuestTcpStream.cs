@@ -456,7 +456,7 @@ internal sealed class GuestTcpStream : Stream
 
     private void Send(TcpFlags flags, uint sequence, ReadOnlySpan<byte> data)
     {
-        if (Forgotten())
+        if (Forgotten() || !_network.IsGuestUp)
         {
             return;
         }

@@ -25,6 +25,9 @@ public sealed class QmpClient : IAsyncDisposable
         _reader = new StreamReader(stream, new UTF8Encoding(false), detectEncodingFromByteOrderMarks: false, leaveOpen: true);
     }
 
+    /// <summary>QEMU told of an event; the item is its name.</summary>
+    public event EventHandler<RecordedEventArgs<string>>? EventReceived;
+
     /// <summary>The names of the events so far, e.g. <c>SHUTDOWN</c>, <c>GUEST_PANICKED</c>.</summary>
     public IReadOnlyCollection<string> Events => _events;
 
@@ -126,6 +129,7 @@ public sealed class QmpClient : IAsyncDisposable
                 if (message.TryGetProperty("event", out var name))
                 {
                     _events.Enqueue(name.GetString() ?? "");
+                    EventReceived?.Invoke(this, new RecordedEventArgs<string>(name.GetString() ?? ""));
                 }
                 else if (message.TryGetProperty("id", out var id) && id.GetString() is { } key && _pending.TryGetValue(key, out var answer))
                 {

@@ -301,6 +301,13 @@ public sealed class VirtualMachine : IAsyncDisposable
         _carrying.Add(CarryAsync(new NetworkStream(accepted[1], ownsSocket: true), virtualNetwork.RunAsync));
         _carrying.Add(CarryAsync(new NetworkStream(accepted[2], ownsSocket: true), CopySerialAsync));
         _monitor = await QmpClient.ConnectAsync(new NetworkStream(accepted[0], ownsSocket: true), cancellationToken);
+        _monitor.EventReceived += (_, e) =>
+        {
+            if (e.Item == "RESET")
+            {
+                virtualNetwork.OnGuestReset();
+            }
+        };
     }
 
     private async Task CarryAsync(NetworkStream stream, Func<Stream, CancellationToken, Task> work)

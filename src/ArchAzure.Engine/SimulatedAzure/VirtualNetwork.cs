@@ -70,6 +70,7 @@ public sealed class VirtualNetwork : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly ConcurrentDictionary<Task, byte> _tasks = new();
     private readonly List<TcpListener> _listeners = [];
+    private volatile TaskCompletionSource _up = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private byte[] _guestMac = s_broadcast;
     private ushort _identification;
     private int _nextPort = 49152;
@@ -128,12 +129,17 @@ public sealed class VirtualNetwork : IAsyncDisposable
         }
     }
 
-    /// <summary>Opens a TCP connection to the machine.</summary>
+    /// <summary>
+    /// Opens a TCP connection to the machine, once its operating system has an address. A firmware is left in peace:
+    /// OVMF's start stood still for minutes while packets came in (seen at each reset with a login being tried).
+    /// </summary>
     /// <param name="port">The machine's port.</param>
     /// <param name="cancellationToken">Ends the attempt; it is repeated every second or so until then.</param>
     /// <exception cref="IOException">The machine refuses (no one listens), or has ended.</exception>
     public async Task<Stream> ConnectAsync(int port, CancellationToken cancellationToken)
     {
+        await _up.Task.WaitAsync(cancellationToken);
+
         // The client's address is one outside the subnet, as that of someone on the Internet.
         var client = ToUInt32(IPAddress.Parse("203.0.113.10"));
         FlowKey key;
@@ -155,6 +161,16 @@ public sealed class VirtualNetwork : IAsyncDisposable
             flow.Abort("the connection was given up");
             await flow.DisposeAsync();
             throw;
+        }
+    }
+
+    /// <summary>Told that the machine was reset: its connections are gone, and nobody sends to it before it has an address again.</summary>
+    public void OnGuestReset()
+    {
+        _up = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        foreach (var flow in _flows.Values)
+        {
+            flow.Abort("the machine was reset");
         }
     }
 
@@ -202,6 +218,8 @@ public sealed class VirtualNetwork : IAsyncDisposable
         await Task.WhenAll(_tasks.Keys);
         _stop.Dispose();
     }
+
+    internal bool IsGuestUp => _up.Task.IsCompleted;
 
     internal void Remove(FlowKey key) => _flows.TryRemove(key, out _);
 
@@ -396,6 +414,11 @@ public sealed class VirtualNetwork : IAsyncDisposable
         var source = BinaryPrimitives.ReadUInt32BigEndian(packet[12..]);
         var destination = BinaryPrimitives.ReadUInt32BigEndian(packet[16..]);
         var data = packet[header..total];
+        if (source == _guest)
+        {
+            _up.TrySetResult();
+        }
+
         switch (packet[9])
         {
             case 1 when data.Length >= 8 && data[0] == 8:

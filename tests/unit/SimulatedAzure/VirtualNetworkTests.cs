@@ -202,6 +202,7 @@ public sealed class VirtualNetworkTests : IAsyncDisposable
     {
         Start();
         var port = _network.ForwardFromLoopback(22);
+        await ShowUpAsync();
         using var client = new TcpClient();
         await client.ConnectAsync(IPAddress.Loopback, port);
         var tcp = await _guest.AcceptAsync(22);
@@ -232,6 +233,7 @@ public sealed class VirtualNetworkTests : IAsyncDisposable
         var clock = new JumpingClock();
         _network = new VirtualNetwork(new VirtualNetworkOptions { ForgetIdleFlowsAfter = TimeSpan.FromMinutes(4) }, clock);
         Start();
+        await ShowUpAsync();
         var connecting = _network.ConnectAsync(22, CancellationToken.None);
         var tcp = await _guest.AcceptAsync(22);
         await using var stream = await connecting;
@@ -248,6 +250,35 @@ public sealed class VirtualNetworkTests : IAsyncDisposable
         clock.Jump(TimeSpan.FromMinutes(5));
         await tcp.SendAsync("y"u8.ToArray());
         await Assert.ThrowsAsync<TimeoutException>(() => stream.ReadAsync(buffer).AsTask().WaitAsync(TimeSpan.FromMilliseconds(500)));
+    }
+
+    [Fact]
+    public async Task AFirmwareIsLeftInPeace()
+    {
+        Start();
+        var connecting = _network.ConnectAsync(22, CancellationToken.None);
+        await Assert.ThrowsAsync<TimeoutException>(() => connecting.WaitAsync(TimeSpan.FromMilliseconds(300)));
+        await ShowUpAsync();
+        await _guest.AcceptAsync(22);
+        await using var stream = await connecting;
+
+        _network.OnGuestReset();
+        await Assert.ThrowsAsync<IOException>(() => stream.ReadAsync(new byte[1]).AsTask());
+        var again = _network.ConnectAsync(22, CancellationToken.None);
+
+        // The next frame is the answer to this one, not a goodbye nor a greeting for the old machine.
+        await _guest.SendArpAsync(s_guest, Address("10.0.0.9"));
+        byte[] frame;
+        do
+        {
+            frame = await _guest.ReadAsync();
+        }
+        while (U16(frame, 12) == 0x0800 && Guest.Tcp(frame).Flags == 0x10);
+        Assert.Equal(0x0806, U16(frame, 12));
+        Assert.False(again.IsCompleted);
+        await ShowUpAsync();
+        await _guest.AcceptAsync(22);
+        await (await again).DisposeAsync();
     }
 
     [Fact]
@@ -281,6 +312,9 @@ public sealed class VirtualNetworkTests : IAsyncDisposable
         while (U16(frame, 12) != 0x0806 || U32(frame, 28) != Address("10.0.0.254"));
         Assert.False(_running.IsCompleted);
     }
+
+    /// <summary>A broadcast that nobody answers, from the address that only an operating system has.</summary>
+    private Task ShowUpAsync() => _guest.SendUdpAsync(5000, 0xFFFFFFFF, 9999, [1]);
 
     private void Start() => _running = _network.RunAsync(_guest.Link, _end.Token);
 
