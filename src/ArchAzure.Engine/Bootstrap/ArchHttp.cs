@@ -13,7 +13,7 @@ public sealed record TransferLimits
     public TimeSpan StallTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
     /// <summary>How often one transfer is tried in all, the first time included; at least 1.</summary>
-    public int MaxAttempts { get; init; } = 8;
+    public int MaxAttempts { get; init; } = 5;
 
     /// <summary>The first pause between two attempts; each next one is about twice as long.</summary>
     public TimeSpan FirstPause { get; init; } = TimeSpan.FromSeconds(1);
