@@ -55,9 +55,9 @@ count() {
 run_project() {
     local log=$work/$1.log start=$SECONDS
     say "tests/$1"
-    dotnet test "$here/tests/$1" --configuration Release --logger 'console;verbosity=minimal' > >(tee "$log" | grep -avE '^\s*$|^(Test run for|VSTest|A total of|Starting test)' ) 2>&1 < /dev/null
-    local status=$?
-    wait $! 2> /dev/null
+    dotnet test "$here/tests/$1" --configuration Release 2>&1 < /dev/null |
+        tee "$log" | grep --line-buffered -avE '^\s*$|^(Test run for|VSTest|A total of|Starting test)| -> /|Restored |up-to-date|Determining projects'
+    local status=${PIPESTATUS[0]}
     count "$log"
     if (( status != 0 )) && ! grep -qaE '^Failed!' "$log"; then
         failed=$(( failed + 1 ))

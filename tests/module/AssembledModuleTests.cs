@@ -10,7 +10,7 @@ public sealed class AssembledModuleTests : IDisposable
     private static readonly string[] Cmdlets =
     [
         "ConvertTo-AzureVhd", "Enter-ArchTarget", "Get-ArchBuild", "Install-ArchBase", "Install-WaAgent", "Invoke-ArchBuild", "Invoke-ArchTarget",
-        "New-ArchBootstrap", "New-ArchDisk", "Remove-ArchBuild",
+        "New-ArchBootstrap", "New-ArchDisk", "Remove-ArchBuild", "Test-AzureVhd",
     ];
 
     private readonly string _folder = Directory.CreateTempSubdirectory("archazure-module-").FullName;

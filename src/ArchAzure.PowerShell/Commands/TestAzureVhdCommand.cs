@@ -47,7 +47,7 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
     /// <summary>The disk's size in the virtual machine, in MiB, at least the image's: shows whether the root file system grows.</summary>
     [Parameter(ParameterSetName = ByBoot)]
     [ValidateRange(1, 4 << 20)]
-    public int? DiskSizeMiB { get; set; }
+    public int DiskSizeMiB { get; set; }
 
     /// <summary>Only tell whether all is well: true or false.</summary>
     [Parameter]
@@ -95,7 +95,7 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
         var failed = false;
         foreach (var generation in Generation.Distinct())
         {
-            var options = new BootTestOptions(path, generation) { Timeout = TimeSpan.FromSeconds(Timeout), LogDirectory = folder, DiskSizeMiB = DiskSizeMiB };
+            var options = new BootTestOptions(path, generation) { Timeout = TimeSpan.FromSeconds(Timeout), LogDirectory = folder, DiskSizeMiB = DiskSizeMiB == 0 ? null : DiskSizeMiB };
             var report = Run((reporter, token) => new BootTest().RunAsync(options, reporter, token));
             failed |= !report.Passed;
             if (!Quiet)
