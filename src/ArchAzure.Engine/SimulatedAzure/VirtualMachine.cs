@@ -223,12 +223,24 @@ public sealed class VirtualMachine : IAsyncDisposable
             create.Add(string.Create(CultureInfo.InvariantCulture, $"{size}M"));
         }
 
-        reporter.Verbose($"{tools.Image} {string.Join(' ', create)}");
-        var (code, output) = await _launcher.RunAsync(tools.Image, create, cancellationToken);
-        if (code != 0)
+        if (await RunImageToolAsync(tools, create, reporter, cancellationToken) is { } failure)
         {
             throw new ArchAzureException("OverlayFailed", ErrorKind.CommandFailed,
-                $"qemu-img could not lay an overlay over {_options.VhdPath}: {output.Trim()}. It must be a VHD that can be read.", _options.VhdPath);
+                $"qemu-img could not lay an overlay over {_options.VhdPath}: {failure}. It must be a VHD that can be read.", _options.VhdPath);
+        }
+
+        var firmware = tools.Firmware;
+        if (_options.Generation == 2 && firmware is not null)
+        {
+            // By qemu-img, since the template may lie where only QEMU's side sees it.
+            var variables = _launcher.MapPath(Local("variables.fd"));
+            if (await RunImageToolAsync(tools, ["convert", "-f", "raw", "-O", "raw", firmware.Variables, variables], reporter, cancellationToken) is { } reason)
+            {
+                throw new ArchAzureException("FirmwareNotReadable", ErrorKind.CommandFailed,
+                    $"The UEFI firmware's variable store {firmware.Variables} could not be copied: {reason}", firmware.Variables);
+            }
+
+            firmware = firmware with { Variables = variables };
         }
 
         var dataDisks = new List<string>();
@@ -248,7 +260,7 @@ public sealed class VirtualMachine : IAsyncDisposable
         {
             MemoryMiB = _options.MemoryMiB,
             UseKvm = tools.KvmUsable,
-            Firmware = tools.Firmware,
+            Firmware = firmware,
             Dvd = _options.Dvd is { } dvd ? _launcher.MapPath(WriteDvd(dvd)) : null,
             DataDisks = dataDisks,
             MacAddress = _options.MacAddress,
@@ -283,6 +295,13 @@ public sealed class VirtualMachine : IAsyncDisposable
         {
             file.Delete();
         }
+    }
+
+    private async Task<string?> RunImageToolAsync(QemuTools tools, IReadOnlyList<string> arguments, IReporter reporter, CancellationToken cancellationToken)
+    {
+        reporter.Verbose($"{tools.Image} {string.Join(' ', arguments)}");
+        var (code, output) = await _launcher.RunAsync(tools.Image, arguments, cancellationToken);
+        return code == 0 ? null : output.Trim();
     }
 
     private string WriteDvd(ReadOnlyMemory<byte> image)

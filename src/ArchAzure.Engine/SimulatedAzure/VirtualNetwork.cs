@@ -130,8 +130,8 @@ public sealed class VirtualNetwork : IAsyncDisposable
     }
 
     /// <summary>
-    /// Opens a TCP connection to the machine, once its operating system has an address. A firmware is left in peace:
-    /// OVMF's start stood still for minutes while packets came in (seen at each reset with a login being tried).
+    /// Opens a TCP connection to the machine, once its operating system has an address: before that nobody is there, and
+    /// what is sent would only queue up in QEMU before the firmware's network driver.
     /// </summary>
     /// <param name="port">The machine's port.</param>
     /// <param name="cancellationToken">Ends the attempt; it is repeated every second or so until then.</param>

@@ -30,7 +30,7 @@ public sealed class QemuTests
 
         Assert.Equal("q35", After(arguments, "-machine"));
         Assert.Contains("if=pflash,unit=0,format=raw,readonly=on,file=/fw/code.fd", arguments);
-        Assert.Contains("if=pflash,unit=1,format=raw,snapshot=on,file=/fw/vars.fd", arguments);
+        Assert.Contains("if=pflash,unit=1,format=raw,cache=unsafe,file=/fw/vars.fd", arguments);
         Assert.Contains("scsi-hd,drive=os,bus=scsi.0,scsi-id=0,lun=0,bootindex=0", arguments);
         Assert.Contains("scsi-cd,bus=scsi.0,scsi-id=0,lun=2,drive=dvd,id=dvd0", arguments);
         Assert.DoesNotContain(arguments, a => a.StartsWith("ide-", StringComparison.Ordinal));
