@@ -38,7 +38,8 @@ need_docker
 
 # A work directory made with --stand-in stays with it: its settings say so.
 if [[ -n $stand_in ]] || grep -qsF "$stand_in_mark" "$work_directory/settings.env"; then
-    start_stand_in
+    make_stand_in
+    serve_stand_in
     if ! grep -qsF "$stand_in_mark" "$work_directory/settings.env"; then
         if [[ -e $work_directory/settings.env ]]; then
             die "'$work_directory/settings.env' is there already, and --stand-in writes its own. Use another work directory."

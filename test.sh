@@ -73,7 +73,7 @@ fi
 ! wants module || run_project module
 
 if wants build || wants boot || wants pester; then
-    start_stand_in
+    make_stand_in
     export ARCHAZURE_STANDIN=$stand_in_folder ARCHAZURE_STANDIN_PORT=$stand_in_port ARCHAZURE_IMAGE_WORKDIR=$work/image
     say "the image that the tests look at: build.sh --stand-in"
     if bash "$here/build.sh" --stand-in "$ARCHAZURE_IMAGE_WORKDIR"; then
@@ -82,6 +82,7 @@ if wants build || wants boot || wants pester; then
         if wants pester; then
             if command -v pwsh > /dev/null && pwsh -NoProfile -NonInteractive -Command 'exit [int](-not (Get-Module -ListAvailable Pester | Where-Object { $_.Version.Major -ge 5 }))'; then
                 say "tests/*.Tests.ps1"
+                serve_stand_in
                 pwsh -NoProfile -NonInteractive -File "$here/tests/Run-Pester.ps1" 2>&1 < /dev/null | tee "$work/pester.log"
                 if [[ $(grep -aE '^[0-9]+ passed, [0-9]+ failed' "$work/pester.log" | tail -n 1) =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
                     passed=$(( passed + BASH_REMATCH[1] ))

@@ -121,17 +121,21 @@ need_docker() {
     die "dockerd did not start; the whole log is $run/log."
 }
 
-# start_stand_in: makes the stand-in mirror where the cache lacks it, and serves it on loopback.
-start_stand_in() {
+# Makes the stand-in mirror where the cache lacks it; its folder is then in $stand_in_folder.
+make_stand_in() {
     is_debian || die "The stand-in mirror is made from Debian's packages: it needs Debian or Ubuntu."
     publish "$here/artifacts/standin.stamp" "the stand-in mirror's tool" "$here/tests/standin" -- \
         dotnet build "$here/tests/standin" --configuration Release --output "$here/artifacts/standin"
     say "stand-in mirror"
     stand_in_folder=$("$stand_in_tool" make | tail -n 1)
-    local ready
+}
+
+# Serves the stand-in mirror on loopback until this script ends.
+serve_stand_in() {
+    local ready pid attempt
     ready=$(mktemp)
     "$stand_in_tool" serve "$stand_in_folder" --port "$stand_in_port" > "$ready" 2>&1 < /dev/null &
-    local pid=$! attempt
+    pid=$!
     started_processes+=("$pid")
     for attempt in {1..100}; do
         ! grep -qE 'listening|reused' "$ready" || break

@@ -1,4 +1,5 @@
 using System.Formats.Tar;
+using System.IO.Enumeration;
 using System.Security.Cryptography;
 using System.Text;
 using ArchAzure.Containers;
@@ -159,6 +160,23 @@ public abstract class AgentSource
     private static Task SendFolderAsync(Builder builder, string hostFolder, string folder, CancellationToken cancellationToken) =>
         builder.RunAsync(
             ["tar", "--extract", "--file=-", "--no-same-owner", "--directory", folder],
-            new CommandOptions { Input = (stream, token) => TarFile.CreateFromDirectoryAsync(hostFolder, stream, includeBaseDirectory: false, token) },
+            new CommandOptions { Input = (stream, token) => WriteTarAsync(hostFolder, stream, token) },
             cancellationToken);
+
+    /// <summary>TarFile.CreateFromDirectory leaves out what begins with a dot, and with it .git.</summary>
+    private static async Task WriteTarAsync(string folder, Stream stream, CancellationToken cancellationToken)
+    {
+        var all = new FileSystemEnumerable<string>(
+            folder,
+            (ref FileSystemEntry entry) => entry.ToFullPath(),
+            new EnumerationOptions { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.None })
+        {
+            ShouldRecursePredicate = (ref FileSystemEntry entry) => !entry.Attributes.HasFlag(FileAttributes.ReparsePoint),
+        };
+        await using var tar = new TarWriter(stream, leaveOpen: true);
+        foreach (var path in all.Order(StringComparer.Ordinal))
+        {
+            await tar.WriteEntryAsync(path, Path.GetRelativePath(folder, path).Replace('\\', '/'), cancellationToken);
+        }
+    }
 }
