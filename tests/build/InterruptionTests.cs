@@ -23,7 +23,7 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
         await build.RunAsync(3);
         await CancelAtAsync(build, 4, "unpacking the target", "installing the agent");
         await build.RunAsync(4);
-        await CancelAtAsync(build, 5, "unpacking the target", "sealing", "mke2fs", "writing the VHD");
+        await CancelAtAsync(build, 5, "unpacking the target", "sealing", "mke2fs", "e2fsck");
         Assert.Empty(Directory.EnumerateFiles(build.Directory.Path, "*.vhd"));
 
         var done = await build.RunAllAsync();
