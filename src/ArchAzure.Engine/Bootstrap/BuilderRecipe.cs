@@ -33,6 +33,12 @@ public static class BuilderRecipe
 
         """;
 
+    /// <summary>Where pacman's list of mirrors lies in the builder.</summary>
+    public const string MirrorListPath = "/etc/pacman.d/mirrorlist";
+
+    /// <summary>The list of one mirror.</summary>
+    public static string MirrorList(string mirror) => $"Server = {mirror}\n";
+
     /// <summary>The image's name: its tag changes with everything that goes into it.</summary>
     public static string Image(string version, string bootstrapSha256, string mirror)
     {

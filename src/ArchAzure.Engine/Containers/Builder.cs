@@ -123,6 +123,13 @@ public sealed class Builder : IAsyncDisposable
         }
     }
 
+    /// <summary>Writes a text file in the builder.</summary>
+    public Task WriteFileAsync(string path, string content, CancellationToken cancellationToken) =>
+        RunAsync(
+            ["install", "-D", "--mode=0644", "/dev/stdin", path],
+            new CommandOptions { Input = (stream, token) => stream.WriteAsync(Encoding.UTF8.GetBytes(content), token).AsTask() },
+            cancellationToken);
+
     /// <summary>Makes an image of the container's present state.</summary>
     public async Task CommitAsync(string image, IReadOnlyDictionary<string, string> labels, CancellationToken cancellationToken)
     {

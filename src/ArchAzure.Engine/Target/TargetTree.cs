@@ -41,10 +41,7 @@ public sealed class TargetTree(Builder builder)
 
     /// <summary>Writes one file.</summary>
     public Task WriteFileAsync(string path, string content, CancellationToken cancellationToken) =>
-        builder.RunAsync(
-            ["install", "-D", "--mode=0644", "/dev/stdin", Root + path],
-            new CommandOptions { Input = (stream, token) => stream.WriteAsync(System.Text.Encoding.UTF8.GetBytes(content), token).AsTask() },
-            cancellationToken);
+        builder.WriteFileAsync(Root + path, content, cancellationToken);
 
     /// <summary>Runs a command with the target as its root.</summary>
     public Task<CommandResult> ChrootAsync(IReadOnlyList<string> command, CommandOptions? options, CancellationToken cancellationToken) =>

@@ -166,8 +166,8 @@ public sealed partial class BootstrapStep : BuildStep
         await using var builder = await Builder.StartAsync(context.Docker, spec, context.Log, cancellationToken);
         try
         {
-            await WriteFileAsync(builder, "/etc/pacman.conf", BuilderRecipe.PacmanConfiguration, cancellationToken);
-            await WriteFileAsync(builder, "/etc/pacman.d/mirrorlist", $"Server = {context.Settings.Mirror}\n", cancellationToken);
+            await builder.WriteFileAsync("/etc/pacman.conf", BuilderRecipe.PacmanConfiguration, cancellationToken);
+            await builder.WriteFileAsync(BuilderRecipe.MirrorListPath, BuilderRecipe.MirrorList(context.Settings.Mirror), cancellationToken);
             await builder.RunAsync(["pacman-key", "--init"], null, cancellationToken);
             await builder.RunAsync(["pacman-key", "--populate", "archlinux"], null, cancellationToken);
 
@@ -196,12 +196,6 @@ public sealed partial class BootstrapStep : BuildStep
             context.Say($"making the builder: {line.TrimEnd('.')}");
         }
     }
-
-    private static Task WriteFileAsync(Builder builder, string path, string content, CancellationToken cancellationToken) =>
-        builder.RunAsync(
-            ["install", "-D", "--mode=0644", "/dev/stdin", path],
-            new CommandOptions { Input = (stream, token) => stream.WriteAsync(System.Text.Encoding.UTF8.GetBytes(content), token).AsTask() },
-            cancellationToken);
 
     [GeneratedRegex(@"(\d{4}\.\d{2}\.\d{2})", RegexOptions.None, 1000)]
     private static partial Regex FileVersion();

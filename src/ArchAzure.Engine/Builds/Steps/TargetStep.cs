@@ -1,3 +1,4 @@
+using ArchAzure.Bootstrap;
 using ArchAzure.Containers;
 using ArchAzure.IO;
 using ArchAzure.Target;
@@ -44,6 +45,8 @@ public abstract class TargetStep : BuildStep
             {
                 try
                 {
+                    // The image remembers the mirror it was made with; the setting may have changed since.
+                    await builder.WriteFileAsync(BuilderRecipe.MirrorListPath, BuilderRecipe.MirrorList(context.Settings.Mirror), cancellationToken);
                     var build = await work(builder, target);
                     context.Say("saving the target");
                     return build;
