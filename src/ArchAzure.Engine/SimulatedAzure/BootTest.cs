@@ -31,7 +31,10 @@ public sealed record BootTestOptions(string VhdPath, int Generation)
     /// <summary>The custom data, or null.</summary>
     public ReadOnlyMemory<byte>? CustomData { get; init; }
 
-    /// <summary>How long after the start the DVD is put in; null: it is there from the start.</summary>
+    /// <summary>
+    /// How long after the machine was given its address the DVD is put in (an agent that looks for it waits for the network
+    /// first); null: it is there from the start.
+    /// </summary>
     public TimeSpan? DvdDelay { get; init; }
 
     /// <summary>Sizes of further, empty disks in MiB.</summary>
@@ -229,7 +232,7 @@ public sealed class BootTest
         try
         {
             var run = new Run(options, reporter, platform, _clock);
-            network.AddressAssigned += (_, _) => run.Reach("Network");
+            network.AddressAssigned += (_, _) => run.ReachNetwork();
 
             run.Reach("Start");
             await using var machine = await VirtualMachine.StartAsync(
@@ -337,6 +340,7 @@ public sealed class BootTest
         run.Waiting("the guest's agent to report Ready");
         if (options.DvdDelay is { } delay)
         {
+            await run.NetworkReached.WaitAsync(cancellationToken);
             await Task.Delay(delay, cancellationToken);
             await session.Machine.InsertDvdAsync(dvd, cancellationToken);
             run.Reach("DvdInserted");
@@ -423,6 +427,7 @@ public sealed class BootTest
     {
         private readonly object _gate = new();
         private readonly List<(string Name, DateTimeOffset Time)> _reached = [];
+        private readonly TaskCompletionSource _network = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private readonly BootTestOptions _options;
         private readonly IReporter _reporter;
         private readonly TimeProvider _clock;
@@ -451,6 +456,8 @@ public sealed class BootTest
 
         public string WaitedFor { get; private set; } = "QEMU to start";
 
+        public Task NetworkReached => _network.Task;
+
         public IReadOnlyList<BootMilestone> Timeline
         {
             get
@@ -477,6 +484,12 @@ public sealed class BootTest
 
             _reporter.Verbose($"{Name}: {name}");
             _reporter.Progress(new ProgressUpdate(Activity, $"{Name}: {name}, waiting for {WaitedFor}"));
+        }
+
+        public void ReachNetwork()
+        {
+            Reach("Network");
+            _network.TrySetResult();
         }
 
         public void Waiting(string what)

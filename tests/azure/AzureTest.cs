@@ -1,0 +1,58 @@
+using System.Globalization;
+using System.Runtime.CompilerServices;
+using ArchAzure.SimulatedAzure;
+using Xunit.Abstractions;
+
+namespace ArchAzure.AzureTests;
+
+/// <summary>What the boots have in common: their limits, where their logs go, and the timeline in the test's output.</summary>
+public abstract class AzureTest(ITestOutputHelper output)
+{
+    /// <summary>Without KVM and on a busy machine each boot takes minutes.</summary>
+    protected static readonly TimeSpan Limit = TimeSpan.FromMinutes(15);
+
+    /// <summary>Where the serial log of a test's machine stays, beside the tests' program.</summary>
+    protected static string Logs([CallerMemberName] string test = "") => Path.Combine(AppContext.BaseDirectory, "logs", test);
+
+    /// <summary>Writes into the test's output.</summary>
+    protected IReporter Reporter { get; } = new OutputReporter(output);
+
+    /// <summary>Boots the machine and shows the way it went.</summary>
+    protected async Task<BootReport> BootAsync(BootTestOptions options)
+    {
+        var report = await new BootTest().RunAsync(options, Reporter, CancellationToken.None);
+        foreach (var milestone in report.Timeline)
+        {
+            output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{milestone.Elapsed.TotalSeconds,6:0.0} s  {milestone.Name}"));
+        }
+
+        if (report.Error is not null)
+        {
+            output.WriteLine(report.Error);
+        }
+
+        return report;
+    }
+
+    /// <summary>Runs a command as root that must end well, and returns its output.</summary>
+    protected async Task<string> RootAsync(BootSession session, string command, CancellationToken cancellationToken)
+    {
+        var result = await session.SudoAsync(command, cancellationToken);
+        output.WriteLine($"# {command}\n{result.Output}{result.Error}");
+        Assert.True(result.ExitCode == 0, $"'{command}' ended with {result.ExitCode}: {result.Output}{result.Error}");
+        return result.Output;
+    }
+
+    private sealed class OutputReporter(ITestOutputHelper output) : IReporter
+    {
+        public void Verbose(string message) => output.WriteLine(message);
+
+        public void Information(string message) => output.WriteLine(message);
+
+        public void Warning(string message) => output.WriteLine("WARNING: " + message);
+
+        public void Progress(ProgressUpdate update)
+        {
+        }
+    }
+}

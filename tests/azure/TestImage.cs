@@ -1,0 +1,49 @@
+using ArchAzure.Builds;
+using ArchAzure.Disks;
+
+namespace ArchAzure.AzureTests;
+
+/// <summary>The shared image, which test.sh has made; and copies of it that lack one of its parts.</summary>
+internal static class TestImage
+{
+    private const string Variable = "ARCHAZURE_IMAGE_WORKDIR";
+
+    /// <summary>The work directory with the image; it is read, and never written.</summary>
+    public static WorkDirectory Directory { get; } = FindDirectory();
+
+    /// <summary>The image's build.</summary>
+    public static ArchBuild Build { get; } = LoadBuild();
+
+    /// <summary>The image.</summary>
+    public static string Vhd => Build.VhdPath!;
+
+    /// <summary>A copy of the image, changed by debugfs(8): what a fix brings is taken out, to see that its test fails then.</summary>
+    /// <param name="folder">Where the copy goes.</param>
+    /// <param name="commands">Commands of debugfs on the root file system.</param>
+    public static async Task<string> WithoutAsync(TempFolder folder, params string[] commands)
+    {
+        var copy = folder["image.vhd"];
+        await Tool.RunAsync("cp", "--sparse=always", "--reflink=auto", Vhd, copy);
+        var script = folder.Write("debugfs", string.Join('\n', commands) + "\n");
+        var result = await Tool.TryAsync("debugfs", ["-w", "-f", script, $"{copy}?offset={Build.Disk!.Partitions[PartitionPlan.Root].Offset}"]);
+
+        // debugfs ends with 0 whatever its commands did; their errors are all that it says besides its name and their echo.
+        var errors = result.All.Split('\n').Where(line => line.Length > 0 && !line.StartsWith("debugfs", StringComparison.Ordinal));
+        Assert.True(!errors.Any(), result.All);
+        return copy;
+    }
+
+    private static WorkDirectory FindDirectory()
+    {
+        var path = Environment.GetEnvironmentVariable(Variable);
+        Assert.True(!string.IsNullOrEmpty(path), $"{Variable} is not set. It names a work directory in which 'build.sh --stand-in' has made an image; run the tests with test.sh.");
+        return new WorkDirectory(Path.GetFullPath(path));
+    }
+
+    private static ArchBuild LoadBuild()
+    {
+        var build = BuildStore.Load(Directory);
+        Assert.True(build.LastGoodStep == 5, $"The build in '{Directory.Path}' is not complete ({build.Status}).");
+        return build;
+    }
+}
