@@ -5,14 +5,14 @@ set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/tools/common.sh"
 
-suites=(unit module build boot pester)
+suites=(unit module build boot azure pester)
 case ${1:-} in
     '') ;;
     --fast) suites=(unit module) ;;
-    --slow) suites=(build boot pester) ;;
+    --slow) suites=(build boot azure pester) ;;
     --only) suites=("${2:?test.sh: --only needs a name: ${suites[*]}}") ;;
     *)
-        echo "Usage: bash test.sh [--fast | --slow | --only unit|module|build|boot|pester]" >&2
+        echo "Usage: bash test.sh [--fast | --slow | --only unit|module|build|boot|azure|pester]" >&2
         exit 64
         ;;
 esac
@@ -67,18 +67,19 @@ run_project() {
 
 ! wants unit || run_project unit
 
-if wants module || wants build || wants boot || wants pester; then
+if wants module || wants build || wants boot || wants azure || wants pester; then
     need_docker
 fi
 ! wants module || run_project module
 
-if wants build || wants boot || wants pester; then
+if wants build || wants boot || wants azure || wants pester; then
     make_stand_in
     export ARCHAZURE_STANDIN=$stand_in_folder ARCHAZURE_STANDIN_PORT=$stand_in_port ARCHAZURE_IMAGE_WORKDIR=$work/image
     say "the image that the tests look at: build.sh --stand-in"
     if bash "$here/build.sh" --stand-in "$ARCHAZURE_IMAGE_WORKDIR"; then
         ! wants build || run_project build
         ! wants boot || run_project boot
+        ! wants azure || run_project azure
         if wants pester; then
             if command -v pwsh > /dev/null && pwsh -NoProfile -NonInteractive -Command 'exit [int](-not (Get-Module -ListAvailable Pester | Where-Object { $_.Version.Major -ge 5 }))'; then
                 say "tests/*.Tests.ps1"
