@@ -173,8 +173,8 @@ internal sealed partial class Machine : IAsyncDisposable
             ]);
         }
 
-        // setpriv: the kernel ends QEMU should this process be killed.
-        var start = new ProcessStartInfo("setpriv", ["--pdeathsig", "KILL", "--", "qemu-system-x86_64", .. arguments])
+        // timeout: an end, should the tests themselves be killed. (The parent-death signal would not do: it goes by the thread, not the process.)
+        var start = new ProcessStartInfo("timeout", ["--foreground", "1800", "qemu-system-x86_64", .. arguments])
         {
             UseShellExecute = false,
             RedirectStandardInput = true,

@@ -140,14 +140,16 @@ public sealed class AgentSourceTests(Pipeline pipeline)
 
             // The wire protocol's version 2 would serve any commit; the setting keeps it so for version 0 too. The repository may be another user's.
             string[] settings = ["-c", "uploadpack.allowAnySHA1InWant=true", "-c", "safe.directory=*"];
+            // timeout: an end, should the tests themselves be killed.
             var process = Tool.Start(
-                "setpriv", ["--pdeathsig", "TERM", "--", "git", .. settings, "daemon", "--verbose", "--listen=127.0.0.1", $"--port={port}", "--export-all", $"--base-path={folder}", folder]);
+                "timeout", ["600", "git", .. settings, "daemon", "--verbose", "--listen=127.0.0.1", $"--port={port}", "--export-all", $"--base-path={folder}", folder]);
             var daemon = new GitDaemon(process, port);
             while (process.StandardError.ReadLine() is { } line)
             {
                 if (line.Contains("Ready to rumble", StringComparison.Ordinal))
                 {
-                    process.BeginErrorReadLine();
+                    // So that the pipe never fills up.
+                    _ = process.StandardError.ReadToEndAsync();
                     return daemon;
                 }
             }

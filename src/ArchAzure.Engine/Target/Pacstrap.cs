@@ -11,7 +11,7 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
     public const string CachePath = "/work/cache";
 
     /// <summary>Installs packages and all they need; what is installed already is brought to the mirror's state along with them.</summary>
-    /// <exception cref="ArchAzureException"><c>PackageNotFound</c>, <c>PackageDownloadFailed</c>, <c>PackageNotTrusted</c> or <c>CommandFailed</c>.</exception>
+    /// <exception cref="ArchAzureException"><c>PackageNotFound</c>, <c>PackageDownloadFailed</c>, <c>PackageNotTrusted</c>, <c>NotEnoughSpace</c> or <c>CommandFailed</c>.</exception>
     public async Task InstallAsync(IReadOnlyList<string> packages, CancellationToken cancellationToken)
     {
         var total = 0;
@@ -83,6 +83,18 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
         }
 
         var text = string.Join("\n    ", errors);
+
+        // libcurl's word for a full disk, seen by pacman as a download that failed; libc's; pacman's own.
+        if (errors.Any(line => line.Contains("writing output to destination", StringComparison.Ordinal) || line.Contains("No space left on device", StringComparison.Ordinal) || line.Contains("not enough free disk space", StringComparison.Ordinal)))
+        {
+            return new ArchAzureException(
+                "NotEnoughSpace",
+                ErrorKind.ResourceUnavailable,
+                $"There is no space left for the packages:\n    {text}\nThey are kept in the work directory's folder 'cache' and unpacked in the Docker engine's data folder. Free some room in both, and run the step again.",
+                null,
+                cause);
+        }
+
         if (errors.Any(line => line.Contains("failed retrieving file", StringComparison.Ordinal) || line.Contains("failed to synchronize", StringComparison.Ordinal) || line.Contains("failed to retrieve", StringComparison.Ordinal)))
         {
             return new ArchAzureException(
