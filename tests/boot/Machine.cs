@@ -23,6 +23,7 @@ internal sealed partial class Machine : IAsyncDisposable
     private readonly StringBuilder _serial = new();
     private Process? _process;
     private Task _reading = Task.CompletedTask;
+    private bool _ended;
     private TaskCompletionSource _more = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private Machine()
@@ -74,9 +75,11 @@ internal sealed partial class Machine : IAsyncDisposable
         while (true)
         {
             Task more;
+            bool ended;
             lock (_serial)
             {
                 more = _more.Task;
+                ended = _ended;
             }
 
             if (pattern.IsMatch(Serial))
@@ -84,8 +87,9 @@ internal sealed partial class Machine : IAsyncDisposable
                 return;
             }
 
-            if (_process!.HasExited && _reading.IsCompleted)
+            if (ended)
             {
+                await _process!.WaitForExitAsync(late.Token);
                 throw new InvalidOperationException($"QEMU ended with {_process.ExitCode} before '{pattern}' came:\n{Tail()}\n{await _process.StandardError.ReadToEndAsync(CancellationToken.None)}");
             }
 
@@ -193,6 +197,7 @@ internal sealed partial class Machine : IAsyncDisposable
             var read = await serial.ReadAsync(buffer);
             lock (_serial)
             {
+                _ended = read == 0;
                 _serial.Append(Encoding.Latin1.GetString(buffer, 0, read));
                 _more.TrySetResult();
                 _more = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
