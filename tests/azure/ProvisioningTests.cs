@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.RegularExpressions;
 using ArchAzure.SimulatedAzure;
 using Xunit.Abstractions;
@@ -74,6 +75,72 @@ public sealed partial class ProvisioningTests(ITestOutputHelper output) : AzureT
         }
     }
 
+    /// <summary>
+    /// Generation 2: the DVD's drive appears long after the agent began to look for it, passwords are refused, a lease of 136 years,
+    /// a disk larger than the image, and a path that forgets idle flows; then it is deprovisioned and becomes another machine.
+    /// </summary>
+    [Fact]
+    [Trait("Speed", "slow")]
+    public async Task Late_dvd_key_only_long_lease_idle_sessions_and_another_life()
+    {
+        const uint years136 = uint.MaxValue - 1;
+        var idle = TimeSpan.FromSeconds(24);
+        var size = (int)((new FileInfo(TestImage.Vhd).Length >> 20) + 2048);
+        var report = await BootAsync(new BootTestOptions(TestImage.Vhd, 2)
+        {
+            LogDirectory = Logs(),
+            Timeout = Limit,
+            DvdDelay = TimeSpan.FromSeconds(40),
+            DiskSizeMiB = size,
+            Extensions = [Handlers.Python, Handlers.Shell],
+            Network = new VirtualNetworkOptions { LeaseSeconds = years136, ForgetIdleFlowsAfter = idle },
+            WhileUp = WorkAsync,
+        });
+        Assert.True(report.Passed, report.Error);
+        Assert.Empty(report.Violations);
+        var guest = report.Guest!;
+        Assert.True(guest.PasswordlessSudo);
+        Assert.Equal(["python 3 was told canary", "shell was told canary"], report.Extensions.Select(extension => extension.Message).Order(StringComparer.Ordinal));
+        Assert.Empty(guest.FailedUnits);
+        Assert.Equal((long)size << 20, guest.DiskBytes);
+        Assert.InRange(guest.RootPartitionBytes, guest.DiskBytes - (303L << 20), guest.DiskBytes);
+        Assert.InRange(guest.RootBytes, guest.RootPartitionBytes * 9 / 10, guest.RootPartitionBytes);
+
+        async Task WorkAsync(BootSession session, CancellationToken cancellationToken)
+        {
+            // Bug 1: the wait before the agent took the time that the drive was late by.
+            var times = await RootAsync(session, "systemctl show waagent.service --property=InactiveExitTimestampMonotonic,ExecMainStartTimestampMonotonic --value", cancellationToken);
+            var microseconds = times.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(number => long.Parse(number, CultureInfo.InvariantCulture)).Order().ToArray();
+            Assert.InRange(microseconds[1] - microseconds[0], 3_000_000, 119_000_000);
+
+            await RefusesPasswordsAsync(session, cancellationToken);
+            await HasAddressAsync(session, "[0-9]{10}sec", cancellationToken);
+            await SurvivesIdlenessAsync(session, idle, cancellationToken);
+            await BecomesAnotherAsync(session, cancellationToken);
+        }
+    }
+
+    /// <summary>Bug 3: the platform said no passwords, and the agent's own support for Arch would not care.</summary>
+    private async Task RefusesPasswordsAsync(BootSession session, CancellationToken cancellationToken)
+    {
+        const string password = "a password set later";
+        await RootAsync(session, $"echo 'azureuser:{password}' | chpasswd", cancellationToken);
+        using (var login = SshProbe.WithPassword(session.SshPort, "azureuser", password))
+        {
+            Assert.False(await login.TryLogInAsync(cancellationToken), "sshd took a password although DisableSshPasswordAuthentication is true.");
+        }
+
+        // The same attempt without the fix.
+        await RootAsync(session, "mkdir /root/sshd && mv /etc/ssh/sshd_config.d/[59]0-azure-password.conf /root/sshd && systemctl restart sshd", cancellationToken);
+        using (var login = SshProbe.WithPassword(session.SshPort, "azureuser", password))
+        {
+            // Else they would be refused by something else than what this test is about.
+            await login.ConnectAsync(cancellationToken).WaitAsync(TimeSpan.FromMinutes(1), cancellationToken);
+        }
+
+        await RootAsync(session, "mv /root/sshd/* /etc/ssh/sshd_config.d && systemctl restart sshd", cancellationToken);
+    }
+
     /// <summary>Bug 4: address and routes are there, also after the lease was renewed.</summary>
     private async Task HasAddressAsync(BootSession session, string lifetime, CancellationToken cancellationToken)
     {
@@ -92,6 +159,57 @@ public sealed partial class ProvisioningTests(ITestOutputHelper output) : AzureT
         void OnRenewed(object? sender, EventArgs e) => renewed.TrySetResult();
     }
 
+    /// <summary>Bug 2: what the image keeps alive on Azure's path, both shortened alike, lives; without keepalives it dies.</summary>
+    private async Task SurvivesIdlenessAsync(BootSession session, TimeSpan idle, CancellationToken cancellationToken)
+    {
+        const int azureSeconds = 240;
+        var sshd = await RootAsync(session, "sshd -T", cancellationToken);
+        var interval = int.Parse(ClientAliveInterval().Match(sshd).Groups[1].ValueSpan, CultureInfo.InvariantCulture);
+        var kernel = int.Parse(await RootAsync(session, "cat /proc/sys/net/ipv4/tcp_keepalive_time", cancellationToken), CultureInfo.InvariantCulture);
+        var scale = idle.TotalSeconds / azureSeconds;
+        await RootAsync(session, string.Create(CultureInfo.InvariantCulture, $"echo {kernel * scale:0} > /proc/sys/net/ipv4/tcp_keepalive_time"), cancellationToken);
+
+        using var folder = new TempFolder();
+        using var bySshd = await ConnectAsync(string.Create(CultureInfo.InvariantCulture, $"ClientAliveInterval {interval * scale:0}\\nTCPKeepAlive no"));
+        using var byKernel = await ConnectAsync("ClientAliveInterval 0\\nTCPKeepAlive yes");
+        using var byNothing = await ConnectAsync("ClientAliveInterval 0\\nTCPKeepAlive no");
+        await Task.Delay(idle * 2, cancellationToken);
+        Assert.True(await bySshd.AnswersAsync(cancellationToken), "The session that sshd keeps alive was forgotten by the path.");
+        Assert.True(await byKernel.AnswersAsync(cancellationToken), "The session that the kernel keeps alive was forgotten by the path.");
+        Assert.False(await byNothing.AnswersAsync(cancellationToken), "The path forgets nothing, so this test proves nothing.");
+        await RootAsync(session, "rm /etc/ssh/sshd_config.d/05-test.conf && systemctl restart sshd", cancellationToken);
+
+        async Task<OpenSshSession> ConnectAsync(string configuration)
+        {
+            await RootAsync(session, $"printf '{configuration}\\n' > /etc/ssh/sshd_config.d/05-test.conf && systemctl restart sshd", cancellationToken);
+            return await OpenSshSession.ConnectAsync(folder, session, "azureuser", cancellationToken);
+        }
+    }
+
+    /// <summary>A machine that is deprovisioned and started with another DVD is a new one, and keeps nothing of the old.</summary>
+    private async Task BecomesAnotherAsync(BootSession session, CancellationToken cancellationToken)
+    {
+        const string identity = "cat /etc/machine-id; ls /etc/pacman.d/gnupg/canary; ls -d /home/*; grep -h ^PasswordAuthentication /etc/ssh/sshd_config.d/50-*.conf; "
+            + "readlink /etc/resolv.conf; ls -d /var/log/journal/*; systemctl list-units --failed --no-legend --plain; true";
+        await RootAsync(session, "mkdir -p /etc/pacman.d/gnupg && touch /etc/pacman.d/gnupg/canary", cancellationToken);
+        var before = (await RootAsync(session, identity, cancellationToken)).Split('\n');
+        var hostKey = session.Ssh.HostKeyFingerprint;
+
+        var next = new OvfEnvironment("another-machine", "grace") { UserPassword = "Another 1 password", DisableSshPasswordAuthentication = false };
+        var other = await session.ReprovisionAsync("waagent -deprovision+user -force", next, cancellationToken);
+        using var ssh = other.Ssh;
+        var after = (await RootAsync(other, identity, cancellationToken)).Split('\n');
+        Assert.Matches("^[0-9a-f]{32}$", after[0]);
+        Assert.NotEqual(before[0], after[0]);
+        Assert.Equal([before[0], "/etc/pacman.d/gnupg/canary", "/home/azureuser", "PasswordAuthentication no", "../run/systemd/resolve/stub-resolv.conf", "/var/log/journal/" + before[0], ""], before);
+        Assert.Equal([after[0], "/home/grace", "PasswordAuthentication yes", "../run/systemd/resolve/stub-resolv.conf", "/var/log/journal/" + after[0], ""], after);
+
+        Assert.Equal("another-machine", (await RootAsync(other, "hostname", cancellationToken)).Trim());
+        Assert.NotEqual(hostKey, ssh.HostKeyFingerprint);
+        Assert.Equal(other.Platform.HostKeyFingerprints[^1], ssh.HostKeyFingerprint);
+        Assert.NotEqual(0, (await other.SudoAsync("getent passwd azureuser", cancellationToken)).ExitCode);
+    }
+
     // Mounts of disks as fstab has them.
     private const string Mounts = "findmnt --fstab --evaluate --noheadings --raw --output TARGET,SOURCE,FSTYPE && findmnt --real --noheadings --raw --output TARGET,SOURCE,FSTYPE";
 
@@ -103,6 +221,9 @@ public sealed partial class ProvisioningTests(ITestOutputHelper output) : AzureT
     }
 
     private static string[] Words(string commandLine) => [.. commandLine.Split(' ', StringSplitOptions.RemoveEmptyEntries).Where(word => word is not ("ro" or "rw") && !word.StartsWith("BOOT_IMAGE=", StringComparison.Ordinal))];
+
+    [GeneratedRegex("^clientaliveinterval ([0-9]+)$", RegexOptions.Multiline | RegexOptions.IgnoreCase, 5000)]
+    private static partial Regex ClientAliveInterval();
 
     [GeneratedRegex(@"^\s*linux\s+\S+ (.*)$", RegexOptions.Multiline, 5000)]
     private static partial Regex LinuxLine();

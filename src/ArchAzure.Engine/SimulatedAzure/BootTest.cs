@@ -87,12 +87,7 @@ public sealed record BootSession(
     {
         const string bootId = "cat /proc/sys/kernel/random/boot_id";
         var before = (await Ssh.RunAsync(bootId, cancellationToken)).Output;
-        var result = await SudoAsync("systemctl --no-block reboot", cancellationToken);
-        if (result.ExitCode > 0)
-        {
-            throw new ArchAzureException("RebootFailed", ErrorKind.CommandFailed,
-                $"The guest did not reboot (exit code {result.ExitCode}): {result.Error.Trim()}", Machine);
-        }
+        await RebootAfterAsync("", cancellationToken);
 
         // sshd still takes logins while the guest goes down: only another boot id shows that it has come back.
         string after;
@@ -106,6 +101,58 @@ public sealed record BootSession(
 
         var seen = Platform.AgentStatuses.Count;
         await Platform.WaitForAsync(platform => platform.AgentStatuses.Skip(seen).Any(status => status.Status == "Ready"), cancellationToken);
+    }
+
+    /// <summary>
+    /// Deprovisions the guest and has it provisioned as a new machine at its next boot: another deployment, another DVD. The
+    /// firmware's machine id stays, which QEMU cannot change in a running machine.
+    /// </summary>
+    /// <param name="deprovision">The guest's command for it, e.g. <c>waagent -deprovision+user -force</c>.</param>
+    /// <param name="environment">What the new DVD says; its keys are replaced by a fresh one.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <returns>The new machine's session once it is Ready and logged in to; the caller disposes of its <see cref="Ssh"/>.</returns>
+    /// <exception cref="ArchAzureException">The command failed, or the new machine reported that it was not provisioned.</exception>
+    public async Task<BootSession> ReprovisionAsync(string deprovision, OvfEnvironment environment, CancellationToken cancellationToken)
+    {
+        var key = SshKeyPair.Create("archazure-boot-test");
+        environment = environment with { SshPublicKeys = [key.PublicKey] };
+        await Machine.RemoveDvdAsync(cancellationToken);
+        await Machine.InsertDvdAsync(ProvisioningDvd.Create(environment, DateTimeOffset.UtcNow), cancellationToken);
+
+        // In one command: the user who runs it is gone after its first half.
+        await RebootAfterAsync(deprovision + " && ", cancellationToken);
+        Platform.Redeploy(environment);
+        var seen = Platform.HealthReports.Count;
+        HealthReport? last = null;
+        await Platform.WaitForAsync(
+            platform => (last = platform.HealthReports.Skip(seen).LastOrDefault(report => report.State == "Ready" || report.SubStatus == "ProvisioningFailed")) is not null, cancellationToken);
+        if (last!.State != "Ready")
+        {
+            throw new ArchAzureException("GuestNotReady", ErrorKind.InvalidData, $"The new machine reported {last.State} ({last.SubStatus}): {last.Description}", Machine);
+        }
+
+        var ssh = SshProbe.WithKey(SshPort, environment.UserName, key);
+        try
+        {
+            await ssh.ConnectAsync(cancellationToken);
+        }
+        catch
+        {
+            ssh.Dispose();
+            throw;
+        }
+
+        return this with { Ssh = ssh, Key = key, Password = environment.UserPassword };
+    }
+
+    private async Task RebootAfterAsync(string command, CancellationToken cancellationToken)
+    {
+        var result = await SudoAsync(command + "systemctl --no-block reboot", cancellationToken);
+        if (result.ExitCode > 0)
+        {
+            throw new ArchAzureException("RebootFailed", ErrorKind.CommandFailed,
+                $"The guest did not reboot (exit code {result.ExitCode}): {result.Output.Trim()} {result.Error.Trim()}", Machine);
+        }
     }
 }
 

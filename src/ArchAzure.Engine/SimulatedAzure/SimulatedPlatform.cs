@@ -134,7 +134,7 @@ public sealed partial class SimulatedPlatform : IDisposable
     public event EventHandler<RecordedEventArgs<PlatformRequest>>? RequestAnswered;
 
     /// <summary>What the platform knows of the machine.</summary>
-    public SimulatedPlatformOptions Options { get; }
+    public SimulatedPlatformOptions Options { get; private set; }
 
     /// <summary>The pair with which protected settings are encrypted.</summary>
     public TenantCertificate Certificate => _certificate.Value;
@@ -149,10 +149,10 @@ public sealed partial class SimulatedPlatform : IDisposable
     public InstanceMetadataService InstanceMetadata { get; }
 
     /// <summary>The container's id in the goal state.</summary>
-    public string ContainerId { get; } = Guid.NewGuid().ToString();
+    public string ContainerId { get; private set; } = Guid.NewGuid().ToString();
 
     /// <summary>The deployment's id in the goal state.</summary>
-    public string DeploymentId { get; } = Guid.NewGuid().ToString();
+    public string DeploymentId { get; private set; } = Guid.NewGuid().ToString();
 
     /// <summary>The role's name, the machine's host name with an underscore as Azure writes it.</summary>
     public string RoleName => "_" + Options.Environment.HostName;
@@ -237,6 +237,25 @@ public sealed partial class SimulatedPlatform : IDisposable
         {
             _extensions = extensions;
             Incarnation++;
+            GoalStateTime = Now;
+        }
+    }
+
+    /// <summary>
+    /// Takes the machine, which was deprovisioned, for a new one: another deployment with its first goal state, without
+    /// extensions. What was recorded stays, but for the extensions' statuses.
+    /// </summary>
+    /// <param name="environment">What the new machine's provisioning DVD says.</param>
+    public void Redeploy(OvfEnvironment environment)
+    {
+        lock (_gate)
+        {
+            Options = Options with { Environment = environment, Extensions = [] };
+            ContainerId = Guid.NewGuid().ToString();
+            DeploymentId = Guid.NewGuid().ToString();
+            _extensions = [];
+            _extensionStatuses.Clear();
+            Incarnation = 1;
             GoalStateTime = Now;
         }
     }

@@ -9,20 +9,23 @@ using Renci.SshNet.Common;
 
 namespace ArchAzure.SimulatedAzure;
 
-/// <summary>A fresh ed25519 key pair, for one run. The private half never leaves memory.</summary>
+/// <summary>A fresh ed25519 key pair, for one run. The private half stays in memory unless it is asked for.</summary>
 public sealed class SshKeyPair
 {
+    private readonly byte[] _privateKey;
+
     private SshKeyPair(string publicKey, byte[] privateKey)
     {
         PublicKey = publicKey;
-        PrivateKey = privateKey;
+        _privateKey = privateKey;
     }
 
     /// <summary>The public key in OpenSSH's one-line form.</summary>
     public string PublicKey { get; }
 
-    /// <summary>The private key as an OpenSSH key file, not encrypted.</summary>
-    internal byte[] PrivateKey { get; }
+    /// <summary>The private key as an OpenSSH key file, not encrypted, for a client that is another program.</summary>
+    /// <returns>The file's bytes; whoever writes them sees to it that only the user can read it.</returns>
+    public byte[] ToOpenSshFile() => [.. _privateKey];
 
     /// <summary>Makes a pair.</summary>
     /// <param name="comment">The word at the end of the public key's line.</param>
@@ -77,7 +80,7 @@ public sealed class SshProbe : IDisposable
     /// <param name="key">The key.</param>
     public static SshProbe WithKey(int port, string user, SshKeyPair key) => new(port, user, () =>
     {
-        using var stream = new MemoryStream(key.PrivateKey, writable: false);
+        using var stream = new MemoryStream(key.ToOpenSshFile(), writable: false);
         return new PrivateKeyAuthenticationMethod(user, new PrivateKeyFile(stream));
     });
 

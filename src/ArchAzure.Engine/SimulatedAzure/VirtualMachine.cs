@@ -45,6 +45,7 @@ public sealed class VirtualMachine : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly List<Task> _carrying = [];
     private IQemuProcess? _process;
+    private int _insertedDvds;
     private QmpClient? _monitor;
 
     private VirtualMachine(IQemuLauncher launcher, VirtualMachineOptions options)
@@ -106,10 +107,12 @@ public sealed class VirtualMachine : IAsyncDisposable
             return;
         }
 
+        // A node of its own each time: that of a drive that was removed goes only when the guest has let go of it.
+        var node = string.Create(CultureInfo.InvariantCulture, $"dvd-{++_insertedDvds}");
         await Monitor.ExecuteAsync("blockdev-add", new JsonObject
         {
             ["driver"] = "raw",
-            ["node-name"] = "dvd",
+            ["node-name"] = node,
             ["read-only"] = true,
             ["file"] = new JsonObject { ["driver"] = "file", ["filename"] = path, ["read-only"] = true },
         }, cancellationToken);
@@ -119,7 +122,7 @@ public sealed class VirtualMachine : IAsyncDisposable
             ["bus"] = "scsi.0",
             ["scsi-id"] = 0,
             ["lun"] = 2,
-            ["drive"] = "dvd",
+            ["drive"] = node,
             ["id"] = QemuCommandLine.DvdDevice,
         }, cancellationToken);
         File.Delete(file);

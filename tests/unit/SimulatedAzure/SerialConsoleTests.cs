@@ -97,8 +97,8 @@ public sealed class SerialConsoleTests
         var (first, second) = (SshKeyPair.Create("me"), SshKeyPair.Create("me"));
         Assert.NotEqual(first.PublicKey, second.PublicKey);
         Assert.Matches("^ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43} me$", first.PublicKey);
-        Assert.StartsWith("-----BEGIN OPENSSH PRIVATE KEY-----\n", Encoding.ASCII.GetString(first.PrivateKey), StringComparison.Ordinal);
-        using var stream = new MemoryStream(first.PrivateKey);
+        Assert.StartsWith("-----BEGIN OPENSSH PRIVATE KEY-----\n", Encoding.ASCII.GetString(first.ToOpenSshFile()), StringComparison.Ordinal);
+        using var stream = new MemoryStream(first.ToOpenSshFile());
         using var file = new Renci.SshNet.PrivateKeyFile(stream);
         Assert.Equal("ssh-ed25519", file.HostKeyAlgorithms.First().Name);
     }

@@ -12,7 +12,7 @@ internal sealed class SshKeepAlive : ReadinessRule
 
     public override Finding Check(ReadinessImage image)
     {
-        const string Remedy = "Write ClientAliveInterval 180 into a file in /etc/ssh/sshd_config.d that comes first.";
+        const string Remedy = "Write ClientAliveInterval 90 into a file in /etc/ssh/sshd_config.d that comes first.";
         var settings = image.Sshd.All("ClientAliveInterval").ToList();
         if (image.Sshd.Effective("ClientAliveInterval") is null)
         {
