@@ -1,10 +1,11 @@
+using System.Text.RegularExpressions;
 using ArchAzure.Builds;
 using ArchAzure.Disks;
 
 namespace ArchAzure.AzureTests;
 
 /// <summary>The shared image, which test.sh has made; and copies of it that lack one of its parts.</summary>
-internal static class TestImage
+internal static partial class TestImage
 {
     private const string Variable = "ARCHAZURE_IMAGE_WORKDIR";
 
@@ -33,6 +34,13 @@ internal static class TestImage
         return copy;
     }
 
+    /// <summary>Commands that take `crypt` out of the image's python, for <see cref="WithoutAsync"/>; 3.13 and later have none.</summary>
+    public static async Task<IReadOnlyList<string>> CryptOfPythonAsync()
+    {
+        var listing = await Tool.RunAsync("tar", "--zstd", "--list", "--file", Directory.Snapshot(4));
+        return [.. listing.Split('\n').Where(path => PythonsCrypt().IsMatch(path)).Select(path => "rm /" + path.TrimStart('.', '/'))];
+    }
+
     private static WorkDirectory FindDirectory()
     {
         var path = Environment.GetEnvironmentVariable(Variable);
@@ -46,4 +54,7 @@ internal static class TestImage
         Assert.True(build.LastGoodStep == 5, $"The build in '{Directory.Path}' is not complete ({build.Status}).");
         return build;
     }
+
+    [GeneratedRegex(@"/lib/python3\.\d+/(crypt\.py|lib-dynload/_crypt\..*\.so)$", RegexOptions.None, 5000)]
+    private static partial Regex PythonsCrypt();
 }

@@ -258,6 +258,7 @@ public sealed partial class VhdStructureTests(Pipeline pipeline, RawView raw) : 
     [InlineData("waagent.service")]
     [InlineData("systemd-networkd.service")]
     [InlineData("chronyd.service")]
+    [InlineData("archazure-new-machine.service")]
     public async Task Service_is_enabled(string unit) =>
         Assert.Contains(unit, await NamesAsync("/etc/systemd/system/multi-user.target.wants"));
 

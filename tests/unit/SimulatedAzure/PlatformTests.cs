@@ -101,6 +101,21 @@ public sealed class PlatformTests : IDisposable
     }
 
     [Fact]
+    public async Task ARedeployedMachineIsAnother()
+    {
+        _platform.SetExtensions([]);
+        var (container, deployment) = (_platform.ContainerId, _platform.DeploymentId);
+        _platform.Redeploy(new OvfEnvironment("web2", "grace"));
+
+        var goal = Xml(await Wire("GET", "/machine/?comp=goalstate"));
+        Assert.Equal("1", goal.Element("Incarnation")!.Value);
+        Assert.Equal(_platform.ContainerId, goal.Element("Container")!.Element("ContainerId")!.Value);
+        Assert.Equal($"{_platform.DeploymentId}._web2", goal.Descendants("RoleInstance").Single().Element("InstanceId")!.Value);
+        Assert.NotEqual(container, _platform.ContainerId);
+        Assert.NotEqual(deployment, _platform.DeploymentId);
+    }
+
+    [Fact]
     public async Task ReadyIsToldToWhoWaits()
     {
         var ready = _platform.WaitForReadyAsync(CancellationToken.None);

@@ -1,0 +1,45 @@
+using ArchAzure.SimulatedAzure;
+using Xunit.Abstractions;
+
+namespace ArchAzure.AzureTests;
+
+/// <summary>The image without a fix fails as the old images did, and the report says so in the agent's words.</summary>
+public sealed class MissingFixTests(ITestOutputHelper output) : AzureTest(output)
+{
+    [Fact]
+    [Trait("Speed", "slow")]
+    public async Task Without_the_wait_a_late_dvd_is_not_found()
+    {
+        using var folder = new TempFolder();
+        var vhd = await TestImage.WithoutAsync(folder, "rm /usr/lib/archazure/wait-for-dvd");
+        var report = await BootAsync(new BootTestOptions(vhd, 2) { LogDirectory = Logs(), Timeout = Limit, DvdDelay = Limit });
+        Assert.False(report.Passed);
+        Assert.Equal("GuestNotReady", report.ErrorId);
+        Assert.Contains("ProvisioningFailed", report.Error, StringComparison.Ordinal);
+        Assert.Contains("DVD", report.Error, StringComparison.OrdinalIgnoreCase);
+        Assert.DoesNotContain(report.HealthReports, health => health.State == "Ready");
+    }
+
+    [Fact]
+    [Trait("Speed", "long")]
+    public async Task Without_our_crypt_no_password_can_be_set()
+    {
+        using var folder = new TempFolder();
+        var vhd = await TestImage.WithoutAsync(folder, ["rm /usr/lib/archazure/python/crypt.py", .. await TestImage.CryptOfPythonAsync()]);
+        var report = await BootAsync(new BootTestOptions(vhd, 1) { LogDirectory = Logs(), Timeout = Limit, Password = "Correct-horse 7", DisableSshPasswordAuthentication = false });
+        Assert.False(report.Passed);
+        Assert.Contains("crypt", report.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    [Trait("Speed", "long")]
+    public async Task Without_python_on_the_path_an_extension_fails()
+    {
+        using var folder = new TempFolder();
+        var vhd = await TestImage.WithoutAsync(folder, "rm /usr/bin/python");
+        var report = await BootAsync(new BootTestOptions(vhd, 1) { LogDirectory = Logs(), Timeout = Limit, Extensions = [Handlers.Python] });
+        Assert.False(report.Passed);
+        Assert.Equal("ExtensionFailed", report.ErrorId);
+        Assert.Contains("python", report.Error, StringComparison.Ordinal);
+    }
+}
