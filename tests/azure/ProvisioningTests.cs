@@ -200,7 +200,7 @@ public sealed partial class ProvisioningTests(ITestOutputHelper output) : AzureT
 
         // In QEMU, unlike on Hyper-V, systemd makes the machine id from the firmware's, which stays: the image's record of the last
         // boot is made that of another machine instead.
-        await RootAsync(session, "cmp /etc/machine-id /var/lib/archazure/machine-id && echo 0123456789abcdef0123456789abcdef > /var/lib/archazure/machine-id", cancellationToken);
+        await RootAsync(session, "grep -qxf /etc/machine-id /var/lib/archazure/machine-id && echo 0123456789abcdef0123456789abcdef > /var/lib/archazure/machine-id", cancellationToken);
         var before = (await RootAsync(session, identity, cancellationToken)).Split('\n');
         var hostKey = session.Ssh.HostKeyFingerprint;
 
