@@ -34,16 +34,4 @@ public sealed class MissingFixTests(ITestOutputHelper output) : AzureTest(output
         Assert.Contains(report.Timeline, milestone => milestone.Name == "LoginPrompt");
         Assert.DoesNotContain(report.Requests, request => request.Service == "WireServer");
     }
-
-    [Fact]
-    [Trait("Speed", "long")]
-    public async Task Without_python_on_the_path_an_extension_fails()
-    {
-        using var folder = new TempFolder();
-        var vhd = await TestImage.WithoutAsync(folder, "rm /usr/bin/python");
-        var report = await BootAsync(new BootTestOptions(vhd, 1) { LogDirectory = Logs(), Timeout = Limit, Extensions = [Handlers.Python] });
-        Assert.False(report.Passed);
-        Assert.Equal("ExtensionFailed", report.ErrorId);
-        Assert.Contains("python", report.Error, StringComparison.Ordinal);
-    }
 }
