@@ -102,7 +102,6 @@ public sealed partial class ProvisioningTests(ITestOutputHelper output) : AzureT
         var guest = report.Guest!;
         Assert.Equal("second-machine", guest.HostName);
         Assert.True(guest.PasswordlessSudo);
-        Assert.Equal(["python 3 was told canary", "shell was told canary"], report.Extensions.Select(extension => extension.Message).Order(StringComparer.Ordinal));
         Assert.Empty(guest.FailedUnits);
         Assert.Equal((long)size << 20, guest.DiskBytes);
         Assert.InRange(guest.RootPartitionBytes, guest.DiskBytes - (303L << 20), guest.DiskBytes);
@@ -110,6 +109,8 @@ public sealed partial class ProvisioningTests(ITestOutputHelper output) : AzureT
 
         async Task WorkAsync(BootSession session, CancellationToken cancellationToken)
         {
+            Assert.Equal(["python 3 was told canary", "shell was told canary"], session.Platform.ExtensionStatuses.Select(extension => extension.Message).Order(StringComparer.Ordinal));
+
             // Bug 1: the wait before the agent took the time that the drive was late by.
             var times = await RootAsync(session, "systemctl show waagent.service --property=InactiveExitTimestampMonotonic,ExecMainStartTimestampMonotonic --value", cancellationToken);
             var microseconds = times.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(number => long.Parse(number, CultureInfo.InvariantCulture)).Order().ToArray();
