@@ -24,7 +24,7 @@ public sealed record UefiFirmware(string Code, string Variables)
 /// <summary>What there is to run machines with.</summary>
 /// <param name="System">The emulator, e.g. <c>/usr/bin/qemu-system-x86_64</c>.</param>
 /// <param name="Image">The image tool, e.g. <c>/usr/bin/qemu-img</c>.</param>
-/// <param name="KvmUsable">Whether /dev/kvm can be opened for reading and writing.</param>
+/// <param name="KvmUsable">Whether /dev/kvm can be opened for reading and writing, and has the processor's virtualization behind it.</param>
 /// <param name="Firmware">The UEFI firmware, or null where none was found.</param>
 public sealed record QemuTools(string System, string Image, bool KvmUsable, UefiFirmware? Firmware);
 
@@ -105,7 +105,7 @@ public sealed class HostQemuLauncher : IQemuLauncher
                 $"{system} is of version {word ?? "unknown"}; the boot test needs {s_oldest} or newer, which connects a machine's network to a unix socket. Install a newer QEMU.", system);
         }
 
-        return new QemuTools(system, image, IsKvmUsable(), UefiFirmware.KnownPlaces.FirstOrDefault(f => File.Exists(f.Code) && File.Exists(f.Variables)));
+        return new QemuTools(system, image, IsKvmUsable("/dev/kvm", "/proc/cpuinfo"), UefiFirmware.KnownPlaces.FirstOrDefault(f => File.Exists(f.Code) && File.Exists(f.Variables)));
     }
 
     /// <inheritdoc/>
@@ -159,12 +159,17 @@ public sealed class HostQemuLauncher : IQemuLauncher
         (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)
             .Select(directory => Path.Combine(directory, name)).FirstOrDefault(File.Exists);
 
-    private static bool IsKvmUsable()
+    /// <summary>
+    /// Whether KVM runs on the processor's own virtualization. There are hosts whose /dev/kvm works without (PVM, in virtual
+    /// machines that may not nest): an unprepared guest's kernel is interpreted there, many times slower than QEMU emulates it.
+    /// </summary>
+    internal static bool IsKvmUsable(string device, string processors)
     {
         try
         {
-            using var kvm = new FileStream("/dev/kvm", FileMode.Open, FileAccess.ReadWrite);
-            return true;
+            using var kvm = new FileStream(device, FileMode.Open, FileAccess.ReadWrite);
+            return File.ReadLines(processors).FirstOrDefault(line => line.StartsWith("flags", StringComparison.Ordinal))
+                ?.Split(' ').Any(flag => flag is "vmx" or "svm") ?? false;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -107,6 +107,27 @@ public sealed class QemuTests
         }
     }
 
+    [Theory]
+    [InlineData("flags\t\t: fpu vme vmx ssse3", true, true)]
+    [InlineData("flags\t\t: fpu vme svm ssse3", true, true)]
+    [InlineData("flags\t\t: fpu vme svm_lock hypervisor", true, false)]
+    [InlineData("Features\t: fp asimd evtstrm", true, false)]
+    [InlineData("flags\t\t: fpu vme vmx ssse3", false, false)]
+    public void KvmIsUsedWhereTheProcessorVirtualizes(string line, bool device, bool usable)
+    {
+        var directory = Directory.CreateTempSubdirectory();
+        try
+        {
+            var processors = Path.Combine(directory.FullName, "cpuinfo");
+            File.WriteAllText(processors, $"processor\t: 0\n{line}\n");
+            Assert.Equal(usable, HostQemuLauncher.IsKvmUsable(device ? processors : Path.Combine(directory.FullName, "kvm"), processors));
+        }
+        finally
+        {
+            directory.Delete(recursive: true);
+        }
+    }
+
     [Fact]
     public async Task ProcessesEndWithUs()
     {
