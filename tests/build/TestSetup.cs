@@ -21,7 +21,7 @@ internal static class TestSetup
     public static string Checkout { get; } = FindCheckout();
 
     /// <summary>The host's assembly, to be run by dotnet.</summary>
-    public static string Host { get; } =
+    public static string Host =>
         typeof(TestSetup).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(attribute => attribute.Key == "Host").Value!;
 
     private static string Folder(string variable, string mark, string what)

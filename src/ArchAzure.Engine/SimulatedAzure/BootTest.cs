@@ -33,11 +33,14 @@ public sealed record BootTestOptions(string VhdPath, int Generation)
     /// <summary>The custom data, or null.</summary>
     public ReadOnlyMemory<byte>? CustomData { get; init; }
 
-    /// <summary>
-    /// How long after the machine was given its address the DVD is put in (an agent that looks for it waits for the network
-    /// first); null: it is there from the start.
-    /// </summary>
+    /// <summary>How long after <see cref="DvdDelayFrom"/> the DVD is put in; null: it is there from the start.</summary>
     public TimeSpan? DvdDelay { get; init; }
+
+    /// <summary>
+    /// The stage from which <see cref="DvdDelay"/> counts; null: from when the machine was given its address. (WALinuxAgent waits for
+    /// the network before it looks for the DVD, cloud-init looks first.)
+    /// </summary>
+    public BootStage? DvdDelayFrom { get; init; }
 
     /// <summary>Sizes of further, empty disks in MiB.</summary>
     public IReadOnlyList<int> DataDisksMiB { get; init; } = [];
@@ -399,7 +402,7 @@ public sealed class BootTest
         run.Waiting("the guest's agent to report Ready");
         if (options.DvdDelay is { } delay)
         {
-            await run.NetworkReached.WaitAsync(cancellationToken);
+            await (options.DvdDelayFrom is { } stage ? session.Machine.Console.Reached(stage) : run.NetworkReached).WaitAsync(cancellationToken);
             await Task.Delay(delay, cancellationToken);
             await session.Machine.InsertDvdAsync(dvd, cancellationToken);
             run.Reach("DvdInserted");

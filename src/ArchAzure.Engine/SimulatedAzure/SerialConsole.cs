@@ -43,6 +43,8 @@ public sealed partial class SerialConsole
     private readonly object _gate = new();
     private readonly Queue<string> _lines = new();
     private readonly Dictionary<BootStage, DateTimeOffset> _stages = [];
+    private readonly Dictionary<BootStage, TaskCompletionSource> _reached =
+        Enum.GetValues<BootStage>().ToDictionary(stage => stage, _ => new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously));
     private readonly StringBuilder _line = new();
     private readonly TaskCompletionSource<string> _dead = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TimeProvider _clock;
@@ -64,6 +66,9 @@ public sealed partial class SerialConsole
             }
         }
     }
+
+    /// <summary>Ends when a stage first shows.</summary>
+    public Task Reached(BootStage stage) => _reached[stage].Task;
 
     /// <summary>The last lines, without terminal control sequences.</summary>
     /// <param name="count">At most so many, of the 400 that are kept.</param>
@@ -158,7 +163,11 @@ public sealed partial class SerialConsole
         }
     }
 
-    private void Reach(BootStage stage) => _stages.TryAdd(stage, _clock.GetUtcNow());
+    private void Reach(BootStage stage)
+    {
+        _stages.TryAdd(stage, _clock.GetUtcNow());
+        _reached[stage].TrySetResult();
+    }
 
     private static string Clean(string line) => ControlSequence().Replace(line, "").TrimEnd('\r');
 

@@ -27,7 +27,7 @@ public sealed record PlatformRequest(
 /// <param name="State"><c>Ready</c> or <c>NotReady</c>.</param>
 /// <param name="SubStatus">E.g. <c>Provisioning</c>, <c>ProvisioningFailed</c>, or null.</param>
 /// <param name="Description">The agent's words, or null.</param>
-/// <param name="Agent">Who said it: the header x-ms-agent-name, or null.</param>
+/// <param name="Agent">Who said it: the header User-Agent, e.g. <c>Cloud-Init/25.3</c>, or null. (cloud-init, too, writes WALinuxAgent into x-ms-agent-name.)</param>
 public sealed record HealthReport(DateTimeOffset Time, string State, string? SubStatus, string? Description, string? Agent);
 
 /// <summary>One event of the agent's telemetry.</summary>

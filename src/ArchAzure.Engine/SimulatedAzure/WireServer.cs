@@ -228,7 +228,7 @@ public sealed class WireServer
 
         var details = health.Element("Details");
         _platform.Record(new HealthReport(_platform.Now, health.Element("State")!.Value, details?.Element("SubStatus")?.Value,
-            details?.Element("Description")?.Value, request.Header("x-ms-agent-name")));
+            details?.Element("Description")?.Value, request.Header("user-agent")));
         return new HttpResponse(200);
     }
 
