@@ -12,7 +12,7 @@ public abstract class AzureTest(ITestOutputHelper output)
     protected static readonly TimeSpan Limit = TimeSpan.FromMinutes(15);
 
     /// <summary>Where the serial log of a test's machine stays, beside the tests' program.</summary>
-    protected static string Logs([CallerMemberName] string test = "") => Path.Combine(AppContext.BaseDirectory, "logs", test);
+    protected string Logs([CallerMemberName] string test = "") => Path.Combine(AppContext.BaseDirectory, "logs", GetType().Name, test);
 
     /// <summary>Writes into the test's output.</summary>
     protected IReporter Reporter { get; } = new OutputReporter(output);

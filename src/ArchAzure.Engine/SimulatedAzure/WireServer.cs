@@ -194,8 +194,10 @@ public sealed class WireServer
             sequence = runtime.TryGetProperty("sequenceNumber", out var number) ? number.GetInt32() : null;
             var settings = runtime.GetProperty("settingsStatus").GetProperty("status");
             status = settings.GetProperty("status").GetString();
-            code = Code(settings) ?? code;
-            message = Message(settings) ?? message;
+            // Of settings that the handler could not apply the agent reports a placeholder; the handler's words are the reason then.
+            var failed = handler.GetProperty("status").GetString() == "NotReady";
+            code = failed ? code ?? Code(settings) : Code(settings) ?? code;
+            message = failed ? message ?? Message(settings) : Message(settings) ?? message;
         }
 
         return new ExtensionStatus(_platform.Now, handler.GetProperty("handlerName").GetString() ?? "",
