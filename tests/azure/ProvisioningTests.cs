@@ -10,7 +10,7 @@ public sealed partial class ProvisioningTests(ITestOutputHelper output) : AzureT
 {
     /// <summary>
     /// Generation 1: a password although python has no <c>crypt</c>, an infinite lease without the wire server's address in it,
-    /// a data disk, extensions; then a second boot without a DVD.
+    /// a data disk before the OS disk, extensions; then a second boot without a DVD.
     /// </summary>
     [Fact]
     [Trait("Speed", "slow")]
@@ -28,6 +28,7 @@ public sealed partial class ProvisioningTests(ITestOutputHelper output) : AzureT
             Password = password,
             DisableSshPasswordAuthentication = false,
             DataDisksMiB = [64],
+            DataDisksFirst = true,
             Extensions = [Handlers.Python, Handlers.Shell],
             Network = new VirtualNetworkOptions { LeaseSeconds = uint.MaxValue, OfferWireServerAddress = false },
             WhileUp = WorkAsync,
@@ -37,6 +38,7 @@ public sealed partial class ProvisioningTests(ITestOutputHelper output) : AzureT
         var guest = report.Guest!;
         Assert.Equal("first-machine", guest.HostName);
         Assert.Equal("ada", guest.UserName);
+        RunsFromALaterDisk(guest);
         Assert.Equal(report.ReportedHostKey is null ? null : report.SeenHostKey, report.ReportedHostKey);
         Assert.Empty(guest.FailedUnits);
         Assert.Empty(guest.Swaps);
@@ -77,7 +79,7 @@ public sealed partial class ProvisioningTests(ITestOutputHelper output) : AzureT
 
     /// <summary>
     /// Generation 2: the DVD's drive appears long after the agent began to look for it, passwords are refused, a lease of 136 years,
-    /// a disk larger than the image, and a path that forgets idle flows; then it is deprovisioned and becomes another machine.
+    /// a disk larger than the image and after a data disk, and a path that forgets idle flows; then it is deprovisioned and becomes another machine.
     /// </summary>
     [Fact]
     [Trait("Speed", "slow")]
@@ -93,6 +95,8 @@ public sealed partial class ProvisioningTests(ITestOutputHelper output) : AzureT
             HostName = "second-machine",
             DvdDelay = TimeSpan.FromSeconds(40),
             DiskSizeMiB = size,
+            DataDisksMiB = [64],
+            DataDisksFirst = true,
             Extensions = [Handlers.Python, Handlers.Shell],
             Network = new VirtualNetworkOptions { LeaseSeconds = years136, ForgetIdleFlowsAfter = idle },
             WhileUp = WorkAsync,
@@ -101,6 +105,7 @@ public sealed partial class ProvisioningTests(ITestOutputHelper output) : AzureT
         Assert.Empty(report.Violations);
         var guest = report.Guest!;
         Assert.Equal("second-machine", guest.HostName);
+        RunsFromALaterDisk(guest);
         Assert.True(guest.PasswordlessSudo);
         Assert.Empty(guest.FailedUnits);
         Assert.Equal((long)size << 20, guest.DiskBytes);
@@ -121,6 +126,14 @@ public sealed partial class ProvisioningTests(ITestOutputHelper output) : AzureT
             await SurvivesIdlenessAsync(session, idle, cancellationToken);
             await BecomesAnotherAsync(session, cancellationToken);
         }
+    }
+
+    /// <summary>The first name went to a data disk, and everything of fstab was found all the same.</summary>
+    private static void RunsFromALaterDisk(GuestFacts guest)
+    {
+        var root = Regex.Match(guest.RootMount, "^(/dev/sd[b-z])3 ");
+        Assert.True(root.Success, guest.RootMount);
+        Assert.Contains(guest.Mounts, mount => Regex.IsMatch(mount, $"^/efi +{root.Groups[1].Value}2 +vfat$"));
     }
 
     /// <summary>Bug 3: the platform said no passwords, and the agent's own support for Arch would not care.</summary>

@@ -42,6 +42,9 @@ public sealed record BootTestOptions(string VhdPath, int Generation)
     /// <summary>Sizes of further, empty disks in MiB.</summary>
     public IReadOnlyList<int> DataDisksMiB { get; init; } = [];
 
+    /// <summary>True to put the data disks before the OS disk, so that /dev/sda is not the OS disk.</summary>
+    public bool DataDisksFirst { get; init; }
+
     /// <summary>Extension handlers; each must report success.</summary>
     public IReadOnlyList<ExtensionHandler> Extensions { get; init; } = [];
 
@@ -300,6 +303,7 @@ public sealed class BootTest
                     DiskSizeMiB = options.DiskSizeMiB,
                     Dvd = options.DvdDelay is null ? dvd : default(ReadOnlyMemory<byte>?),
                     DataDisksMiB = options.DataDisksMiB,
+                    DataDisksFirst = options.DataDisksFirst,
                     MemoryMiB = options.MemoryMiB,
                     MacAddress = platformOptions.MacAddress,
                     VmId = platformOptions.VmId,
