@@ -245,6 +245,7 @@ public sealed class BootTest
 {
     private const string Activity = "Test-AzureVhd";
     private const int SerialLinesInError = 15;
+    private static readonly TimeSpan s_lastWords = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan s_screenLimit = TimeSpan.FromSeconds(10);
 
     private readonly IQemuLauncher _launcher;
@@ -381,6 +382,8 @@ public sealed class BootTest
         }
         else if (first == session.Machine.Console.Dead)
         {
+            // The reason is often in what comes right after the mark.
+            await Task.WhenAny(Task.Delay(s_lastWords, cancellationToken), session.Machine.Exited);
             outcome = new Outcome("GuestDied", $"{run.Name} goes nowhere any more: {await session.Machine.Console.Dead}.");
         }
         else if (first == session.Machine.Exited)
