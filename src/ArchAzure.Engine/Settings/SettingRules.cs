@@ -48,8 +48,9 @@ public static partial class SettingRules
     /// <summary>A disk size Azure takes, in whole MiB.</summary>
     public static bool IsDiskSizeMiB(long value) => value is >= MinimumDiskSizeMiB and <= MaximumDiskSizeMiB;
 
-    /// <summary>A size of the resource disk's swap file in whole MiB, 0 for none.</summary>
-    public static bool IsResourceDiskSwapMiB(long value) => value is >= 0 and <= MaximumResourceDiskSwapMiB;
+    /// <summary>A size of the resource disk's swap file in MiB, 0 for none: whole blocks of 64 MiB.</summary>
+    /// <remarks>The agent writes the file in such blocks and the rest over the first of them, so that any other size comes out smaller.</remarks>
+    public static bool IsResourceDiskSwapMiB(long value) => value is >= 0 and <= MaximumResourceDiskSwapMiB && value % 64 == 0;
 
     /// <summary>A start of the first partition in sectors of 512 bytes: whole MiB, up to 32 MiB.</summary>
     public static bool IsBootStart(long value) => value is >= SectorsPerMiB and <= MaximumBootStart && value % SectorsPerMiB == 0;

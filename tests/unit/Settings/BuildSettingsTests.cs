@@ -83,6 +83,7 @@ public sealed class BuildSettingsTests
     [InlineData("AGENT", "none", "waagent or cloud-init")]
     [InlineData("RESOURCE_DISK_SWAP", "-1", "0 for no swap")]
     [InlineData("RESOURCE_DISK_SWAP", "1048577", "up to 1048576")]
+    [InlineData("RESOURCE_DISK_SWAP", "2000", "multiple of 64")]
     [InlineData("RESOURCE_DISK_SWAP", "yes", "Write for example 2048")]
     [InlineData("WAAGENT_SOURCE", "--upload-pack=reboot", "an option or a command")]
     [InlineData("WAAGENT_SOURCE", "ext::sh -c reboot", "an option or a command")]
