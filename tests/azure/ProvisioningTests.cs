@@ -14,8 +14,8 @@ namespace ArchAzure.AzureTests;
 public abstract partial class ProvisioningTests(ITestOutputHelper output, string agent, string unit, string done, string deprovision) : AzureTest(output)
 {
     /// <summary>
-    /// Generation 1: a password, an infinite lease without the wire server's address in it, a data disk, extensions; then a second
-    /// boot without a DVD.
+    /// Generation 1: a password, an infinite lease without the wire server's address in it, a data disk before the OS disk, extensions;
+    /// then a second boot without a DVD.
     /// </summary>
     protected async Task SetsPasswordRunsExtensionsAndBootsAgainAsync(string vhd, string logs)
     {
@@ -28,7 +28,8 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
             UserName = "ada",
             Password = password,
             DisableSshPasswordAuthentication = false,
-            DataDisksMiB = [64],
+            DataDisksMiB = [64, ResourceDiskMiB],
+            DataDisksFirst = true,
             Extensions = [Handlers.Python, Handlers.Shell],
             Network = new VirtualNetworkOptions { LeaseSeconds = uint.MaxValue, OfferWireServerAddress = false },
             WhileUp = WorkAsync,
@@ -66,6 +67,12 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
             Assert.Equal(running, Words(LinuxLine().Match(configuration).Groups[1].Value));
 
             await RootAsync(session, done, cancellationToken);
+            if (agent == "WALinuxAgent")
+            {
+                await UsesTheResourceDiskAsync(session, cancellationToken);
+            }
+
+            // The kernel looks at disks side by side, so their names may change from boot to boot.
             await session.Machine.RemoveDvdAsync(cancellationToken);
             var mounts = await RootAsync(session, Mounts, cancellationToken);
             await session.RebootAsync(cancellationToken);
@@ -78,7 +85,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
 
     /// <summary>
     /// Generation 2: the DVD's drive appears long after the agent began to look for it, passwords are refused, a lease of 136 years,
-    /// a disk larger than the image, and a path that forgets idle flows; then it is deprovisioned and becomes another machine.
+    /// a disk larger than the image and after a data disk, and a path that forgets idle flows; then it is deprovisioned and becomes another machine.
     /// </summary>
     protected async Task FindsLateDvdRefusesPasswordsStaysReachableAndBecomesAnotherAsync(string vhd, string logs, BootStage? lateFrom, int lateBySeconds)
     {
@@ -93,6 +100,8 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
             DvdDelay = TimeSpan.FromSeconds(lateBySeconds),
             DvdDelayFrom = lateFrom,
             DiskSizeMiB = size,
+            DataDisksMiB = [1, 1, 1, 1],
+            DataDisksFirst = true,
             Extensions = [Handlers.Python, Handlers.Shell],
             Network = new VirtualNetworkOptions { LeaseSeconds = years136, ForgetIdleFlowsAfter = idle },
             WhileUp = WorkAsync,
@@ -102,6 +111,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         Assert.StartsWith(agent + "/", report.HealthReports.First(health => health.State == "Ready").Agent, StringComparison.Ordinal);
         var guest = report.Guest!;
         Assert.Equal("second-machine", guest.HostName);
+        RunsFromALaterDisk(guest);
         Assert.True(guest.PasswordlessSudo);
         Assert.Empty(guest.FailedUnits);
         Assert.Equal((long)size << 20, guest.DiskBytes);
@@ -145,6 +155,17 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
                     && (status.HandlerStatus == "NotReady") == (number == 1), cancellationToken);
             return status!;
         }
+    }
+
+    /// <summary>
+    /// The first name went to a data disk, and everything of fstab was found all the same. Which name each disk gets is a matter of
+    /// chance, as the kernel looks at them side by side: with four before it, the OS disk does not get the first.
+    /// </summary>
+    private static void RunsFromALaterDisk(GuestFacts guest)
+    {
+        var root = Regex.Match(guest.RootMount, "^(/dev/sd[b-z])3 ");
+        Assert.True(root.Success, guest.RootMount);
+        Assert.Contains(guest.Mounts, mount => Regex.IsMatch(mount, $"^/efi +{root.Groups[1].Value}2 +vfat$"));
     }
 
     /// <summary>Bug 3: the platform said no passwords, and the agent's own support for Arch would not care.</summary>
@@ -244,7 +265,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
     }
 
     // Mounts of disks as fstab has them.
-    private const string Mounts = "findmnt --fstab --evaluate --noheadings --raw --output TARGET,SOURCE,FSTYPE && findmnt --real --noheadings --raw --output TARGET,SOURCE,FSTYPE";
+    private const string Mounts = "findmnt --fstab --evaluate --noheadings --raw --output TARGET,UUID,FSTYPE && findmnt --real --noheadings --raw --output TARGET,UUID,FSTYPE";
 
     private static string[] Words(string commandLine) => [.. commandLine.Split(' ', StringSplitOptions.RemoveEmptyEntries).Where(word => word is not ("ro" or "rw") && !word.StartsWith("BOOT_IMAGE=", StringComparison.Ordinal))];
 

@@ -28,8 +28,9 @@ internal static partial class TestImage
         var script = folder.Write("debugfs", string.Join('\n', commands) + "\n");
         var result = await Tool.TryAsync("debugfs", ["-w", "-f", script, $"{copy}?offset={Build.Disk!.Partitions[PartitionPlan.Root].Offset}"]);
 
-        // debugfs ends with 0 whatever its commands did; their errors are all that it says besides its name and their echo.
-        var errors = result.All.Split('\n').Where(line => line.Length > 0 && !line.StartsWith("debugfs", StringComparison.Ordinal));
+        // debugfs ends with 0 whatever its commands did; their errors are all that it says besides its name, their echo and the inodes of new files.
+        var errors = result.All.Split('\n').Where(line =>
+            line.Length > 0 && !line.StartsWith("debugfs", StringComparison.Ordinal) && !line.StartsWith("Allocated inode: ", StringComparison.Ordinal));
         Assert.True(!errors.Any(), result.All);
         return copy;
     }
@@ -40,6 +41,9 @@ internal static partial class TestImage
         var listing = await Tool.RunAsync("tar", "--zstd", "--list", "--file", Directory.Snapshot(4));
         return [.. listing.Split('\n').Where(path => PythonsCrypt().IsMatch(path)).Select(path => "rm /" + path.TrimStart('.', '/'))];
     }
+
+    /// <summary>A file of the image's root file system.</summary>
+    public static Task<string> ReadAsync(string path) => Tool.RunAsync("debugfs", "-R", $"cat {path}", $"{Vhd}?offset={Build.Disk!.Partitions[PartitionPlan.Root].Offset}");
 
     private static WorkDirectory FindDirectory()
     {

@@ -40,6 +40,9 @@ public sealed class PipeBuild : IAsyncLifetime, IDisposable
         Directory.CreateDirectory(_folder["out"]);
         WriteLayer(_folder["mine"]);
 
+        Directory.CreateDirectory(WorkDirectory.Path);
+        await File.WriteAllTextAsync(WorkDirectory.SettingsFile, "RESOURCE_DISK_SWAP=512\n");
+
         // The other tests' server is not this one's to start: the collection has done so before any class.
         Result = await HostProcess.RunAsync(
             $$"""
@@ -182,6 +185,13 @@ public sealed class PipeTests(Pipeline pipeline, PipeBuild pipe) : IClassFixture
         Assert.Null(Build.Agent.Commit);
         Assert.Equal(pipeline.ImageBuild.Agent!.AgentVersion, Build.Agent.AgentVersion);
         Assert.Contains("usr/bin/waagent", await NamesAsync());
+    }
+
+    [Fact]
+    public async Task The_agent_is_to_make_swap_on_the_resource_disk()
+    {
+        var options = (await CatAsync("etc/waagent.conf")).Split('\n');
+        Assert.All(["ResourceDisk.Format=y", "ResourceDisk.EnableSwap=y", "ResourceDisk.SwapSizeMB=512"], option => Assert.Contains(option, options));
     }
 
     [Fact]

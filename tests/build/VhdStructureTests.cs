@@ -245,7 +245,7 @@ public sealed partial class VhdStructureTests(Pipeline pipeline, RawView raw) : 
         foreach (var option in new[]
         {
             "Provisioning.Agent=waagent", "Provisioning.Enabled=y", "Provisioning.SshHostKeyPairType=auto", "Provisioning.RegenerateSshHostKeyPair=y", "Provisioning.DeleteRootPassword=y",
-            "Protocol.EndpointDiscovery=static", "ResourceDisk.Format=y", "ResourceDisk.EnableSwap=n",
+            "Protocol.EndpointDiscovery=static", "ResourceDisk.Format=y", "ResourceDisk.EnableSwap=n", "ResourceDisk.SwapSizeMB=0",
         })
         {
             var name = option.Split('=')[0] + "=";

@@ -124,6 +124,7 @@ public sealed class BuildRunner
             settings = settings.With(key, value);
         }
 
+        settings.ThrowIfInConflict();
         return settings;
     }
 

@@ -87,6 +87,9 @@ public sealed partial class BuildSettings
     /// <summary><c>waagent</c> or <c>cloud-init</c>.</summary>
     public string Agent => _values["AGENT"];
 
+    /// <summary>Size in MiB of the swap file on the resource disk; 0 for none.</summary>
+    public int ResourceDiskSwapMiB => int.Parse(_values["RESOURCE_DISK_SWAP"]);
+
     /// <summary>Git address, archive or folder of the agent; a path is absolute when it came from a file.</summary>
     public string WaAgentSource => _values["WAAGENT_SOURCE"];
 
@@ -137,6 +140,19 @@ public sealed partial class BuildSettings
         }
 
         return With(key, string.Join(separator, elements), parameter);
+    }
+
+    /// <summary>Checks what no value shows by itself: whether the values go together.</summary>
+    /// <exception cref="ArchAzureException"><c>SettingsConflict</c>.</exception>
+    public void ThrowIfInConflict()
+    {
+        // waagent leaves the resource disk alone where cloud-init provisions.
+        if (Agent == "cloud-init" && ResourceDiskSwapMiB > 0)
+        {
+            throw new ArchAzureException("SettingsConflict", ErrorKind.InvalidInput,
+                $"RESOURCE_DISK_SWAP={ResourceDiskSwapMiB} does not go with AGENT=cloud-init: then waagent, which makes this swap, does not touch the resource disk. "
+                + "Set RESOURCE_DISK_SWAP=0 and have your custom data make the swap, or set AGENT=waagent.", "RESOURCE_DISK_SWAP");
+        }
     }
 
     /// <summary>A text with the user name and password of any address in it replaced by <c>***</c>, fit for logs.</summary>

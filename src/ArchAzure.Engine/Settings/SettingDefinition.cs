@@ -115,6 +115,10 @@ public sealed class SettingDefinition
         new("AGENT", "waagent", "Agent",
             "Who provisions the machine: waagent, or cloud-init (with waagent for extensions).",
             v => OneOf(v, "waagent", "cloud-init")),
+        new("RESOURCE_DISK_SWAP", "0", null,
+            "Size in MiB of the swap file that the agent makes on the machine's resource disk (temporary disk), a multiple of 64; 0 for\n"
+            + "none. Only with AGENT=waagent. It must fit on that disk; a machine size without one has no swap. The OS disk never has any.",
+            ResourceDiskSwap),
         new("WAAGENT_SOURCE", "https://github.com/Azure/WALinuxAgent", "Source",
             "Where the agent comes from: a git address, an archive or a folder.",
             AgentSource)
@@ -219,6 +223,21 @@ public sealed class SettingDefinition
         return Number(value, out var number) && SettingRules.IsBootStart(number)
             ? SettingCheck.Good(number.ToString())
             : SettingCheck.Bad($"'{value}' is not a multiple of 2048 from 2048 to 65536. Partitions start at a whole MiB, which is 2048 sectors; write 2048 if in doubt.");
+    }
+
+    private static SettingCheck ResourceDiskSwap(string value)
+    {
+        if (SizeText.WithUnit(value) is { } size)
+        {
+            var remedy = size.MiB is { } whole && SettingRules.IsResourceDiskSwapMiB(whole)
+                ? $"write {whole} for {value}."
+                : $"write a multiple of 64 up to {SettingRules.MaximumResourceDiskSwapMiB}.";
+            return SettingCheck.Bad($"'{value}' has a unit, but the size is counted in MiB and written without one: {remedy}", "SettingWrongUnit");
+        }
+
+        return Number(value, out var number) && SettingRules.IsResourceDiskSwapMiB(number)
+            ? SettingCheck.Good(number.ToString())
+            : SettingCheck.Bad($"'{value}' is not a multiple of 64 up to {SettingRules.MaximumResourceDiskSwapMiB}: the agent makes whole blocks of 64 MiB. Write for example 2048 (2 GiB), or 0 for no swap.");
     }
 
     private static SettingCheck Packages(string value)

@@ -21,6 +21,9 @@ public static partial class SettingRules
     /// <summary>Highest sector the first partition may start at (32 MiB).</summary>
     public const int MaximumBootStart = 65536;
 
+    /// <summary>Largest swap file in MiB (1 TiB); what really fits depends on the machine's size.</summary>
+    public const int MaximumResourceDiskSwapMiB = 1024 * 1024;
+
     /// <summary>A UTF-8 locale as <c>locale.gen</c> names it, e.g. <c>en_US.UTF-8</c>, <c>eo.UTF-8</c>, <c>C.UTF-8</c>.</summary>
     public static bool IsLocale(string? value) => value is not null && LocalePattern().IsMatch(value);
 
@@ -44,6 +47,10 @@ public static partial class SettingRules
 
     /// <summary>A disk size Azure takes, in whole MiB.</summary>
     public static bool IsDiskSizeMiB(long value) => value is >= MinimumDiskSizeMiB and <= MaximumDiskSizeMiB;
+
+    /// <summary>A size of the resource disk's swap file in MiB, 0 for none: whole blocks of 64 MiB.</summary>
+    /// <remarks>The agent writes the file in such blocks and the rest over the first of them, so that any other size comes out smaller.</remarks>
+    public static bool IsResourceDiskSwapMiB(long value) => value is >= 0 and <= MaximumResourceDiskSwapMiB && value % 64 == 0;
 
     /// <summary>A start of the first partition in sectors of 512 bytes: whole MiB, up to 32 MiB.</summary>
     public static bool IsBootStart(long value) => value is >= SectorsPerMiB and <= MaximumBootStart && value % SectorsPerMiB == 0;

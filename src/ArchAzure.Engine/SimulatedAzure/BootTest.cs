@@ -45,6 +45,9 @@ public sealed record BootTestOptions(string VhdPath, int Generation)
     /// <summary>Sizes of further, empty disks in MiB.</summary>
     public IReadOnlyList<int> DataDisksMiB { get; init; } = [];
 
+    /// <summary>True to put the data disks before the OS disk, so that /dev/sda is not the OS disk.</summary>
+    public bool DataDisksFirst { get; init; }
+
     /// <summary>Extension handlers; each must report success.</summary>
     public IReadOnlyList<ExtensionHandler> Extensions { get; init; } = [];
 
@@ -245,6 +248,7 @@ public sealed class BootTest
 {
     private const string Activity = "Test-AzureVhd";
     private const int SerialLinesInError = 15;
+    private static readonly TimeSpan s_lastWords = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan s_screenLimit = TimeSpan.FromSeconds(10);
 
     private readonly IQemuLauncher _launcher;
@@ -303,6 +307,7 @@ public sealed class BootTest
                     DiskSizeMiB = options.DiskSizeMiB,
                     Dvd = options.DvdDelay is null ? dvd : default(ReadOnlyMemory<byte>?),
                     DataDisksMiB = options.DataDisksMiB,
+                    DataDisksFirst = options.DataDisksFirst,
                     MemoryMiB = options.MemoryMiB,
                     MacAddress = platformOptions.MacAddress,
                     VmId = platformOptions.VmId,
@@ -380,6 +385,8 @@ public sealed class BootTest
         }
         else if (first == session.Machine.Console.Dead)
         {
+            // The reason is often in what comes right after the mark.
+            await Task.WhenAny(Task.Delay(s_lastWords, cancellationToken), session.Machine.Exited);
             outcome = new Outcome("GuestDied", $"{run.Name} goes nowhere any more: {await session.Machine.Console.Dead}.");
         }
         else if (first == session.Machine.Exited)

@@ -28,6 +28,12 @@ public sealed record QemuMachine(int Generation, string Disk, string MonitorSock
     /// <summary>More disks, raw images, in the order of their LUNs.</summary>
     public IReadOnlyList<string> DataDisks { get; init; } = [];
 
+    /// <summary>
+    /// True to put the data disks (of generation 1 the first of them) before the OS disk on its own controller: the kernel then
+    /// finds them first, and /dev/sda is not the OS disk. The firmware starts the OS disk all the same.
+    /// </summary>
+    public bool DataDisksFirst { get; init; }
+
     /// <summary>The network interface's hardware address, 6 bytes.</summary>
     public IReadOnlyList<byte> MacAddress { get; init; } = [0x00, 0x0D, 0x3A, 0x11, 0x22, 0x33];
 
@@ -45,6 +51,9 @@ public static class QemuCommandLine
 {
     /// <summary>The id of the DVD drive in the monitor.</summary>
     public const string DvdDevice = "dvd0";
+
+    /// <summary>The SCSI target of generation 2's OS disk (LUN 0) and DVD (LUN 2); the data disks have the other one.</summary>
+    internal static int OsTarget(bool dataDisksFirst) => dataDisksFirst ? 1 : 0;
 
     // Azure's mark in the firmware tables, by which cloud-init knows the platform.
     private const string AzureAssetTag = "7783-7084-3265-9085-8269-3286-77";
@@ -102,13 +111,15 @@ public static class QemuCommandLine
             arguments.AddRange(["-device", "virtio-scsi-pci,id=scsi"]);
         }
 
-        arguments.AddRange(["-device", second ? "scsi-hd,drive=os,bus=scsi.0,scsi-id=0,lun=0,bootindex=0" : "ide-hd,drive=os,bus=ide.0,unit=0,bootindex=0"]);
+        var target = OsTarget(machine.DataDisksFirst);
+        var unit = machine.DataDisksFirst && machine.DataDisks.Count > 0 ? 1 : 0;
+        arguments.AddRange(["-device", second ? $"scsi-hd,drive=os,bus=scsi.0,scsi-id={target},lun=0,bootindex=0" : $"ide-hd,drive=os,bus=ide.0,unit={unit},bootindex=0"]);
         if (machine.Dvd is { } dvd)
         {
             arguments.AddRange(
             [
                 "-drive", $"if=none,id=dvd,file={Escape(dvd)},format=raw,readonly=on,media=cdrom",
-                "-device", (second ? $"scsi-cd,bus=scsi.0,scsi-id=0,lun=2" : "ide-cd,bus=ide.1,unit=0") + $",drive=dvd,id={DvdDevice}",
+                "-device", (second ? $"scsi-cd,bus=scsi.0,scsi-id={target},lun=2" : "ide-cd,bus=ide.1,unit=0") + $",drive=dvd,id={DvdDevice}",
             ]);
         }
         else if (!second)
@@ -121,7 +132,7 @@ public static class QemuCommandLine
             arguments.AddRange(
             [
                 "-drive", $"if=none,id=data{i},file={Escape(machine.DataDisks[i])},format=raw,cache=unsafe",
-                "-device", $"scsi-hd,drive=data{i},bus=scsi.0,scsi-id=1,lun={i}",
+                "-device", !second && i < unit ? $"ide-hd,drive=data{i},bus=ide.0,unit=0" : $"scsi-hd,drive=data{i},bus=scsi.0,scsi-id={1 - target},lun={i}",
             ]);
         }
 

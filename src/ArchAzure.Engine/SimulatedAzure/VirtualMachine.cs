@@ -18,6 +18,9 @@ public sealed record VirtualMachineOptions(string VhdPath, int Generation)
     /// <summary>Sizes of further, empty disks in MiB.</summary>
     public IReadOnlyList<int> DataDisksMiB { get; init; } = [];
 
+    /// <summary>True to put the data disks before the OS disk, so that /dev/sda is not the OS disk.</summary>
+    public bool DataDisksFirst { get; init; }
+
     /// <summary>Memory in MiB.</summary>
     public int MemoryMiB { get; init; } = 1024;
 
@@ -120,7 +123,7 @@ public sealed class VirtualMachine : IAsyncDisposable
         {
             ["driver"] = "scsi-cd",
             ["bus"] = "scsi.0",
-            ["scsi-id"] = 0,
+            ["scsi-id"] = QemuCommandLine.OsTarget(_options.DataDisksFirst),
             ["lun"] = 2,
             ["drive"] = node,
             ["id"] = QemuCommandLine.DvdDevice,
@@ -266,6 +269,7 @@ public sealed class VirtualMachine : IAsyncDisposable
             Firmware = firmware,
             Dvd = _options.Dvd is { } dvd ? _launcher.MapPath(WriteDvd(dvd)) : null,
             DataDisks = dataDisks,
+            DataDisksFirst = _options.DataDisksFirst,
             MacAddress = _options.MacAddress,
             VmId = _options.VmId,
         });

@@ -100,6 +100,8 @@ public sealed class ReadinessCheckTests : IDisposable
         ("AgentInstalled", "its Python is gone", image => image.Root.Remove("/usr/bin/python3.14")),
         ("AgentConfigured", "auto", image => image.Root.Replace("/etc/waagent.conf", "Agent=waagent", "Agent=auto")),
         ("AgentConfigured", "swap without a disk", image => image.Root.Replace("/etc/waagent.conf", "EnableSwap=n", "EnableSwap=y")),
+        ("AgentConfigured", "swap without a size", image => image.Root.Replace("/etc/waagent.conf", "Format=n\nResourceDisk.EnableSwap=n", "Format=y\nResourceDisk.EnableSwap=y")),
+        ("AgentConfigured", "resource disk mounted over the root", image => image.Root.Replace("/etc/waagent.conf", "Format=n", "Format=y\nResourceDisk.MountPoint=/")),
         ("AgentConfigured", "cloud-init that is not there", image => image.Root.Replace("/etc/waagent.conf", "Agent=waagent", "Agent=cloud-init")),
         ("AgentUnprovisioned", "provisioned", image => image.Root["/var/lib/waagent/provisioned"] = "1"),
         ("MachineIdEmpty", "baked", image => image.Root["/etc/machine-id"] = "0123456789abcdef0123456789abcdef\n"),
@@ -250,6 +252,15 @@ public sealed class ReadinessCheckTests : IDisposable
         Assert.DoesNotContain(first, result => result.Rule == "UefiBoot");
         Assert.Empty(Failed(second));
         Assert.DoesNotContain(second, result => result.Rule == "BiosBoot");
+    }
+
+    [Fact]
+    public async Task Swap_on_the_resource_disk_is_none_on_the_os_disk()
+    {
+        var image = new ReadyImage();
+        image.Root.Replace("/etc/waagent.conf", "Format=n\nResourceDisk.EnableSwap=n", "Format=y\nResourceDisk.EnableSwap=y\nResourceDisk.SwapSizeMB=2048");
+
+        Assert.Empty(Failed(await Check(image)));
     }
 
     [Fact]

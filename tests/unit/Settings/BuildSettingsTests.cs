@@ -81,6 +81,10 @@ public sealed class BuildSettingsTests
     [InlineData("PACKAGES", "$(reboot)", "not a package name")]
     [InlineData("LAYERS", "/a::/b", "empty path")]
     [InlineData("AGENT", "none", "waagent or cloud-init")]
+    [InlineData("RESOURCE_DISK_SWAP", "-1", "0 for no swap")]
+    [InlineData("RESOURCE_DISK_SWAP", "1048577", "up to 1048576")]
+    [InlineData("RESOURCE_DISK_SWAP", "2000", "multiple of 64")]
+    [InlineData("RESOURCE_DISK_SWAP", "yes", "Write for example 2048")]
     [InlineData("WAAGENT_SOURCE", "--upload-pack=reboot", "an option or a command")]
     [InlineData("WAAGENT_SOURCE", "ext::sh -c reboot", "an option or a command")]
     [InlineData("WAAGENT_SOURCE", "data://x", "git repository")]
@@ -100,6 +104,8 @@ public sealed class BuildSettingsTests
     [InlineData("DISK_SIZE", "1.5T", "write 1572864 for 1.5T")]
     [InlineData("DISK_SIZE", "100 MB", "from 2048 to 4194304")]
     [InlineData("DISK_SIZE", "9T", "from 2048 to 4194304")]
+    [InlineData("RESOURCE_DISK_SWAP", "2G", "write 2048 for 2G")]
+    [InlineData("RESOURCE_DISK_SWAP", "2T", "up to 1048576")]
     [InlineData("BOOT_START", "1MiB", "write 2048 for 1MiB")]
     [InlineData("BOOT_START", "2048s", "write 2048 for 2048s")]
     [InlineData("BOOT_START", "1G", "multiple of 2048")]
@@ -152,6 +158,17 @@ public sealed class BuildSettingsTests
         Assert.Contains("systemd-networkd", Assert.Single(settings.Warnings));
         Assert.Equal(2048, settings.DiskSizeMiB);
         Assert.DoesNotContain(settings.Values, v => v.Key == "REUSE_DHCLIENT");
+    }
+
+    [Fact]
+    public void Swap_on_the_resource_disk_is_waagents()
+    {
+        BuildSettings.Parse("RESOURCE_DISK_SWAP=2048", "s").ThrowIfInConflict();
+        BuildSettings.Parse("AGENT=cloud-init", "s").ThrowIfInConflict();
+        var error = Assert.Throws<ArchAzureException>(BuildSettings.Parse("AGENT=cloud-init\nRESOURCE_DISK_SWAP=2048", "s").ThrowIfInConflict);
+        Assert.Equal("SettingsConflict", error.ErrorId);
+        Assert.Contains("AGENT=cloud-init", error.Message);
+        Assert.Contains("RESOURCE_DISK_SWAP=0", error.Message);
     }
 
     [Fact]

@@ -37,6 +37,21 @@ public sealed class QemuTests
     }
 
     [Fact]
+    public void DataDisksCanComeBeforeTheOsDiskWhichStaysTheOneToBoot()
+    {
+        var first = QemuCommandLine.Build(Machine(1) with { DataDisks = ["/run/d0", "/run/d1"], DataDisksFirst = true });
+        Assert.Contains("ide-hd,drive=data0,bus=ide.0,unit=0", first);
+        Assert.Contains("ide-hd,drive=os,bus=ide.0,unit=1,bootindex=0", first);
+        Assert.Contains("scsi-hd,drive=data1,bus=scsi.0,scsi-id=0,lun=1", first);
+
+        var second = QemuCommandLine.Build(Machine(2) with { Dvd = "/run/dvd.iso", Firmware = s_firmware, DataDisks = ["/run/d0", "/run/d1"], DataDisksFirst = true });
+        Assert.Contains("scsi-hd,drive=data0,bus=scsi.0,scsi-id=0,lun=0", second);
+        Assert.Contains("scsi-hd,drive=data1,bus=scsi.0,scsi-id=0,lun=1", second);
+        Assert.Contains("scsi-hd,drive=os,bus=scsi.0,scsi-id=1,lun=0,bootindex=0", second);
+        Assert.Contains("scsi-cd,bus=scsi.0,scsi-id=1,lun=2,drive=dvd,id=dvd0", second);
+    }
+
+    [Fact]
     public void WithoutADvdGeneration1KeepsTheDriveForALateOne()
     {
         Assert.Contains("ide-cd,bus=ide.1,unit=0,id=dvd0", QemuCommandLine.Build(Machine(1)));

@@ -14,7 +14,7 @@ public sealed partial class AgentStep : TargetStep
     public override string Name => StepName.Agent;
 
     /// <inheritdoc/>
-    public override IReadOnlyList<string> SettingKeys => ["MIRROR", "AGENT", "WAAGENT_SOURCE", "WAAGENT_COMMIT"];
+    public override IReadOnlyList<string> SettingKeys => ["MIRROR", "AGENT", "RESOURCE_DISK_SWAP", "WAAGENT_SOURCE", "WAAGENT_COMMIT"];
 
     /// <inheritdoc/>
     public override IEnumerable<string> OtherInputs(StepContext context) =>

@@ -1,3 +1,4 @@
+using System.Globalization;
 using ArchAzure.Containers;
 using ArchAzure.Settings;
 using ArchAzure.Target;
@@ -58,6 +59,7 @@ public sealed class StepContext
         ["ARCHAZURE_KEYMAP"] = Settings.Keymap,
         ["ARCHAZURE_KERNEL"] = Settings.Kernel,
         ["ARCHAZURE_ROOT_FILE_SYSTEM"] = Settings.RootFileSystem,
+        ["ARCHAZURE_RESOURCE_DISK_SWAP"] = Settings.ResourceDiskSwapMiB.ToString(CultureInfo.InvariantCulture),
 
         // A mirror on the build machine's loopback is of no use in the image.
         ["ARCHAZURE_MIRROR"] = MirrorNetwork == "host" ? BuildSettings.Default.Mirror : Settings.Mirror,
