@@ -43,7 +43,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         Assert.Equal(report.ReportedHostKey is null ? null : report.SeenHostKey, report.ReportedHostKey);
         Assert.Empty(guest.FailedUnits);
         Assert.Empty(guest.Swaps);
-        Assert.Equal(["python 3 was told canary", "shell was told canary"], report.Extensions.Select(extension => extension.Message).Order(StringComparer.Ordinal));
+        Assert.Equal(["python 3 was told again", "shell was told canary"], report.Extensions.Select(extension => extension.Message).Order(StringComparer.Ordinal));
 
         async Task WorkAsync(BootSession session, CancellationToken cancellationToken)
         {
