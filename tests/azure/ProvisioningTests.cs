@@ -78,6 +78,7 @@ public sealed partial class ProvisioningTests(ITestOutputHelper output) : AzureT
     /// <summary>
     /// Generation 2: the DVD's drive appears long after the agent began to look for it, passwords are refused, a lease of 136 years,
     /// a disk larger than the image, and a path that forgets idle flows; then it is deprovisioned and becomes another machine.
+    /// All of it in a container, with the QEMU of the image's own builder.
     /// </summary>
     [Fact]
     [Trait("Speed", "slow")]
@@ -86,7 +87,8 @@ public sealed partial class ProvisioningTests(ITestOutputHelper output) : AzureT
         const uint years136 = uint.MaxValue - 1;
         var idle = TimeSpan.FromSeconds(24);
         var size = (int)((new FileInfo(TestImage.Vhd).Length >> 20) + 2048);
-        var report = await BootAsync(new BootTestOptions(TestImage.Vhd, 2)
+        using var launcher = await TestImage.ContainerLauncherAsync(Reporter);
+        var options = new BootTestOptions(TestImage.Vhd, 2)
         {
             LogDirectory = Logs(),
             Timeout = Limit,
@@ -96,7 +98,8 @@ public sealed partial class ProvisioningTests(ITestOutputHelper output) : AzureT
             Extensions = [Handlers.Python, Handlers.Shell],
             Network = new VirtualNetworkOptions { LeaseSeconds = years136, ForgetIdleFlowsAfter = idle },
             WhileUp = WorkAsync,
-        });
+        };
+        var report = await BootAsync(options, launcher);
         Assert.True(report.Passed, report.Error);
         Assert.Empty(report.Violations);
         var guest = report.Guest!;
