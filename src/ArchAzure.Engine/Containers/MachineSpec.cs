@@ -1,5 +1,4 @@
 using System.Globalization;
-using ArchAzure.IO;
 using Docker.DotNet.Models;
 
 namespace ArchAzure.Containers;
@@ -30,17 +29,17 @@ public sealed record MachineSpec
     /// <summary>The directory of the machine's sockets and overlay on the host.</summary>
     public required string RunDirectory { get; init; }
 
-    /// <summary>The user and group it runs as.</summary>
+    /// <summary>The user and group it runs as: the caller's; or root's, where the engine is the caller's own and root in it is he.</summary>
     public required (uint User, uint Group) Owner { get; init; }
 
-    /// <summary>The user's further groups; one of them may be what opens the VHD or /dev/kvm.</summary>
+    /// <summary>The user's further groups; one of them may be what opens the VHD or /dev/kvm. A rootless engine knows none.</summary>
     public IReadOnlyList<uint> Groups { get; init; } = [];
 
     /// <summary>Whether it gets /dev/kvm.</summary>
     public bool Kvm { get; init; }
 
-    /// <summary>Who a container of an engine has to be so that its files are this user's: himself, or root where the engine is his own.</summary>
-    internal static (uint User, uint Group) OwnerOn(DockerEngine engine) => engine.IsRootless ? (0, 0) : Posix.EffectiveOwner ?? (0, 0);
+    /// <summary>Whether /dev/kvm is open to everyone, also to one without groups.</summary>
+    internal static bool IsKvmForAll() => !OperatingSystem.IsWindows() && File.GetUnixFileMode(KvmDevice).HasFlag(UnixFileMode.OtherRead | UnixFileMode.OtherWrite);
 
     internal CreateContainerParameters Parameters() => new()
     {

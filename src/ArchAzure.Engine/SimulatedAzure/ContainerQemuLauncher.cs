@@ -9,6 +9,8 @@ namespace ArchAzure.SimulatedAzure;
 /// <summary>Runs the QEMU of an image made from a build's builder image, in a container for each machine.</summary>
 public sealed class ContainerQemuLauncher : IQemuLauncher
 {
+    private static readonly IReadOnlyDictionary<string, string> s_noEnvironment = new Dictionary<string, string>(StringComparer.Ordinal);
+
     private readonly DockerEngine _docker;
     private readonly Guid _buildId;
     private readonly string _image;
@@ -62,7 +64,8 @@ public sealed class ContainerQemuLauncher : IQemuLauncher
         {
             var labels = await _docker.ImageLabelsAsync(_image, cancellationToken);
             var code = labels is not null && labels.TryGetValue(QemuImage.FirmwareLabel, out var path) ? path : "";
-            _tools = new QemuTools(QemuImage.System, QemuImage.Image, QemuTools.IsKvmUsable(), UefiFirmware.KnownPlaces.FirstOrDefault(firmware => firmware.Code == code));
+            var kvm = QemuTools.IsKvmUsable() && (!_docker.IsRootless || MachineSpec.IsKvmForAll());
+            _tools = new QemuTools(QemuImage.Emulator, QemuImage.ImageTool, kvm, UefiFirmware.KnownPlaces.FirstOrDefault(firmware => firmware.Code == code));
         }
 
         return _tools;
@@ -81,8 +84,8 @@ public sealed class ContainerQemuLauncher : IQemuLauncher
             BuildId = _buildId,
             Vhd = vhdPath,
             RunDirectory = directory.FullName,
-            Owner = MachineSpec.OwnerOn(_docker),
-            Groups = Posix.Groups,
+            Owner = _docker.IsRootless ? (0, 0) : Posix.EffectiveOwner!.Value,
+            Groups = _docker.IsRootless ? [] : Posix.Groups,
             Kvm = tools.KvmUsable,
         };
         var name = $"archazure-machine-{_buildId.ToString("N")[..8]}-{Guid.NewGuid().ToString("N")[..8]}";
@@ -121,7 +124,7 @@ public sealed class ContainerQemuLauncher : IQemuLauncher
             var output = new MemoryStream();
             try
             {
-                var status = await container.ExecAsync([program, .. arguments], Environment, null, (bytes, _) => output.Write(bytes.Span), cancellationToken);
+                var status = await container.ExecAsync([program, .. arguments], s_noEnvironment, null, (bytes, _) => output.Write(bytes.Span), cancellationToken);
                 return ((int)(status ?? -1), Encoding.UTF8.GetString(output.ToArray()));
             }
             catch (Exception e) when (LifelineContainer.IsEngineFailure(e))
@@ -138,8 +141,6 @@ public sealed class ContainerQemuLauncher : IQemuLauncher
             QemuRunDirectory.Remove(directory);
         }
     }
-
-    private static readonly IReadOnlyDictionary<string, string> Environment = new Dictionary<string, string>(StringComparer.Ordinal);
 
     private sealed class ContainerProcess : IQemuProcess
     {
@@ -171,7 +172,7 @@ public sealed class ContainerQemuLauncher : IQemuLauncher
         {
             try
             {
-                var status = await _container.ExecAsync(command, Environment, null, (bytes, _) => _errors.Add(Encoding.UTF8.GetString(bytes.Span).TrimEnd('\n')), CancellationToken.None);
+                var status = await _container.ExecAsync(command, s_noEnvironment, null, (bytes, _) => _errors.Add(Encoding.UTF8.GetString(bytes.Span).TrimEnd('\n')), CancellationToken.None);
                 return (int)(status ?? KilledStatus);
             }
             catch (Exception e) when (LifelineContainer.IsEngineFailure(e))

@@ -13,10 +13,10 @@ internal static class QemuImage
     public const string FirmwareLabel = "archazure.qemu.firmware";
 
     /// <summary>The emulator in the image.</summary>
-    public const string System = "/usr/bin/qemu-system-x86_64";
+    public const string Emulator = "/usr/bin/qemu-system-x86_64";
 
     /// <summary>The image tool in the image.</summary>
-    public const string Image = "/usr/bin/qemu-img";
+    public const string ImageTool = "/usr/bin/qemu-img";
 
     private const string Activity = "Test-AzureVhd";
 
@@ -86,8 +86,8 @@ internal static class QemuImage
             }
         }
 
-        var version = await builder.RunAsync([System, "--version"], null, cancellationToken);
-        QemuTools.CheckVersion(System, version.Output, "The build's mirror is of an older date: use a newer one, or a QEMU of the host.");
+        var version = await builder.RunAsync([Emulator, "--version"], null, cancellationToken);
+        QemuTools.CheckVersion(Emulator, version.Output, "The build's mirror is of an older date: use a newer one, or a QEMU of the host.");
         var found = await builder.RunAsync(
             ["ls", "--", .. UefiFirmware.KnownPlaces.SelectMany(firmware => (string[])[firmware.Code, firmware.Variables])], new CommandOptions { AllowFailure = true }, cancellationToken);
         var labels = new Dictionary<string, string>(StringComparer.Ordinal)
