@@ -52,8 +52,9 @@ public static class QemuChoice
         {
             try
             {
-                reporter.Verbose($"{e.Message} The builder image's is used.");
-                return await createAsync(BuildIn(directory), reporter, cancellationToken);
+                var build = BuildIn(directory);
+                reporter.Verbose($"This machine has no QEMU to use ({e.ErrorId}): one in a container is taken.");
+                return await createAsync(build, reporter, cancellationToken);
             }
             catch (ArchAzureException second)
             {
@@ -67,6 +68,6 @@ public static class QemuChoice
 
     private static ArchBuild BuildIn(WorkDirectory directory) =>
         BuildStore.TryLoad(directory) ?? throw new ArchAzureException("BuildNotFound", ErrorKind.NotFound,
-            $"There is no build in '{directory.Path}' (no build.json) whose builder image could bring QEMU. Name the work directory of the VHD's build with -WorkDirectory, or install QEMU on this machine and use -Qemu Host.",
+            $"There is no build in '{directory.Path}' (no build.json) whose builder image could bring QEMU. Name the work directory of the VHD's build with -WorkDirectory, or install QEMU on this machine.",
             directory.Path);
 }
