@@ -18,9 +18,9 @@ public abstract class AzureTest(ITestOutputHelper output)
     protected IReporter Reporter { get; } = new OutputReporter(output);
 
     /// <summary>Boots the machine and shows the way it went.</summary>
-    protected async Task<BootReport> BootAsync(BootTestOptions options)
+    protected async Task<BootReport> BootAsync(BootTestOptions options, IQemuLauncher? launcher = null)
     {
-        var report = await new BootTest().RunAsync(options, Reporter, CancellationToken.None);
+        var report = await new BootTest(launcher).RunAsync(options, Reporter, CancellationToken.None);
         foreach (var milestone in report.Timeline)
         {
             output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{milestone.Elapsed.TotalSeconds,6:0.0} s  {milestone.Name}"));

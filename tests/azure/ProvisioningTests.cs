@@ -87,12 +87,12 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
     /// Generation 2: the DVD's drive appears long after the agent began to look for it, passwords are refused, a lease of 136 years,
     /// a disk larger than the image and after a data disk, and a path that forgets idle flows; then it is deprovisioned and becomes another machine.
     /// </summary>
-    protected async Task FindsLateDvdRefusesPasswordsStaysReachableAndBecomesAnotherAsync(string vhd, string logs, BootStage? lateFrom, int lateBySeconds)
+    protected async Task FindsLateDvdRefusesPasswordsStaysReachableAndBecomesAnotherAsync(string vhd, string logs, BootStage? lateFrom, int lateBySeconds, IQemuLauncher? launcher = null)
     {
         const uint years136 = uint.MaxValue - 1;
         var idle = TimeSpan.FromSeconds(24);
         var size = (int)((new FileInfo(vhd).Length >> 20) + 2048);
-        var report = await BootAsync(new BootTestOptions(vhd, 2)
+        var options = new BootTestOptions(vhd, 2)
         {
             LogDirectory = logs,
             Timeout = Limit,
@@ -105,7 +105,8 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
             Extensions = [Handlers.Python, Handlers.Shell],
             Network = new VirtualNetworkOptions { LeaseSeconds = years136, ForgetIdleFlowsAfter = idle },
             WhileUp = WorkAsync,
-        });
+        };
+        var report = await BootAsync(options, launcher);
         Assert.True(report.Passed, report.Error);
         Assert.Empty(report.Violations);
         Assert.StartsWith(agent + "/", report.HealthReports.First(health => health.State == "Ready").Agent, StringComparison.Ordinal);

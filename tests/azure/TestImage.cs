@@ -1,6 +1,9 @@
 using System.Text.RegularExpressions;
 using ArchAzure.Builds;
 using ArchAzure.Disks;
+using ArchAzure.Settings;
+using ArchAzure.SimulatedAzure;
+using ArchAzure.StandIn;
 
 namespace ArchAzure.AzureTests;
 
@@ -17,6 +20,17 @@ internal static partial class TestImage
 
     /// <summary>The image.</summary>
     public static string Vhd => Build.VhdPath!;
+
+    /// <summary>A launcher of the image's own QEMU in a container, made from the mirror that the image was built from.</summary>
+    public static async Task<IQemuLauncher> ContainerLauncherAsync(IReporter reporter)
+    {
+        // Making it writes logs and packages into the work directory: those go elsewhere.
+        using var folder = new TempFolder();
+        var directory = new WorkDirectory(folder.Path);
+        File.Copy(Directory.SettingsFile, directory.SettingsFile);
+        await using var server = await MirrorServer.StartAsync(TestSetup.StandIn, BuildSettings.Load(directory.SettingsFile).ReleaseUrl.Port);
+        return await ContainerQemuLauncher.CreateAsync(Build with { WorkDirectory = directory.Path }, reporter, CancellationToken.None);
+    }
 
     /// <summary>A copy of the image, changed by debugfs(8): what a fix brings is taken out, to see that its test fails then.</summary>
     /// <param name="folder">Where the copy goes.</param>

@@ -17,6 +17,10 @@ public sealed class WaAgentTests(ITestOutputHelper output)
 
     [Fact]
     [Trait("Speed", "slow")]
-    public Task Late_dvd_key_only_long_lease_idle_sessions_and_another_life() =>
-        FindsLateDvdRefusesPasswordsStaysReachableAndBecomesAnotherAsync(TestImage.Vhd, Logs(), lateFrom: null, lateBySeconds: 40);
+    public async Task Late_dvd_key_only_long_lease_idle_sessions_and_another_life()
+    {
+        // In a container, with the QEMU of the image's own builder.
+        using var launcher = await TestImage.ContainerLauncherAsync(Reporter);
+        await FindsLateDvdRefusesPasswordsStaysReachableAndBecomesAnotherAsync(TestImage.Vhd, Logs(), lateFrom: null, lateBySeconds: 40, launcher);
+    }
 }

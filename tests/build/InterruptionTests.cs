@@ -1,5 +1,7 @@
+using ArchAzure.Bootstrap;
 using ArchAzure.Builds;
 using ArchAzure.Builds.Steps;
+using ArchAzure.SimulatedAzure;
 using ArchAzure.StandIn;
 
 namespace ArchAzure.BuildTests;
@@ -109,7 +111,10 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
             // The builder works: the next step runs in it.
             build.AddSettings($"DISK_SIZE={TestBuild.SmallDisk}");
             await build.RunAsync(2);
+            (await ContainerQemuLauncher.CreateAsync(build.State, build.Reporter, default)).Dispose();
+            Assert.Contains(QemuRecipe.Image(done.Bootstrap.BuilderImage), await ImagesAsync());
             await BuildRemoval.RunAsync(build.Directory, includeVhd: true, keepImages: false, build.Reporter, default);
+            Assert.DoesNotContain(QemuRecipe.Image(done.Bootstrap.BuilderImage), await ImagesAsync());
             Assert.DoesNotContain(done.Bootstrap.BuilderImage, await ImagesAsync());
             Assert.DoesNotContain(done.Bootstrap.BootstrapImage, await ImagesAsync());
         }

@@ -17,6 +17,14 @@ public sealed class OrdinaryUserTests(Pipeline pipeline)
         Assert.True(result.ExitCode == 0, result.All);
         Assert.Contains("done", result.Output, StringComparison.Ordinal);
 
+        // A machine in a container, too: with the user's rights and no more.
+        var vhd = HangingVhd.Create(Path.Combine(user.WorkDirectory, "hangs.vhd"));
+        await Tool.RunAsync("chown", $"{User}:{User}", vhd);
+        await Tool.RunAsync("chmod", "0600", vhd);
+        var boot = await user.RunAsync($"Test-AzureVhd {HostProcess.Quote(vhd)} -Boot -Qemu Builder -Generation 1 -Timeout 20 -Quiet -KeepLog {HostProcess.Quote(user.WorkDirectory)}");
+        Assert.True(boot.Output.Trim() == "False", boot.All);
+        Assert.Contains(HangingVhd.LastWords, await File.ReadAllTextAsync(Path.Combine(user.WorkDirectory, "gen1.serial.log")), StringComparison.Ordinal);
+
         var files = (await Tool.RunAsync("find", user.WorkDirectory, "-printf", "%U:%G %m %p\\n")).Split('\n', StringSplitOptions.RemoveEmptyEntries);
         Assert.Contains(files, line => line.EndsWith(".vhd", StringComparison.Ordinal));
         Assert.Contains(files, line => line.EndsWith(".pkg.tar.zst", StringComparison.Ordinal) || line.Contains(".pkg.tar.", StringComparison.Ordinal));
@@ -27,6 +35,6 @@ public sealed class OrdinaryUserTests(Pipeline pipeline)
         // Clearing up takes no root either; the images are the other tests' too.
         var removed = await user.RunAsync($"Remove-ArchBuild {HostProcess.Quote(user.WorkDirectory)} -IncludeVhd -KeepImage -Confirm:$false");
         Assert.True(removed.ExitCode == 0, removed.All);
-        Assert.Equal(["settings.env"], Directory.EnumerateFileSystemEntries(user.WorkDirectory).Select(Path.GetFileName));
+        Assert.Equal(["gen1.screen.png", "gen1.serial.log", "hangs.vhd", "settings.env"], Directory.EnumerateFileSystemEntries(user.WorkDirectory).Select(Path.GetFileName).Order(StringComparer.Ordinal));
     }
 }

@@ -114,6 +114,33 @@ public sealed class AssembledModuleTests : IDisposable
         Assert.Contains(right, error.Exception.Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void A_wrong_source_of_QEMU_names_the_right_ones()
+    {
+        var error = _session.Error("Test-AzureVhd $folder/none.vhd -Boot -Qemu podman");
+
+        Assert.StartsWith("CannotConvertArgumentNoMessage,", error.FullyQualifiedErrorId, StringComparison.Ordinal);
+        Assert.All(["Auto", "Host", "Builder"], right => Assert.Contains(right, error.Exception.Message, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void QEMU_from_the_builder_needs_a_build()
+    {
+        var vhd = _session.With("vhd", Path.Combine(_folder, "a.vhd"));
+        File.WriteAllBytes(Path.Combine(_folder, "a.raw"), new byte[1 << 20]);
+        vhd.Invoke("ConvertTo-AzureVhd -Path $folder/a.raw -Destination $vhd");
+
+        var error = _session.Error("Test-AzureVhd $vhd -Boot -Qemu Builder");
+        Assert.StartsWith("BuildNotFound,", error.FullyQualifiedErrorId, StringComparison.Ordinal);
+        Assert.Contains("-WorkDirectory", error.Exception.Message, StringComparison.Ordinal);
+
+        // A build from the pipe names its own work directory; nobody but the engine is missing then.
+        var work = Sample("work", "done");
+        File.Copy(Path.Combine(_folder, "a.vhd"), Path.Combine(work, "ArchLinux-2026.11.01.vhd"));
+        error = _session.With("work", work).Error("Get-ArchBuild $work | Test-AzureVhd -Boot -Qemu Builder");
+        Assert.StartsWith("DockerEngineNotFound,", error.FullyQualifiedErrorId, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("done", "done")]
     [InlineData("stale", "next: 4 Install-WaAgent")]

@@ -1,3 +1,4 @@
+using ArchAzure.Bootstrap;
 using ArchAzure.Containers;
 using ArchAzure.IO;
 using ArchAzure.Target;
@@ -74,7 +75,7 @@ public static class BuildRemoval
     private static async Task<int> RemoveFromDockerAsync(WorkDirectory directory, ArchBuild build, bool keepImages, IReporter reporter, CancellationToken cancellationToken)
     {
         using var docker = await DockerEngine.ConnectAsync(cancellationToken);
-        var removed = await docker.RemoveLeftoversAsync(build.Id, cancellationToken);
+        var removed = await docker.RemoveContainersAsync(build.Id, cancellationToken);
         if (build.Bootstrap is not { } bootstrap)
         {
             return removed;
@@ -89,7 +90,8 @@ public static class BuildRemoval
             await builder.GiveToUserAsync(Pacstrap.CachePath, cancellationToken);
         }
 
-        foreach (var image in keepImages ? [] : new[] { bootstrap.BuilderImage, bootstrap.BootstrapImage })
+        var machines = await docker.FindImagesAsync(QemuRecipe.Repository, QemuRecipe.TagStart(bootstrap.BuilderImage), cancellationToken);
+        foreach (var image in keepImages ? [] : (string[])[.. machines, bootstrap.BuilderImage, bootstrap.BootstrapImage])
         {
             if (await docker.RemoveImageAsync(image, cancellationToken))
             {

@@ -6,34 +6,27 @@ using Docker.DotNet.Models;
 
 namespace ArchAzure.Containers;
 
-/// <summary>
-/// The container a step works in. Its main process reads standard input, which this object holds open: when this process
-/// ends, however that happens, the input ends, the container stops, takes every command in it along, and the engine removes it.
-/// </summary>
+/// <summary>The container a step works in. It ends with this process, however that happens.</summary>
 public sealed class Builder : IAsyncDisposable
 {
     /// <summary>What a command ended by SIGKILL reports: 128 and the signal's number.</summary>
     private const long KilledStatus = 137;
 
     private static readonly TimeSpan NoticeTimeout = TimeSpan.FromSeconds(5);
-    private static readonly TimeSpan RemovalTimeout = TimeSpan.FromSeconds(30);
 
     private readonly DockerEngine _engine;
-    private readonly MultiplexedStream _lifeline;
+    private readonly LifelineContainer _container;
     private readonly StepLog _log;
-    private readonly string _containerId;
 
-    private Builder(DockerEngine engine, string containerId, string name, MultiplexedStream lifeline, StepLog log)
+    private Builder(DockerEngine engine, LifelineContainer container, StepLog log)
     {
         _engine = engine;
-        _containerId = containerId;
-        Name = name;
-        _lifeline = lifeline;
+        _container = container;
         _log = log;
     }
 
     /// <summary>The container's name.</summary>
-    public string Name { get; }
+    public string Name => _container.Name;
 
     /// <summary>The engine's address, as docker's own client takes it.</summary>
     public string Endpoint => _engine.Endpoint.ToString();
@@ -44,25 +37,13 @@ public sealed class Builder : IAsyncDisposable
     {
         var name = $"archazure-{spec.Purpose}-{spec.BuildId.ToString("N")[..8]}";
         log.Command($"start builder {name} of {spec.Image}, network {spec.Network}");
-        string? id = null;
-        MultiplexedStream? keeper = null;
         try
         {
-            id = (await engine.Client.Containers.CreateContainerAsync(Parameters(engine, spec, name), cancellationToken)).ID;
-            keeper = await engine.Client.Containers.AttachContainerAsync(id, new ContainerAttachParameters { Stream = true, Stdin = true }, cancellationToken);
-            await engine.Client.Containers.StartContainerAsync(id, new ContainerStartParameters(), cancellationToken);
-            return new Builder(engine, id, name, keeper, log);
+            return new Builder(engine, await LifelineContainer.StartAsync(engine, name, Parameters(engine, spec), cancellationToken), log);
         }
-        catch (Exception e)
+        catch (DockerApiException e)
         {
-            keeper?.Dispose();
-            if (id is not null)
-            {
-                using var limit = new CancellationTokenSource(RemovalTimeout);
-                await engine.RemoveContainerAsync(id, limit.Token);
-            }
-
-            throw e is DockerApiException api ? StartFailed(spec, api) : e;
+            throw StartFailed(spec, e);
         }
     }
 
@@ -78,32 +59,10 @@ public sealed class Builder : IAsyncDisposable
         _log.Command(string.Join(' ', command));
         try
         {
-            var exec = await _engine.Client.Exec.CreateContainerExecAsync(
-                _containerId,
-                new ContainerExecCreateParameters
-                {
-                    Cmd = [.. command],
-                    Env = [.. options.Environment.Select(pair => $"{pair.Key}={pair.Value}")],
-                    AttachStdin = options.Input is not null,
-                    AttachStdout = true,
-                    AttachStderr = true,
-                },
-                cancellationToken);
             var collector = new OutputCollector(_log, options.OnLine);
-            using (var stream = await _engine.Client.Exec.StartContainerExecAsync(exec.ID, new ContainerExecStartParameters(), cancellationToken))
-            {
-                var reading = ReadAsync(stream, collector, cancellationToken);
-                if (options.Input is not null)
-                {
-                    await WriteInputAsync(stream, options.Input, cancellationToken);
-                }
-
-                await reading;
-            }
-
+            var status = await _container.ExecAsync(command, options.Environment, options.Input, (bytes, error) => collector.Add(bytes.Span, error), cancellationToken);
             collector.Complete();
-            var inspected = await _engine.Client.Exec.InspectContainerExecAsync(exec.ID, cancellationToken);
-            if (inspected.Running || inspected.ExitCode is not { } exitCode)
+            if (status is not { } exitCode)
             {
                 throw Died(null);
             }
@@ -117,7 +76,7 @@ public sealed class Builder : IAsyncDisposable
             await ThrowIfGoneAsync(exitCode, cancellationToken);
             throw new CommandFailedException(command, result, exitCode is 126 or 127 ? "the builder lacks this program; make it anew with New-ArchBootstrap -Force" : null);
         }
-        catch (Exception e) when (!cancellationToken.IsCancellationRequested && e is DockerApiException or HttpRequestException or IOException or System.Net.Sockets.SocketException)
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested && LifelineContainer.IsEngineFailure(e))
         {
             throw Died(e);
         }
@@ -138,7 +97,7 @@ public sealed class Builder : IAsyncDisposable
         await _engine.Client.Images.CommitContainerChangesAsync(
             new CommitContainerChangesParameters
             {
-                ContainerID = _containerId,
+                ContainerID = _container.Id,
                 RepositoryName = repository,
                 Tag = tag,
                 Changes = [.. labels.Select(label => $"LABEL {label.Key}={label.Value}")],
@@ -167,77 +126,29 @@ public sealed class Builder : IAsyncDisposable
     /// <summary>Ends the container with everything in it. Safe to call at any moment, also after a cancellation.</summary>
     public async ValueTask DisposeAsync()
     {
-        try
+        if (await _container.RemoveAsync() is { } failure)
         {
-            using var limit = new CancellationTokenSource(RemovalTimeout);
-            await _engine.RemoveContainerAsync(_containerId, limit.Token);
-            await WaitUntilGoneAsync(limit.Token);
-        }
-        catch (Exception e) when (e is DockerApiException or HttpRequestException or IOException or OperationCanceledException or System.Net.Sockets.SocketException)
-        {
-            _log.Write($"The builder {Name} could not be removed: {e.Message} The next run removes it.");
-        }
-        finally
-        {
-            _lifeline.Dispose();
+            _log.Write($"The builder {Name} could not be removed: {failure} The next run removes it.");
         }
     }
 
-    private static CreateContainerParameters Parameters(DockerEngine engine, BuilderSpec spec, string name) => new()
+    private static CreateContainerParameters Parameters(DockerEngine engine, BuilderSpec spec) => new()
     {
-        Name = name,
         Image = spec.Image,
         Hostname = "builder",
         Labels = new Dictionary<string, string>(StringComparer.Ordinal) { [DockerEngine.BuildLabel] = spec.BuildId.ToString() },
-        Entrypoint = ["cat"],
-        Cmd = [],
-        WorkingDir = "/",
-        AttachStdin = true,
-        OpenStdin = true,
-        StdinOnce = true,
         Env = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/bin", "LANG=C.UTF-8"],
         HostConfig = new HostConfig
         {
-            AutoRemove = true,
             NetworkMode = spec.Network,
             CapDrop = ["ALL"],
             CapAdd = [.. BuilderCapabilities.Files.Keys, .. spec.Mounting ? BuilderCapabilities.Mounts.Keys : []],
 
             // Ubuntu's docker-default AppArmor profile denies every mount, whatever the capabilities.
             SecurityOpt = spec.Mounting && engine.HasAppArmor ? ["apparmor=unconfined"] : [],
-            Mounts = [.. spec.Mounts.Select(mount => new Mount { Type = "bind", Source = mount.HostPath, Target = mount.BuilderPath, ReadOnly = mount.ReadOnly })],
+            Mounts = LifelineContainer.Mounts(spec.Mounts),
         },
     };
-
-    private static async Task ReadAsync(MultiplexedStream stream, OutputCollector collector, CancellationToken cancellationToken)
-    {
-        var buffer = new byte[81920];
-        while (true)
-        {
-            var read = await stream.ReadOutputAsync(buffer, 0, buffer.Length, cancellationToken);
-            if (read.EOF)
-            {
-                return;
-            }
-
-            collector.Add(buffer.AsSpan(0, read.Count), read.Target == MultiplexedStream.TargetStream.StandardError);
-        }
-    }
-
-    private static async Task WriteInputAsync(MultiplexedStream stream, Func<Stream, CancellationToken, Task> input, CancellationToken cancellationToken)
-    {
-        try
-        {
-            await using var writer = new BufferedStream(new InputStream(stream), 1 << 16);
-            await input(writer, cancellationToken);
-        }
-        catch (IOException) when (!cancellationToken.IsCancellationRequested)
-        {
-            // The command ended before it had read everything; its exit status tells why.
-        }
-
-        stream.CloseWrite();
-    }
 
     /// <summary>A command that fails because its container was killed should not be blamed.</summary>
     private async Task ThrowIfGoneAsync(long exitCode, CancellationToken cancellationToken)
@@ -249,7 +160,7 @@ public sealed class Builder : IAsyncDisposable
             limit.CancelAfter(NoticeTimeout);
             try
             {
-                await _engine.Client.Containers.WaitContainerAsync(_containerId, limit.Token);
+                await _engine.Client.Containers.WaitContainerAsync(_container.Id, limit.Token);
             }
             catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
             {
@@ -257,26 +168,10 @@ public sealed class Builder : IAsyncDisposable
             }
         }
 
-        var container = await _engine.Client.Containers.InspectContainerAsync(_containerId, cancellationToken);
+        var container = await _engine.Client.Containers.InspectContainerAsync(_container.Id, cancellationToken);
         if (container.State?.Running != true)
         {
             throw Died(null);
-        }
-    }
-
-    private async Task WaitUntilGoneAsync(CancellationToken cancellationToken)
-    {
-        try
-        {
-            while (true)
-            {
-                await _engine.Client.Containers.InspectContainerAsync(_containerId, cancellationToken);
-                await Task.Delay(50, cancellationToken);
-            }
-        }
-        catch (DockerApiException e) when (e.StatusCode == HttpStatusCode.NotFound)
-        {
-            // That is what was waited for.
         }
     }
 
@@ -384,42 +279,6 @@ public sealed class Builder : IAsyncDisposable
                 line(Encoding.UTF8.GetString(_bytes.ToArray()));
                 _bytes.Clear();
             }
-        }
-    }
-
-    /// <summary>The write half of an exec's stream.</summary>
-    private sealed class InputStream(MultiplexedStream stream) : Stream
-    {
-        public override bool CanRead => false;
-
-        public override bool CanSeek => false;
-
-        public override bool CanWrite => true;
-
-        public override long Length => throw new NotSupportedException();
-
-        public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
-
-        public override void Flush()
-        {
-        }
-
-        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
-
-        public override void Write(byte[] buffer, int offset, int count) =>
-            stream.WriteAsync(buffer, offset, count, CancellationToken.None).GetAwaiter().GetResult();
-
-        public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-            stream.WriteAsync(buffer, offset, count, cancellationToken);
-
-        public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
-        {
-            var array = buffer.ToArray();
-            await stream.WriteAsync(array, 0, array.Length, cancellationToken);
         }
     }
 }

@@ -11,6 +11,10 @@ public sealed class DockerEngine : IDisposable
     /// <summary>The label every container of a build carries; its value is the build's id.</summary>
     public const string BuildLabel = "archazure.build";
 
+    /// <summary>The label of containers in which a virtual machine runs, beside <see cref="BuildLabel"/>. They work without the build's lock.</summary>
+    public const string MachineLabel = "archazure.machine";
+
+    private static readonly TimeSpan StartLimit = TimeSpan.FromMinutes(2);
     private static readonly TimeSpan PingTimeout = TimeSpan.FromSeconds(15);
 
     private readonly DockerClient _client;
@@ -32,7 +36,13 @@ public sealed class DockerEngine : IDisposable
     public Uri Endpoint => _client.Options.Endpoint;
 
     /// <summary>Whether root in a container is someone else outside (rootless engine, user namespaces): files then belong to the user without chown.</summary>
-    internal bool MapsUsers => HasSecurityOption("rootless") || HasSecurityOption("userns");
+    internal bool MapsUsers => IsRootless || HasSecurityOption("userns");
+
+    /// <summary>Whether root in a container is the engine's user outside.</summary>
+    internal bool IsRootless => HasSecurityOption("rootless");
+
+    /// <summary>Whether containers share this process' kernel, and with it unix sockets: not those of Docker Desktop, which run in a virtual machine.</summary>
+    internal bool SharesKernel => OperatingSystem.IsLinux() && Endpoint.Scheme == "unix" && Info.OperatingSystem != "Docker Desktop";
 
     internal bool HasAppArmor => HasSecurityOption("apparmor");
 
@@ -114,9 +124,48 @@ public sealed class DockerEngine : IDisposable
         }
     }
 
-    /// <summary>Removes the containers a killed run of this build has left.</summary>
+    /// <summary>The names of the images of a repository whose tag begins with a text.</summary>
+    public async Task<IReadOnlyList<string>> FindImagesAsync(string repository, string tagStart, CancellationToken cancellationToken)
+    {
+        var images = await _client.Images.ListImagesAsync(
+            new ImagesListParameters
+            {
+                Filters = new Dictionary<string, IDictionary<string, bool>>(StringComparer.Ordinal)
+                {
+                    ["reference"] = new Dictionary<string, bool>(StringComparer.Ordinal) { [$"{repository}:{tagStart}*"] = true },
+                },
+            },
+            cancellationToken);
+        return [.. images.SelectMany(image => image.RepoTags ?? []).Where(name => name.StartsWith($"{repository}:{tagStart}", StringComparison.Ordinal))];
+    }
+
+    /// <summary>Removes the containers a killed run of this build has left. The caller holds the build's lock.</summary>
     /// <returns>How many there were.</returns>
-    public async Task<int> RemoveLeftoversAsync(Guid buildId, CancellationToken cancellationToken)
+    public Task<int> RemoveLeftoversAsync(Guid buildId, CancellationToken cancellationToken) =>
+        RemoveContainersAsync($"{BuildLabel}={buildId}", container => IsLeftover(container, DateTime.UtcNow), cancellationToken);
+
+    /// <summary>Removes the containers of this build whose virtual machine has ended. No lock is needed.</summary>
+    /// <returns>How many there were.</returns>
+    public Task<int> RemoveEndedMachinesAsync(Guid buildId, CancellationToken cancellationToken) =>
+        RemoveContainersAsync($"{MachineLabel}={buildId}", container => IsLeftover(container, DateTime.UtcNow), cancellationToken);
+
+    /// <summary>Removes all containers of this build, also of a virtual machine that runs.</summary>
+    /// <returns>How many there were.</returns>
+    public Task<int> RemoveContainersAsync(Guid buildId, CancellationToken cancellationToken) =>
+        RemoveContainersAsync($"{BuildLabel}={buildId}", _ => true, cancellationToken);
+
+    /// <inheritdoc/>
+    public void Dispose() => _client.Dispose();
+
+    /// <summary>
+    /// Whether nobody works with a container any more. One of a virtual machine ends with its owner: while it runs it has one,
+    /// and one that was just made is about to start.
+    /// </summary>
+    internal static bool IsLeftover(ContainerListResponse container, DateTime now) =>
+        container.Labels?.ContainsKey(MachineLabel) != true
+        || (container.State is not ("running" or "removing") && now - container.Created.ToUniversalTime() > StartLimit);
+
+    private async Task<int> RemoveContainersAsync(string label, Func<ContainerListResponse, bool> choose, CancellationToken cancellationToken)
     {
         var containers = await _client.Containers.ListContainersAsync(
             new ContainersListParameters
@@ -124,20 +173,18 @@ public sealed class DockerEngine : IDisposable
                 All = true,
                 Filters = new Dictionary<string, IDictionary<string, bool>>(StringComparer.Ordinal)
                 {
-                    ["label"] = new Dictionary<string, bool>(StringComparer.Ordinal) { [$"{BuildLabel}={buildId}"] = true },
+                    ["label"] = new Dictionary<string, bool>(StringComparer.Ordinal) { [label] = true },
                 },
             },
             cancellationToken);
-        foreach (var container in containers)
+        var chosen = containers.Where(choose).ToList();
+        foreach (var container in chosen)
         {
             await RemoveContainerAsync(container.ID, cancellationToken);
         }
 
-        return containers.Count;
+        return chosen.Count;
     }
-
-    /// <inheritdoc/>
-    public void Dispose() => _client.Dispose();
 
     internal async Task RemoveContainerAsync(string id, CancellationToken cancellationToken)
     {

@@ -18,6 +18,16 @@ internal static class Posix
     /// <summary>The user and group that files of this process belong to; null where there is no such thing (Windows).</summary>
     public static (uint User, uint Group)? EffectiveOwner => OperatingSystem.IsWindows() ? null : (GetEUid(), GetEGid());
 
+    /// <summary>The further groups of this process.</summary>
+    public static IReadOnlyList<uint> Groups
+    {
+        get
+        {
+            var groups = new uint[Math.Max(GetGroups(0, []), 0)];
+            return [.. groups.Take(GetGroups(groups.Length, groups))];
+        }
+    }
+
     /// <summary>Opens a file or folder for reading without the advisory lock .NET would take.</summary>
     public static SafeFileHandle OpenUnlocked(string path) => Open(Encoding.UTF8.GetBytes(path + '\0'), OReadOnly);
 
@@ -46,4 +56,8 @@ internal static class Posix
     [DllImport("libc", EntryPoint = "getegid")]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     private static extern uint GetEGid();
+
+    [DllImport("libc", EntryPoint = "getgroups")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern int GetGroups(int size, [Out] uint[] list);
 }

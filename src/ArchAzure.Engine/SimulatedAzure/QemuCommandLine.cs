@@ -96,7 +96,7 @@ public static class QemuCommandLine
         if (second)
         {
             var firmware = machine.Firmware ?? throw new ArchAzureException("FirmwareNotFound", ErrorKind.NotFound,
-                "Generation 2 needs a UEFI firmware for QEMU, and none was found. Install it (Debian, Ubuntu: ovmf; Arch, Fedora: edk2-ovmf), or test generation 1 only.");
+                "Generation 2 needs a UEFI firmware for QEMU, and none was found. Install it (Debian, Ubuntu: ovmf; Arch, Fedora: edk2-ovmf), run QEMU from the builder image (-Qemu Builder), or test generation 1 only.");
             arguments.AddRange(
             [
                 "-drive", $"if=pflash,unit=0,format=raw,readonly=on,file={Escape(firmware.Code)}",

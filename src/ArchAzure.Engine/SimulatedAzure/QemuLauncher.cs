@@ -26,7 +26,47 @@ public sealed record UefiFirmware(string Code, string Variables)
 /// <param name="Image">The image tool, e.g. <c>/usr/bin/qemu-img</c>.</param>
 /// <param name="KvmUsable">Whether /dev/kvm can be opened for reading and writing, and has the processor's virtualization behind it.</param>
 /// <param name="Firmware">The UEFI firmware, or null where none was found.</param>
-public sealed record QemuTools(string System, string Image, bool KvmUsable, UefiFirmware? Firmware);
+public sealed record QemuTools(string System, string Image, bool KvmUsable, UefiFirmware? Firmware)
+{
+    // -netdev stream with a unix socket came with 7.2.
+    private static readonly Version s_oldest = new(7, 2);
+
+    /// <summary>Refuses an emulator that is too old.</summary>
+    /// <param name="program">Which.</param>
+    /// <param name="output">What it says at <c>--version</c>.</param>
+    /// <param name="remedy">What to do then.</param>
+    /// <exception cref="ArchAzureException"><c>QemuTooOld</c>.</exception>
+    internal static void CheckVersion(string program, string output, string remedy)
+    {
+        var word = output.Split([' ', '\n', '('], StringSplitOptions.RemoveEmptyEntries).FirstOrDefault(w => w.Contains('.') && Version.TryParse(w, out _));
+        if (word is null || Version.Parse(word) < s_oldest)
+        {
+            throw new ArchAzureException("QemuTooOld", ErrorKind.NotFound,
+                $"{program} is of version {word ?? "unknown"}; the boot test needs {s_oldest} or newer, which connects a machine's network to a unix socket. {remedy}", program);
+        }
+    }
+
+    /// <summary>Whether this process may use the host's processor for a machine.</summary>
+    internal static bool IsKvmUsable() => IsKvmUsable("/dev/kvm", "/proc/cpuinfo");
+
+    /// <summary>
+    /// Whether KVM can be used and runs on the processor's own virtualization. There are hosts whose /dev/kvm works without (PVM, in
+    /// virtual machines that may not nest): an unprepared guest's kernel is interpreted there, many times slower than QEMU emulates it.
+    /// </summary>
+    internal static bool IsKvmUsable(string device, string processors)
+    {
+        try
+        {
+            using var kvm = new FileStream(device, FileMode.Open, FileAccess.ReadWrite);
+            return File.ReadLines(processors).FirstOrDefault(line => line.StartsWith("flags", StringComparison.Ordinal))
+                ?.Split(' ').Any(flag => flag is "vmx" or "svm") ?? false;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    }
+}
 
 /// <summary>A machine's running emulator.</summary>
 public interface IQemuProcess : IAsyncDisposable
@@ -41,21 +81,30 @@ public interface IQemuProcess : IAsyncDisposable
     void Kill();
 }
 
-/// <summary>
-/// Where QEMU runs: on the host, or in a container that sees the run's directory and the disk. Only files and unix
-/// sockets below those paths connect the two sides, so no network is needed between them.
-/// </summary>
-public interface IQemuLauncher
+/// <summary>Where QEMU runs: on the host, or in containers.</summary>
+public interface IQemuLauncher : IDisposable
 {
     /// <summary>Finds the programs and the firmware.</summary>
     /// <exception cref="ArchAzureException">There is no QEMU, or one that is too old.</exception>
     Task<QemuTools> FindToolsAsync(CancellationToken cancellationToken);
 
+    /// <summary>Makes the surroundings of one machine. Disposing of them ends what runs in them and removes the run's directory.</summary>
+    /// <param name="vhdPath">The VHD of its disk.</param>
+    /// <param name="cancellationToken">Ends the work; nothing is left then.</param>
+    Task<IQemuHost> PrepareAsync(string vhdPath, CancellationToken cancellationToken);
+}
+
+/// <summary>
+/// The surroundings of one machine. Only files and unix sockets below the run's directory connect the two sides, so no network
+/// is needed between them.
+/// </summary>
+public interface IQemuHost : IAsyncDisposable
+{
     /// <summary>
-    /// Makes a folder for one machine's sockets and overlay, which both sides see and only this user can enter. Its path
-    /// is short: a unix socket's holds 107 bytes.
+    /// The folder of the machine's sockets and overlay, which both sides see and only this user can enter. Its path is short: a
+    /// unix socket's holds 107 bytes.
     /// </summary>
-    DirectoryInfo CreateRunDirectory();
+    DirectoryInfo RunDirectory { get; }
 
     /// <summary>A path of this process as QEMU sees it: the VHD's, or one below the run directory.</summary>
     string MapPath(string path);
@@ -71,10 +120,8 @@ public interface IQemuLauncher
 /// <summary>Runs the QEMU that is installed on the host.</summary>
 public sealed class HostQemuLauncher : IQemuLauncher
 {
-    // -netdev stream with a unix socket came with 7.2.
-    private static readonly Version s_oldest = new(7, 2);
-
     private readonly Func<string, string?> _find;
+    private QemuTools? _tools;
 
     /// <summary>Creates a launcher that looks for programs on PATH.</summary>
     public HostQemuLauncher()
@@ -89,33 +136,35 @@ public sealed class HostQemuLauncher : IQemuLauncher
     /// <inheritdoc/>
     public async Task<QemuTools> FindToolsAsync(CancellationToken cancellationToken)
     {
+        if (_tools is not null)
+        {
+            return _tools;
+        }
+
         if (_find("qemu-system-x86_64") is not { } system || _find("qemu-img") is not { } image)
         {
             throw new ArchAzureException("QemuNotFound", ErrorKind.NotFound,
                 "The boot test needs QEMU, and qemu-system-x86_64 or qemu-img is not on PATH. Install it: Debian, Ubuntu: "
                 + "'apt-get install qemu-system-x86 qemu-utils ovmf'; Arch: 'pacman -S qemu-system-x86 qemu-img edk2-ovmf'; "
-                + "Fedora: 'dnf install qemu-system-x86-core qemu-img edk2-ovmf'. Without it the image can still be tested without -Boot.");
+                + "Fedora: 'dnf install qemu-system-x86-core qemu-img edk2-ovmf'. Or let Docker bring it: -Qemu Builder makes it from the builder image of the VHD's build. "
+                + "Without it the image can still be tested without -Boot.");
         }
 
         var (_, output) = await RunAsync(system, ["--version"], cancellationToken);
-        var word = output.Split([' ', '\n', '('], StringSplitOptions.RemoveEmptyEntries).FirstOrDefault(w => w.Contains('.') && Version.TryParse(w, out _));
-        if (word is null || Version.Parse(word) < s_oldest)
-        {
-            throw new ArchAzureException("QemuTooOld", ErrorKind.NotFound,
-                $"{system} is of version {word ?? "unknown"}; the boot test needs {s_oldest} or newer, which connects a machine's network to a unix socket. Install a newer QEMU.", system);
-        }
-
-        return new QemuTools(system, image, IsKvmUsable("/dev/kvm", "/proc/cpuinfo"), UefiFirmware.KnownPlaces.FirstOrDefault(f => File.Exists(f.Code) && File.Exists(f.Variables)));
+        QemuTools.CheckVersion(system, output, "Install a newer QEMU.");
+        return _tools = new QemuTools(system, image, QemuTools.IsKvmUsable(), UefiFirmware.KnownPlaces.FirstOrDefault(f => File.Exists(f.Code) && File.Exists(f.Variables)));
     }
 
     /// <inheritdoc/>
-    public DirectoryInfo CreateRunDirectory() => Directory.CreateTempSubdirectory("archazure-vm-");
+    public Task<IQemuHost> PrepareAsync(string vhdPath, CancellationToken cancellationToken) => Task.FromResult<IQemuHost>(new Surroundings(_find("setpriv")));
 
     /// <inheritdoc/>
-    public string MapPath(string path) => path;
+    public void Dispose()
+    {
+        // Nothing is held between two machines.
+    }
 
-    /// <inheritdoc/>
-    public async Task<(int ExitCode, string Output)> RunAsync(string program, IReadOnlyList<string> arguments, CancellationToken cancellationToken)
+    private static async Task<(int ExitCode, string Output)> RunAsync(string program, IReadOnlyList<string> arguments, CancellationToken cancellationToken)
     {
         using var process = Process.Start(StartInfo(program, arguments))!;
         process.StandardInput.Close();
@@ -133,20 +182,6 @@ public sealed class HostQemuLauncher : IQemuLauncher
         return (process.ExitCode, string.Concat(await outputs));
     }
 
-    /// <inheritdoc/>
-    public IQemuProcess Start(string program, IReadOnlyList<string> arguments)
-    {
-        // The kernel kills the child when its parent dies, even by SIGKILL; .NET cannot ask for that itself. The signal
-        // is tied to the *thread* that forked, so the process is started by one that lives as long as the child.
-        if (_find("setpriv") is { } setpriv)
-        {
-            arguments = ["--pdeathsig", "KILL", "--", program, .. arguments];
-            program = setpriv;
-        }
-
-        return new HostProcess(StartInfo(program, arguments));
-    }
-
     private static ProcessStartInfo StartInfo(string program, IReadOnlyList<string> arguments) => new(program, arguments)
     {
         RedirectStandardInput = true,
@@ -159,30 +194,32 @@ public sealed class HostQemuLauncher : IQemuLauncher
         (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)
             .Select(directory => Path.Combine(directory, name)).FirstOrDefault(File.Exists);
 
-    /// <summary>
-    /// Whether KVM runs on the processor's own virtualization. There are hosts whose /dev/kvm works without (PVM, in virtual
-    /// machines that may not nest): an unprepared guest's kernel is interpreted there, many times slower than QEMU emulates it.
-    /// </summary>
-    internal static bool IsKvmUsable(string device, string processors)
+    private sealed class Surroundings(string? setpriv) : IQemuHost
     {
-        try
+        public DirectoryInfo RunDirectory { get; } = QemuRunDirectory.Create();
+
+        public string MapPath(string path) => path;
+
+        public Task<(int ExitCode, string Output)> RunAsync(string program, IReadOnlyList<string> arguments, CancellationToken cancellationToken) =>
+            HostQemuLauncher.RunAsync(program, arguments, cancellationToken);
+
+        // The kernel kills the child when its parent dies, even by SIGKILL; .NET cannot ask for that itself. The signal
+        // is tied to the *thread* that forked, so the process is started by one that lives as long as the child.
+        public IQemuProcess Start(string program, IReadOnlyList<string> arguments) =>
+            new HostProcess(setpriv is null ? StartInfo(program, arguments) : StartInfo(setpriv, ["--pdeathsig", "KILL", "--", program, .. arguments]));
+
+        public ValueTask DisposeAsync()
         {
-            using var kvm = new FileStream(device, FileMode.Open, FileAccess.ReadWrite);
-            return File.ReadLines(processors).FirstOrDefault(line => line.StartsWith("flags", StringComparison.Ordinal))
-                ?.Split(' ').Any(flag => flag is "vmx" or "svm") ?? false;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return false;
+            QemuRunDirectory.Remove(RunDirectory);
+            return ValueTask.CompletedTask;
         }
     }
 
     private sealed class HostProcess : IQemuProcess
     {
-        private const int KeptErrorOutput = 16 * 1024;
         private readonly TaskCompletionSource<int> _exited = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private readonly TaskCompletionSource<Process> _started = new();
-        private readonly StringBuilder _errors = new();
+        private readonly QemuErrorOutput _errors = new();
         private readonly Process _process;
 
         public HostProcess(ProcessStartInfo startInfo)
@@ -193,16 +230,7 @@ public sealed class HostQemuLauncher : IQemuLauncher
 
         public Task<int> Exited => _exited.Task;
 
-        public string ErrorOutput
-        {
-            get
-            {
-                lock (_errors)
-                {
-                    return _errors.ToString();
-                }
-            }
-        }
+        public string ErrorOutput => _errors.ToString();
 
         public void Kill()
         {
@@ -237,24 +265,54 @@ public sealed class HostQemuLauncher : IQemuLauncher
             }
 
             process.StandardInput.Close();
-            process.OutputDataReceived += (_, line) => Keep(line.Data);
-            process.ErrorDataReceived += (_, line) => Keep(line.Data);
+            process.OutputDataReceived += (_, line) => _errors.Add(line.Data);
+            process.ErrorDataReceived += (_, line) => _errors.Add(line.Data);
             process.BeginOutputReadLine();
             process.BeginErrorReadLine();
             _started.SetResult(process);
             process.WaitForExit();
             _exited.SetResult(process.ExitCode);
         }
+    }
+}
 
-        private void Keep(string? line)
+/// <summary>The run's directory on this side.</summary>
+internal static class QemuRunDirectory
+{
+    public static DirectoryInfo Create() => Directory.CreateTempSubdirectory("archazure-vm-");
+
+    public static void Remove(DirectoryInfo directory)
+    {
+        directory.Refresh();
+        if (directory.Exists)
         {
-            lock (_errors)
+            directory.Delete(recursive: true);
+        }
+    }
+}
+
+/// <summary>What QEMU wrote to its outputs, as much of it as an error can show.</summary>
+internal sealed class QemuErrorOutput
+{
+    private const int Limit = 16 * 1024;
+    private readonly StringBuilder _text = new();
+
+    public void Add(string? line)
+    {
+        lock (_text)
+        {
+            if (line is not null && _text.Length < Limit)
             {
-                if (line is not null && _errors.Length < KeptErrorOutput)
-                {
-                    _errors.AppendLine(line);
-                }
+                _text.AppendLine(line);
             }
+        }
+    }
+
+    public override string ToString()
+    {
+        lock (_text)
+        {
+            return _text.ToString();
         }
     }
 }

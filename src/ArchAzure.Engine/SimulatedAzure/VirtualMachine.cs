@@ -42,8 +42,7 @@ public sealed class VirtualMachine : IAsyncDisposable
 {
     private static readonly TimeSpan s_startLimit = TimeSpan.FromSeconds(30);
 
-    private readonly IQemuLauncher _launcher;
-    private readonly DirectoryInfo _directory;
+    private readonly IQemuHost _host;
     private readonly VirtualMachineOptions _options;
     private readonly CancellationTokenSource _stop = new();
     private readonly List<Task> _carrying = [];
@@ -51,11 +50,10 @@ public sealed class VirtualMachine : IAsyncDisposable
     private int _insertedDvds;
     private QmpClient? _monitor;
 
-    private VirtualMachine(IQemuLauncher launcher, VirtualMachineOptions options)
+    private VirtualMachine(IQemuHost host, VirtualMachineOptions options)
     {
-        _launcher = launcher;
+        _host = host;
         _options = options;
-        _directory = launcher.CreateRunDirectory();
     }
 
     /// <summary>What the machine says on its first serial port.</summary>
@@ -81,7 +79,7 @@ public sealed class VirtualMachine : IAsyncDisposable
         VirtualMachineOptions options, VirtualNetwork network, IQemuLauncher launcher, IReporter reporter, CancellationToken cancellationToken)
     {
         var tools = await launcher.FindToolsAsync(cancellationToken);
-        var machine = new VirtualMachine(launcher, options);
+        var machine = new VirtualMachine(await launcher.PrepareAsync(Path.GetFullPath(options.VhdPath), cancellationToken), options);
         try
         {
             await machine.StartAsync(tools, network, reporter, cancellationToken);
@@ -100,7 +98,7 @@ public sealed class VirtualMachine : IAsyncDisposable
     public async Task InsertDvdAsync(ReadOnlyMemory<byte> image, CancellationToken cancellationToken)
     {
         var file = WriteDvd(image);
-        var path = _launcher.MapPath(file);
+        var path = _host.MapPath(file);
         if (_options.Generation == 1)
         {
             // IDE knows no hot plug: the drive was there, empty.
@@ -150,8 +148,8 @@ public sealed class VirtualMachine : IAsyncDisposable
     public async Task SaveScreenAsync(string path, CancellationToken cancellationToken)
     {
         // Written inside the run's directory first: QEMU may run in a container that sees nothing else.
-        var picture = Path.Combine(_directory.FullName, "screen.png");
-        await Monitor.ExecuteAsync("screendump", new JsonObject { ["filename"] = _launcher.MapPath(picture), ["format"] = "png" }, cancellationToken);
+        var picture = Path.Combine(_host.RunDirectory.FullName, "screen.png");
+        await Monitor.ExecuteAsync("screendump", new JsonObject { ["filename"] = _host.MapPath(picture), ["format"] = "png" }, cancellationToken);
         File.Copy(picture, path, overwrite: true);
         File.Delete(picture);
     }
@@ -195,10 +193,7 @@ public sealed class VirtualMachine : IAsyncDisposable
         }
 
         _stop.Dispose();
-        if (_directory.Exists)
-        {
-            _directory.Delete(recursive: true);
-        }
+        await _host.DisposeAsync();
     }
 
     private async Task QuitAsync()
@@ -217,13 +212,13 @@ public sealed class VirtualMachine : IAsyncDisposable
 
     private async Task StartAsync(QemuTools tools, VirtualNetwork network, IReporter reporter, CancellationToken cancellationToken)
     {
-        string Local(string name) => Path.Combine(_directory.FullName, name);
+        string Local(string name) => Path.Combine(_host.RunDirectory.FullName, name);
         using var monitorSocket = Listen(Local("monitor"));
         using var networkSocket = Listen(Local("network"));
         using var serialSocket = Listen(Local("serial"));
 
         var overlay = Local("os.qcow2");
-        List<string> create = ["create", "-q", "-f", "qcow2", "-F", "vpc", "-b", _launcher.MapPath(Path.GetFullPath(_options.VhdPath)), _launcher.MapPath(overlay)];
+        List<string> create = ["create", "-q", "-f", "qcow2", "-F", "vpc", "-b", _host.MapPath(Path.GetFullPath(_options.VhdPath)), _host.MapPath(overlay)];
         if (_options.DiskSizeMiB is { } size)
         {
             create.Add(string.Create(CultureInfo.InvariantCulture, $"{size}M"));
@@ -239,7 +234,7 @@ public sealed class VirtualMachine : IAsyncDisposable
         if (_options.Generation == 2 && firmware is not null)
         {
             // By qemu-img, since the template may lie where only QEMU's side sees it.
-            var variables = _launcher.MapPath(Local("variables.fd"));
+            var variables = _host.MapPath(Local("variables.fd"));
             if (await RunImageToolAsync(tools, ["convert", "-f", "raw", "-O", "raw", firmware.Variables, variables], reporter, cancellationToken) is { } reason)
             {
                 throw new ArchAzureException("FirmwareNotReadable", ErrorKind.CommandFailed,
@@ -258,23 +253,23 @@ public sealed class VirtualMachine : IAsyncDisposable
                 file.SetLength(mebibytes * 1024L * 1024);
             }
 
-            dataDisks.Add(_launcher.MapPath(path));
+            dataDisks.Add(_host.MapPath(path));
         }
 
-        var arguments = QemuCommandLine.Build(new QemuMachine(_options.Generation, _launcher.MapPath(overlay),
-            _launcher.MapPath(Local("monitor")), _launcher.MapPath(Local("network")), _launcher.MapPath(Local("serial")))
+        var arguments = QemuCommandLine.Build(new QemuMachine(_options.Generation, _host.MapPath(overlay),
+            _host.MapPath(Local("monitor")), _host.MapPath(Local("network")), _host.MapPath(Local("serial")))
         {
             MemoryMiB = _options.MemoryMiB,
             UseKvm = tools.KvmUsable,
             Firmware = firmware,
-            Dvd = _options.Dvd is { } dvd ? _launcher.MapPath(WriteDvd(dvd)) : null,
+            Dvd = _options.Dvd is { } dvd ? _host.MapPath(WriteDvd(dvd)) : null,
             DataDisks = dataDisks,
             DataDisksFirst = _options.DataDisksFirst,
             MacAddress = _options.MacAddress,
             VmId = _options.VmId,
         });
         reporter.Verbose($"{tools.System} {string.Join(' ', arguments)}");
-        _process = _launcher.Start(tools.System, arguments);
+        _process = _host.Start(tools.System, arguments);
 
         using var starting = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         starting.CancelAfter(s_startLimit);
@@ -298,7 +293,7 @@ public sealed class VirtualMachine : IAsyncDisposable
         }
 
         // QEMU holds all of them open by now. Without names they are gone when it ends, even if we are killed first.
-        foreach (var file in _directory.EnumerateFiles())
+        foreach (var file in _host.RunDirectory.EnumerateFiles())
         {
             file.Delete();
         }
@@ -307,13 +302,13 @@ public sealed class VirtualMachine : IAsyncDisposable
     private async Task<string?> RunImageToolAsync(QemuTools tools, IReadOnlyList<string> arguments, IReporter reporter, CancellationToken cancellationToken)
     {
         reporter.Verbose($"{tools.Image} {string.Join(' ', arguments)}");
-        var (code, output) = await _launcher.RunAsync(tools.Image, arguments, cancellationToken);
+        var (code, output) = await _host.RunAsync(tools.Image, arguments, cancellationToken);
         return code == 0 ? null : output.Trim();
     }
 
     private string WriteDvd(ReadOnlyMemory<byte> image)
     {
-        var path = Path.Combine(_directory.FullName, "provisioning.iso");
+        var path = Path.Combine(_host.RunDirectory.FullName, "provisioning.iso");
         using var file = new FileStream(path, FileMode.Create, FileAccess.Write);
         file.Write(image.Span);
         return path;

@@ -41,6 +41,16 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
             cancellationToken);
     }
 
+    /// <summary>Brings a builder up to the mirror's state and installs packages into it.</summary>
+    /// <exception cref="ArchAzureException">As <see cref="InstallAsync"/>.</exception>
+    public static async Task UpgradeBuilderAsync(Builder builder, IReadOnlyList<string> packages, Action<string>? onLine, CancellationToken cancellationToken)
+    {
+        // An old release's keyring may not know today's packagers: it comes first, as Arch advises.
+        await RunAsync(builder, ["pacman", "-Sy", "--noconfirm", "--needed", "--noprogressbar", "archlinux-keyring"], null, cancellationToken);
+        await RunAsync(builder, ["pacman", "-Su", "--noconfirm", "--needed", "--noprogressbar", .. packages], onLine, cancellationToken);
+        await builder.RunAsync(["gpgconf", "--homedir", "/etc/pacman.d/gnupg", "--kill", "all"], null, cancellationToken);
+    }
+
     /// <summary>Runs a command of pacman's family and names what went wrong.</summary>
     public static async Task<CommandResult> RunAsync(Builder builder, IReadOnlyList<string> command, Action<string>? onLine, CancellationToken cancellationToken)
     {

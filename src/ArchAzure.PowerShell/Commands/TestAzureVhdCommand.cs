@@ -49,6 +49,15 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
     [ValidateRange(1, 4 << 20)]
     public int DiskSizeMiB { get; set; }
 
+    /// <summary>Which QEMU runs the machine: the host's, one in a container made from the builder image, or the first that there is.</summary>
+    [Parameter(ParameterSetName = ByBoot)]
+    public QemuSource Qemu { get; set; }
+
+    /// <summary>The work directory of the build whose builder image brings QEMU; the VHD's own folder if not given.</summary>
+    [Parameter(ParameterSetName = ByBoot, ValueFromPipelineByPropertyName = true)]
+    [ValidateNotNullOrEmpty]
+    public string? WorkDirectory { get; set; }
+
     /// <summary>Only tell whether all is well: true or false.</summary>
     [Parameter]
     public SwitchParameter Quiet { get; set; }
@@ -90,13 +99,15 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
     private void BootImage(string path)
     {
         Run(() => FixedVhd.ReadFooter(path));
+        var workDirectory = WorkDirectory is null ? null : FilePath(WorkDirectory);
+        using var launcher = Run((reporter, token) => QemuChoice.FindAsync(Qemu, path, workDirectory, reporter, token));
         var kept = KeepLog is null ? null : FilePath(KeepLog);
         var folder = kept ?? Directory.CreateTempSubdirectory("archazure-boot-").FullName;
         var failed = false;
         foreach (var generation in Generation.Distinct())
         {
             var options = new BootTestOptions(path, generation) { Timeout = TimeSpan.FromSeconds(Timeout), LogDirectory = folder, DiskSizeMiB = DiskSizeMiB == 0 ? null : DiskSizeMiB };
-            var report = Run((reporter, token) => new BootTest().RunAsync(options, reporter, token));
+            var report = Run((reporter, token) => new BootTest(launcher).RunAsync(options, reporter, token));
             failed |= !report.Passed;
             if (!Quiet)
             {

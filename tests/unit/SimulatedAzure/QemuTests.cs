@@ -135,7 +135,7 @@ public sealed class QemuTests
         {
             var processors = Path.Combine(directory.FullName, "cpuinfo");
             File.WriteAllText(processors, $"processor\t: 0\n{line}\n");
-            Assert.Equal(usable, HostQemuLauncher.IsKvmUsable(device ? processors : Path.Combine(directory.FullName, "kvm"), processors));
+            Assert.Equal(usable, QemuTools.IsKvmUsable(device ? processors : Path.Combine(directory.FullName, "kvm"), processors));
         }
         finally
         {
@@ -146,12 +146,13 @@ public sealed class QemuTests
     [Fact]
     public async Task ProcessesEndWithUs()
     {
-        var launcher = new HostQemuLauncher();
-        await using var process = launcher.Start("/bin/sh", ["-c", "echo broken >&2; exec sleep 60"]);
+        using var launcher = new HostQemuLauncher();
+        await using var host = await launcher.PrepareAsync("/unused.vhd", CancellationToken.None);
+        await using var process = host.Start("/bin/sh", ["-c", "echo broken >&2; exec sleep 60"]);
         Assert.False(process.Exited.IsCompleted);
         process.Kill();
         Assert.NotEqual(0, await process.Exited.WaitAsync(TimeSpan.FromSeconds(10)));
-        await using var failing = launcher.Start("/bin/sh", ["-c", "echo broken >&2; exit 3"]);
+        await using var failing = host.Start("/bin/sh", ["-c", "echo broken >&2; exit 3"]);
         Assert.Equal(3, await failing.Exited.WaitAsync(TimeSpan.FromSeconds(10)));
         Assert.Equal("broken", failing.ErrorOutput.Trim());
     }

@@ -171,12 +171,8 @@ public sealed partial class BootstrapStep : BuildStep
             await builder.RunAsync(["pacman-key", "--init"], null, cancellationToken);
             await builder.RunAsync(["pacman-key", "--populate", "archlinux"], null, cancellationToken);
 
-            // An old release's keyring may not know today's packagers: it comes first, as Arch advises.
             context.Say("making the builder: packages");
-            await Pacstrap.RunAsync(builder, ["pacman", "-Sy", "--noconfirm", "--needed", "--noprogressbar", "archlinux-keyring"], null, cancellationToken);
-            await Pacstrap.RunAsync(
-                builder, ["pacman", "-Su", "--noconfirm", "--needed", "--noprogressbar", .. BuilderRecipe.Tools], line => ShowPackage(context, line), cancellationToken);
-            await builder.RunAsync(["gpgconf", "--homedir", "/etc/pacman.d/gnupg", "--kill", "all"], null, cancellationToken);
+            await Pacstrap.UpgradeBuilderAsync(builder, BuilderRecipe.Tools, line => ShowPackage(context, line), cancellationToken);
         }
         finally
         {

@@ -1,0 +1,219 @@
+using System.Net;
+using System.Net.Sockets;
+using Docker.DotNet;
+using Docker.DotNet.Models;
+
+namespace ArchAzure.Containers;
+
+/// <summary>
+/// A container whose main process reads standard input, which this object holds open: when this process ends, however that
+/// happens, the input ends, the container stops, takes every command in it along, and the engine removes it.
+/// </summary>
+internal sealed class LifelineContainer
+{
+    private static readonly TimeSpan RemovalTimeout = TimeSpan.FromSeconds(30);
+
+    private readonly DockerEngine _engine;
+    private readonly MultiplexedStream _lifeline;
+
+    private LifelineContainer(DockerEngine engine, string id, string name, MultiplexedStream lifeline)
+    {
+        _engine = engine;
+        Id = id;
+        Name = name;
+        _lifeline = lifeline;
+    }
+
+    /// <summary>The engine's id of it.</summary>
+    public string Id { get; }
+
+    /// <summary>Its name.</summary>
+    public string Name { get; }
+
+    /// <summary>Starts a container.</summary>
+    /// <param name="engine">Where.</param>
+    /// <param name="name">Its name.</param>
+    /// <param name="parameters">Image, labels and host configuration; the main process is set here.</param>
+    /// <param name="cancellationToken">Stops the start; no container is left then.</param>
+    /// <exception cref="DockerApiException">The engine refused.</exception>
+    public static async Task<LifelineContainer> StartAsync(DockerEngine engine, string name, CreateContainerParameters parameters, CancellationToken cancellationToken)
+    {
+        parameters.Name = name;
+        parameters.Entrypoint = ["cat"];
+        parameters.Cmd = [];
+        parameters.WorkingDir = "/";
+        parameters.AttachStdin = true;
+        parameters.OpenStdin = true;
+        parameters.StdinOnce = true;
+        parameters.HostConfig!.AutoRemove = true;
+        string? id = null;
+        MultiplexedStream? keeper = null;
+        try
+        {
+            id = (await engine.Client.Containers.CreateContainerAsync(parameters, cancellationToken)).ID;
+            keeper = await engine.Client.Containers.AttachContainerAsync(id, new ContainerAttachParameters { Stream = true, Stdin = true }, cancellationToken);
+            await engine.Client.Containers.StartContainerAsync(id, new ContainerStartParameters(), cancellationToken);
+            return new LifelineContainer(engine, id, name, keeper);
+        }
+        catch
+        {
+            keeper?.Dispose();
+            if (id is not null)
+            {
+                using var limit = new CancellationTokenSource(RemovalTimeout);
+                await engine.RemoveContainerAsync(id, limit.Token);
+            }
+
+            throw;
+        }
+    }
+
+    /// <summary>Whether an exception tells that the engine or the container is gone.</summary>
+    public static bool IsEngineFailure(Exception e) => e is DockerApiException or HttpRequestException or IOException or SocketException;
+
+    /// <summary>The bind mounts as the engine takes them.</summary>
+    public static IList<Mount> Mounts(IEnumerable<BindMount> mounts) =>
+        [.. mounts.Select(mount => new Mount { Type = "bind", Source = mount.HostPath, Target = mount.BuilderPath, ReadOnly = mount.ReadOnly })];
+
+    /// <summary>Runs a command and waits for its end.</summary>
+    /// <param name="command">The program and its arguments; no shell is involved.</param>
+    /// <param name="environment">Extra environment.</param>
+    /// <param name="input">Writes its standard input, or null for none.</param>
+    /// <param name="onOutput">Gets what it writes; the second value tells whether it came from standard error.</param>
+    /// <param name="cancellationToken">Stops waiting; the command ends with the container.</param>
+    /// <returns>Its exit status, or null when the container was gone before it told one.</returns>
+    public async Task<long?> ExecAsync(
+        IReadOnlyList<string> command, IReadOnlyDictionary<string, string> environment, Func<Stream, CancellationToken, Task>? input, Action<ReadOnlyMemory<byte>, bool> onOutput, CancellationToken cancellationToken)
+    {
+        var exec = await _engine.Client.Exec.CreateContainerExecAsync(
+            Id,
+            new ContainerExecCreateParameters
+            {
+                Cmd = [.. command],
+                Env = [.. environment.Select(pair => $"{pair.Key}={pair.Value}")],
+                AttachStdin = input is not null,
+                AttachStdout = true,
+                AttachStderr = true,
+            },
+            cancellationToken);
+        using (var stream = await _engine.Client.Exec.StartContainerExecAsync(exec.ID, new ContainerExecStartParameters(), cancellationToken))
+        {
+            var reading = ReadAsync(stream, onOutput, cancellationToken);
+            if (input is not null)
+            {
+                await WriteInputAsync(stream, input, cancellationToken);
+            }
+
+            await reading;
+        }
+
+        var inspected = await _engine.Client.Exec.InspectContainerExecAsync(exec.ID, cancellationToken);
+        return inspected.Running ? null : inspected.ExitCode;
+    }
+
+    /// <summary>Lets go of the container without waiting: it ends with everything in it.</summary>
+    public void Cut() => _lifeline.Dispose();
+
+    /// <summary>Ends the container with everything in it, and waits until it is gone. Safe to call at any moment, also after a cancellation.</summary>
+    /// <returns>Why it could not be removed, or null.</returns>
+    public async Task<string?> RemoveAsync()
+    {
+        try
+        {
+            using var limit = new CancellationTokenSource(RemovalTimeout);
+            await _engine.RemoveContainerAsync(Id, limit.Token);
+            await WaitUntilGoneAsync(limit.Token);
+            return null;
+        }
+        catch (Exception e) when (IsEngineFailure(e) || e is OperationCanceledException)
+        {
+            return e.Message;
+        }
+        finally
+        {
+            _lifeline.Dispose();
+        }
+    }
+
+    private static async Task ReadAsync(MultiplexedStream stream, Action<ReadOnlyMemory<byte>, bool> onOutput, CancellationToken cancellationToken)
+    {
+        var buffer = new byte[81920];
+        while (true)
+        {
+            var read = await stream.ReadOutputAsync(buffer, 0, buffer.Length, cancellationToken);
+            if (read.EOF)
+            {
+                return;
+            }
+
+            onOutput(buffer.AsMemory(0, read.Count), read.Target == MultiplexedStream.TargetStream.StandardError);
+        }
+    }
+
+    private static async Task WriteInputAsync(MultiplexedStream stream, Func<Stream, CancellationToken, Task> input, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await using var writer = new BufferedStream(new InputStream(stream), 1 << 16);
+            await input(writer, cancellationToken);
+        }
+        catch (IOException) when (!cancellationToken.IsCancellationRequested)
+        {
+            // The command ended before it had read everything; its exit status tells why.
+        }
+
+        stream.CloseWrite();
+    }
+
+    private async Task WaitUntilGoneAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            while (true)
+            {
+                await _engine.Client.Containers.InspectContainerAsync(Id, cancellationToken);
+                await Task.Delay(50, cancellationToken);
+            }
+        }
+        catch (DockerApiException e) when (e.StatusCode == HttpStatusCode.NotFound)
+        {
+            // That is what was waited for.
+        }
+    }
+
+    /// <summary>The write half of an exec's stream.</summary>
+    private sealed class InputStream(MultiplexedStream stream) : Stream
+    {
+        public override bool CanRead => false;
+
+        public override bool CanSeek => false;
+
+        public override bool CanWrite => true;
+
+        public override long Length => throw new NotSupportedException();
+
+        public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+
+        public override void Flush()
+        {
+        }
+
+        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+        public override void SetLength(long value) => throw new NotSupportedException();
+
+        public override void Write(byte[] buffer, int offset, int count) =>
+            stream.WriteAsync(buffer, offset, count, CancellationToken.None).GetAwaiter().GetResult();
+
+        public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+            stream.WriteAsync(buffer, offset, count, cancellationToken);
+
+        public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            var array = buffer.ToArray();
+            await stream.WriteAsync(array, 0, array.Length, cancellationToken);
+        }
+    }
+}

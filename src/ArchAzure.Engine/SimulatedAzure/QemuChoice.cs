@@ -1,0 +1,73 @@
+using ArchAzure.Builds;
+
+namespace ArchAzure.SimulatedAzure;
+
+/// <summary>Which QEMU runs a boot test.</summary>
+public enum QemuSource
+{
+    /// <summary>The host's where there is one that is new enough, else the builder's.</summary>
+    Auto,
+
+    /// <summary>The one that is installed on the host.</summary>
+    Host,
+
+    /// <summary>One in a container, made from the build's builder image.</summary>
+    Builder,
+}
+
+/// <summary>Finds the QEMU for a VHD.</summary>
+public static class QemuChoice
+{
+    /// <summary>Chooses a launcher; the image of the builder's QEMU is made where it is missing.</summary>
+    /// <param name="source">Which is wanted.</param>
+    /// <param name="vhdPath">The VHD.</param>
+    /// <param name="workDirectory">The work directory of its build, or null for the folder the VHD lies in.</param>
+    /// <param name="reporter">Told of the choice.</param>
+    /// <param name="cancellationToken">Ends the work.</param>
+    /// <exception cref="ArchAzureException">There is none; the message tells of both where both were looked for.</exception>
+    public static Task<IQemuLauncher> FindAsync(QemuSource source, string vhdPath, string? workDirectory, IReporter reporter, CancellationToken cancellationToken) =>
+        FindAsync(source, new HostQemuLauncher(), new WorkDirectory(workDirectory ?? Path.GetDirectoryName(Path.GetFullPath(vhdPath))!), CreateAsync, reporter, cancellationToken);
+
+    /// <summary>As above, with other ways to run QEMU.</summary>
+    /// <param name="source">Which is wanted.</param>
+    /// <param name="host">The host's.</param>
+    /// <param name="directory">The work directory.</param>
+    /// <param name="createAsync">Makes the builder's.</param>
+    /// <param name="reporter">Told of the choice.</param>
+    /// <param name="cancellationToken">Ends the work.</param>
+    internal static async Task<IQemuLauncher> FindAsync(
+        QemuSource source, IQemuLauncher host, WorkDirectory directory, Func<ArchBuild, IReporter, CancellationToken, Task<IQemuLauncher>> createAsync, IReporter reporter, CancellationToken cancellationToken)
+    {
+        if (source == QemuSource.Builder)
+        {
+            return await createAsync(BuildIn(directory), reporter, cancellationToken);
+        }
+
+        try
+        {
+            await host.FindToolsAsync(cancellationToken);
+            return host;
+        }
+        catch (ArchAzureException e) when (source == QemuSource.Auto && e.ErrorId is "QemuNotFound" or "QemuTooOld")
+        {
+            try
+            {
+                var build = BuildIn(directory);
+                reporter.Verbose($"This machine has no QEMU to use ({e.ErrorId}): one in a container is taken.");
+                return await createAsync(build, reporter, cancellationToken);
+            }
+            catch (ArchAzureException second)
+            {
+                throw new ArchAzureException(e.ErrorId, second.ErrorId == "BuildNotFound" ? e.Kind : second.Kind, $"{e.Message} QEMU in a container is not to be had here: {second.Message}", e.Target, second);
+            }
+        }
+    }
+
+    private static async Task<IQemuLauncher> CreateAsync(ArchBuild build, IReporter reporter, CancellationToken cancellationToken) =>
+        await ContainerQemuLauncher.CreateAsync(build, reporter, cancellationToken);
+
+    private static ArchBuild BuildIn(WorkDirectory directory) =>
+        BuildStore.TryLoad(directory) ?? throw new ArchAzureException("BuildNotFound", ErrorKind.NotFound,
+            $"There is no build in '{directory.Path}' (no build.json) whose builder image could bring QEMU. Name the work directory of the VHD's build with -WorkDirectory, or install QEMU on this machine.",
+            directory.Path);
+}
