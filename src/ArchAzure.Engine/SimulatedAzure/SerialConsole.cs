@@ -34,6 +34,8 @@ public sealed partial class SerialConsole
         ("You are in emergency mode", "systemd ended in emergency mode"),
         ("Cannot open access to console, the root account is locked", "systemd ended in emergency mode"),
         ("You are now being dropped into an emergency shell", "the initramfs did not find or mount the root file system"),
+        // BusyBox's banner: any initramfs that ends in its shell.
+        (" built-in shell (ash)", "the initramfs did not find or mount the root file system"),
         ("(initramfs) ", "the initramfs did not find or mount the root file system"),
         ("No bootable device", "the firmware found nothing to boot"),
         ("BdsDxe: No bootable option or device was found", "the firmware found nothing to boot"),

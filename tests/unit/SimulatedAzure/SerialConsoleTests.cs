@@ -27,6 +27,7 @@ public sealed class SerialConsoleTests
     [InlineData("grub rescue> ", "GRUB")]
     [InlineData("You are in emergency mode. After logging in, type\r\n", "emergency")]
     [InlineData("Cannot open access to console, the root account is locked.\r\n", "emergency")]
+    [InlineData("\r\nBusyBox v1.35.0 (Debian 1:1.35.0-4+deb12u1+b1) built-in shell (ash)\r\n", "root file system")]
     [InlineData("ERROR: Failed to mount\r\nYou are now being dropped into an emergency shell.\r\n", "root file system")]
     [InlineData("UEFI Interactive Shell v2.2\r\n", "firmware")]
     [InlineData("BdsDxe: No bootable option or device was found.\r\n", "firmware")]
