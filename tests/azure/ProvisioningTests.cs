@@ -160,7 +160,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
 
     /// <summary>
     /// The first name went to a data disk, and everything of fstab was found all the same. Which name each disk gets is a matter of
-    /// chance, as the kernel looks at them side by side: with four before it, the OS disk does not get the first.
+    /// chance, as the kernel looks at them side by side; four before it make it all but sure that the OS disk does not get the first.
     /// </summary>
     private static void RunsFromALaterDisk(GuestFacts guest)
     {
