@@ -112,7 +112,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         Assert.StartsWith(agent + "/", report.HealthReports.First(health => health.State == "Ready").Agent, StringComparison.Ordinal);
         var guest = report.Guest!;
         Assert.Equal("second-machine", guest.HostName);
-        RunsFromALaterDisk(guest);
+        RunsFromOneDisk(guest);
         Assert.True(guest.PasswordlessSudo);
         Assert.Empty(guest.FailedUnits);
         Assert.Equal((long)size << 20, guest.DiskBytes);
@@ -159,12 +159,12 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
     }
 
     /// <summary>
-    /// The first name went to a data disk, and everything of fstab was found all the same. Which name each disk gets is a matter of
-    /// chance, as the kernel looks at them side by side; four before it make it all but sure that the OS disk does not get the first.
+    /// Everything of fstab was found on the OS disk, whatever its name. The kernel looks at disks side by side, so the names are a matter
+    /// of chance; with four disks before it, the OS disk hardly ever gets the first.
     /// </summary>
-    private static void RunsFromALaterDisk(GuestFacts guest)
+    private static void RunsFromOneDisk(GuestFacts guest)
     {
-        var root = Regex.Match(guest.RootMount, "^(/dev/sd[b-z])3 ");
+        var root = Regex.Match(guest.RootMount, "^(/dev/sd[a-z])3 ");
         Assert.True(root.Success, guest.RootMount);
         Assert.Contains(guest.Mounts, mount => Regex.IsMatch(mount, $"^/efi +{root.Groups[1].Value}2 +vfat$"));
     }
