@@ -26,7 +26,7 @@ bare() {
     : > "$work/serial"
     start=$(date +%s%N)
     qemu-system-x86_64 -nodefaults -display none -vga std "${accelerator[@]}" -smp 2 -m 1024 -device virtio-rng-pci "${options[@]}" \
-        -netdev user,id=net -device virtio-net-pci,netdev=net,romfile= -serial "file:$work/serial" &
+        -netdev user,id=net -device virtio-net-pci,netdev=net,romfile= -serial "file:$work/serial" 2> /dev/null &
     until grep -qaE ' login: ?$' "$work/serial"; do
         kill -0 $!
         sleep 0.1
@@ -39,6 +39,7 @@ bare() {
 # harness GENERATION: seconds to LoginPrompt, Ready and Ssh, and MiB.
 harness() {
     "$shell" -NoProfile -Command "
+        \$ProgressPreference = 'SilentlyContinue'
         Import-Module '$here/artifacts/ArchAzure/ArchAzure.psd1'
         \$report = Test-AzureVhd '$vhd' -Boot -Generation $1
         if (-not \$report.Passed) { throw \$report.Error }
