@@ -104,27 +104,32 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
         var kept = KeepLog is null ? null : FilePath(KeepLog);
         var folder = kept ?? Directory.CreateTempSubdirectory("archazure-boot-").FullName;
         var failed = false;
-        foreach (var generation in Generation.Distinct())
+        try
         {
-            var options = new BootTestOptions(path, generation) { Timeout = TimeSpan.FromSeconds(Timeout), LogDirectory = folder, DiskSizeMiB = DiskSizeMiB == 0 ? null : DiskSizeMiB };
-            var report = Run((reporter, token) => new BootTest(launcher).RunAsync(options, reporter, token));
-            failed |= !report.Passed;
-            if (!Quiet)
+            foreach (var generation in Generation.Distinct())
             {
-                WriteObject(report);
-                if (!report.Passed)
+                var options = new BootTestOptions(path, generation) { Timeout = TimeSpan.FromSeconds(Timeout), LogDirectory = folder, DiskSizeMiB = DiskSizeMiB == 0 ? null : DiskSizeMiB };
+                var report = Run((reporter, token) => new BootTest(launcher).RunAsync(options, reporter, token));
+                failed |= !report.Passed;
+                if (!Quiet)
                 {
-                    WriteError(ErrorRecords.From(new ArchAzureException(report.ErrorId!, ErrorKind.InvalidData, report.Error!, path)));
+                    WriteObject(report);
+                    if (!report.Passed)
+                    {
+                        WriteError(ErrorRecords.From(new ArchAzureException(report.ErrorId!, ErrorKind.InvalidData, report.Error!, path)));
+                    }
                 }
             }
         }
-
-        _passed &= !failed;
-
-        // Of a failed boot the logs are the only trace: they stay, and the error names them.
-        if (kept is null && !failed)
+        finally
         {
-            Directory.Delete(folder, recursive: true);
+            _passed &= !failed;
+
+            // Of a failed boot the logs are the only trace: they stay, and the error names them.
+            if (kept is null && !failed)
+            {
+                Directory.Delete(folder, recursive: true);
+            }
         }
     }
 }
