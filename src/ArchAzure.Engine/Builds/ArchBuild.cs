@@ -7,10 +7,13 @@ namespace ArchAzure.Builds;
 /// </summary>
 public sealed record ArchBuild
 {
-    /// <summary>The schema of build.json that this version writes.</summary>
-    public const int CurrentSchema = 1;
+    /// <summary>The schema of build.json that this version writes. 2: the VHD's checksum and package list.</summary>
+    public const int CurrentSchema = 2;
 
-    /// <summary>The schema of the file this was read from.</summary>
+    /// <summary>The first schema there was.</summary>
+    public const int OldestSchema = 1;
+
+    /// <summary>The schema of build.json; an older one is carried over when it is read.</summary>
     public int Schema { get; init; } = CurrentSchema;
 
     /// <summary>The build's identity; containers carry it in the label <c>archazure.build</c>.</summary>
@@ -141,4 +144,8 @@ public sealed record AgentProduct(string Name, string Source, string? Commit, st
 /// <param name="Path">Its path; relative to the work directory if it lies within.</param>
 /// <param name="SizeMiB">The disk's size in MiB, without the footer.</param>
 /// <param name="UniqueId">The identity in its footer.</param>
-public sealed record VhdProduct(string Path, long SizeMiB, Guid UniqueId);
+/// <param name="Sha256">
+/// The SHA-256 of the whole file in lower-case hex, as <c>SHA256SUMS</c> beside it has it; null if it was made under schema 1, without
+/// checksums and package list.
+/// </param>
+public sealed record VhdProduct(string Path, long SizeMiB, Guid UniqueId, string? Sha256 = null);

@@ -15,7 +15,10 @@ public static class BuildStore
         UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
     };
 
-    /// <summary>Reads the build of a work directory, or null if none was begun there.</summary>
+    /// <summary>
+    /// Reads the build of a work directory, or null if none was begun there. An older schema is carried over in memory; the next
+    /// <see cref="Save"/> writes the current one. So far each schema only adds members that an older file lacks.
+    /// </summary>
     /// <exception cref="ArchAzureException"><c>BuildFileDamaged</c> or <c>BuildFileTooNew</c>.</exception>
     public static ArchBuild? TryLoad(WorkDirectory directory)
     {
@@ -33,6 +36,11 @@ public static class BuildStore
         {
             using var document = JsonDocument.Parse(text);
             var schema = document.RootElement.GetProperty("schema").GetInt32();
+            if (schema < ArchBuild.OldestSchema)
+            {
+                throw new FormatException($"there is no schema {schema}.");
+            }
+
             if (schema > ArchBuild.CurrentSchema)
             {
                 throw new ArchAzureException(
@@ -44,7 +52,7 @@ public static class BuildStore
 
             var build = document.Deserialize<ArchBuild>(Json) ?? throw new JsonException("it holds 'null'");
             CheckComplete(build);
-            return build with { WorkDirectory = directory.Path };
+            return build with { Schema = ArchBuild.CurrentSchema, WorkDirectory = directory.Path };
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
         {
@@ -86,5 +94,5 @@ public static class BuildStore
 
     /// <summary>Replaces build.json in one rename, flushed to the disk.</summary>
     public static void Save(WorkDirectory directory, ArchBuild build) =>
-        AtomicFile.WriteAllText(directory.BuildFile, JsonSerializer.Serialize(build with { Schema = ArchBuild.CurrentSchema }, Json) + "\n");
+        AtomicFile.WriteAllText(directory.BuildFile, JsonSerializer.Serialize(build, Json) + "\n");
 }

@@ -1,9 +1,11 @@
+using System.Text.Json;
+using System.Text.RegularExpressions;
 using ArchAzure.Builds;
 using ArchAzure.Disks;
 
 namespace ArchAzure.UnitTests.Builds;
 
-public sealed class BuildStoreTests : IDisposable
+public sealed partial class BuildStoreTests : IDisposable
 {
     private readonly TempFolder _folder = new();
 
@@ -49,16 +51,56 @@ public sealed class BuildStoreTests : IDisposable
         Assert.Contains("New-ArchBootstrap", error.Message, StringComparison.Ordinal);
     }
 
-    [Fact]
-    public void A_newer_schema_is_refused_and_named()
+    /// <summary>build.json as each schema's own version wrote it; a sample is never changed, only added.</summary>
+    [Theory]
+    [InlineData("schema-1.json")]
+    [InlineData("schema-2.json")]
+    public void Every_schema_since_the_first_is_carried_over_whole(string sample)
     {
-        BuildStore.Save(Directory, Sample());
-        _folder.Write("build.json", File.ReadAllText(Directory.BuildFile).Replace("\"schema\": 1", "\"schema\": 2", StringComparison.Ordinal));
+        var stored = StoredSample(sample);
+        _folder.Write("build.json", stored);
+
+        var build = BuildStore.Load(Directory);
+        Assert.Equal(stored, File.ReadAllText(Directory.BuildFile));
+        BuildStore.Save(Directory, build);
+
+        // Nothing lost, nothing added: but for its schema's number the file is what it was, to the byte.
+        Assert.Equal(SchemaLine().Replace(stored, $"\"schema\": {ArchBuild.CurrentSchema},", 1), File.ReadAllText(Directory.BuildFile));
+        Assert.Equal(ArchBuild.CurrentSchema, build.Schema);
+        Assert.Equal("done", build.Status);
+    }
+
+    [Fact]
+    public void There_is_a_sample_of_every_schema() =>
+        Assert.All(Enumerable.Range(ArchBuild.OldestSchema, ArchBuild.CurrentSchema), schema => Assert.Contains($"\"schema\": {schema},", StoredSample($"schema-{schema}.json"), StringComparison.Ordinal));
+
+    [Fact]
+    public void A_vhd_made_under_schema_1_has_no_checksum()
+    {
+        using var sample = JsonDocument.Parse(StoredSample($"schema-{ArchBuild.CurrentSchema}.json"));
+        _folder.Write("build.json", StoredSample($"schema-{ArchBuild.CurrentSchema}.json"));
+        var vhd = BuildStore.Load(Directory).Vhd!;
+
+        Assert.Equal(sample.RootElement.GetProperty("vhd").GetProperty("sha256").GetString(), vhd.Sha256);
+        _folder.Write("build.json", StoredSample("schema-1.json"));
+        Assert.Equal(vhd with { Sha256 = null }, BuildStore.Load(Directory).Vhd);
+    }
+
+    [Fact]
+    public void A_newer_schema_is_refused_named_and_left_as_it_is()
+    {
+        var stored = StoredSample("schema-newer.json");
+        _folder.Write("build.json", stored);
 
         var error = Assert.Throws<ArchAzureException>(() => BuildStore.Load(Directory));
 
         Assert.Equal("BuildFileTooNew", error.ErrorId);
-        Assert.Contains("schema 2", error.Message, StringComparison.Ordinal);
+        Assert.Equal(ErrorKind.InvalidData, error.Kind);
+        Assert.Equal(Directory.BuildFile, error.Target);
+        Assert.All(
+            [Directory.BuildFile, "schema 1000", $"knows {ArchBuild.CurrentSchema}", "Update the module"], part => Assert.Contains(part, error.Message, StringComparison.Ordinal));
+        Assert.Equal(stored, File.ReadAllText(Directory.BuildFile));
+        Assert.Equal(["build.json"], System.IO.Directory.GetFileSystemEntries(_folder.Path).Select(Path.GetFileName));
     }
 
     [Fact]
@@ -78,6 +120,7 @@ public sealed class BuildStoreTests : IDisposable
     [InlineData("[]")]
     [InlineData("{}")]
     [InlineData("{\"schema\":\"1\"}")]
+    [InlineData("{\"schema\":0,\"id\":\"6b1f0c7e-2f5d-4c1b-9a53-5a3f6b8e0f4d\"}")]
     [InlineData("{\"schema\":1}")]
     [InlineData("{\"schema\":1,\"id\":\"6b1f0c7e-2f5d-4c1b-9a53-5a3f6b8e0f4d\",\"steps\":null}")]
     [InlineData("{\"schema\":1,\"id\":\"6b1f0c7e-2f5d-4c1b-9a53-5a3f6b8e0f4d\",\"bootstrap\":{\"version\":null}}")]
@@ -127,6 +170,11 @@ public sealed class BuildStoreTests : IDisposable
     [InlineData("")]
     [InlineData("Get-ArchBuild")]
     public void Other_steps_do_not_exist(string step) => Assert.Equal("UnknownStep", Assert.Throws<ArchAzureException>(() => StepName.Parse(step)).ErrorId);
+
+    private static string StoredSample(string name) => File.ReadAllText(Path.Combine(AppContext.BaseDirectory, "Builds", "samples", name));
+
+    [GeneratedRegex(@"""schema"": \d+,", RegexOptions.None, 1000)]
+    private static partial Regex SchemaLine();
 
     private static string Saved(ArchBuild build)
     {
