@@ -1,6 +1,7 @@
 using ArchAzure.Bootstrap;
 using ArchAzure.Containers;
 using ArchAzure.IO;
+using ArchAzure.Packages;
 using ArchAzure.Target;
 
 namespace ArchAzure.Builds;
@@ -45,7 +46,9 @@ public static class BuildRemoval
             ];
             if (includeVhd && build?.VhdPath is { } vhd)
             {
-                files.Insert(0, vhd);
+                string[] made = [vhd, PackageList.PathBeside(vhd)];
+                ChecksumFile.Remove(Path.GetDirectoryName(vhd)!, made.Select(path => Path.GetFileName(path)));
+                files.InsertRange(0, made);
             }
 
             foreach (var file in files.Where(File.Exists))

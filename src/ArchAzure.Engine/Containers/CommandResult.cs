@@ -2,7 +2,7 @@ namespace ArchAzure.Containers;
 
 /// <summary>How a command in the builder ended.</summary>
 /// <param name="ExitCode">Its exit status.</param>
-/// <param name="Output">Its standard output, as text, capped at the last 1 MiB.</param>
+/// <param name="Output">Its standard output, as text, capped after the first 1 MiB.</param>
 /// <param name="Tail">The last lines of standard output and standard error together.</param>
 public sealed record CommandResult(long ExitCode, string Output, IReadOnlyList<string> Tail);
 

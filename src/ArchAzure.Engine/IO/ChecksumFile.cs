@@ -50,7 +50,7 @@ public static class ChecksumFile
         {
             AtomicFile.WriteAllText(path, string.Concat(lines.Select(line => line + "\n")));
         }
-        else
+        else if (File.Exists(path))
         {
             File.Delete(path);
         }

@@ -24,6 +24,9 @@ public sealed record InstalledPackage
     /// <summary>Its licences, mostly by their SPDX identifiers.</summary>
     public IReadOnlyList<string> Licenses { get; init; } = [];
 
+    /// <summary>The fields of <c>desc</c> that are read.</summary>
+    public static IReadOnlyList<string> Fields { get; } = ["NAME", "VERSION", "ARCH", "DESC", "URL", "PACKAGER", "LICENSE"];
+
     /// <summary>Reads <c>desc</c> files of <c>/var/lib/pacman/local</c>, one after the other in one text.</summary>
     /// <remarks>
     /// libalpm, <c>lib/libalpm/be_local.c</c>: a line <c>%FIELD%</c>, its values a line each, an empty line. libalpm writes

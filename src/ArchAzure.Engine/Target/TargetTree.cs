@@ -1,4 +1,5 @@
 using ArchAzure.Containers;
+using ArchAzure.Packages;
 
 namespace ArchAzure.Target;
 
@@ -89,6 +90,31 @@ public sealed class TargetTree(Builder builder)
         {
             await ChrootAsync(["systemctl", "disable", .. layer.DisabledServices], null, cancellationToken);
         }
+    }
+
+    /// <summary>Reads what pacman has installed in the tree.</summary>
+    /// <exception cref="ArchAzureException"><c>PackageDatabaseDamaged</c>.</exception>
+    public async Task<IReadOnlyList<InstalledPackage>> ReadPackagesAsync(CancellationToken cancellationToken)
+    {
+        // By line: the whole of a large image is more than a command's kept output.
+        List<string> lines = [];
+        await builder.RunAsync(
+            [
+                "find", Root + "/var/lib/pacman/local", "-mindepth", "2", "-maxdepth", "2", "-name", "desc",
+                "-exec", "sed", "--separate", "--quiet", $"/^%\\({string.Join("\\|", InstalledPackage.Fields)}\\)%$/,/^$/p", "{}", "+",
+            ],
+            new CommandOptions
+            {
+                OnLine = (line, error) =>
+                {
+                    if (!error)
+                    {
+                        lines.Add(line);
+                    }
+                },
+            },
+            cancellationToken);
+        return InstalledPackage.Parse(string.Join('\n', lines));
     }
 
     /// <summary>Unpacks a tar stream into the tree; folders that are there keep their modes, links to folders stay links.</summary>

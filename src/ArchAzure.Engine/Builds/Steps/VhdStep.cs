@@ -1,6 +1,8 @@
+using System.Security.Cryptography;
 using ArchAzure.Containers;
 using ArchAzure.Disks;
 using ArchAzure.IO;
+using ArchAzure.Packages;
 using ArchAzure.Target;
 using ArchAzure.Vhd;
 
@@ -32,7 +34,9 @@ public sealed class VhdStep : BuildStep
     {
         try
         {
-            return Task.FromResult(FixedVhd.ReadFooter(context.Build.VhdPath!).UniqueId == context.Build.Vhd!.UniqueId);
+            var (path, vhd) = (context.Build.VhdPath!, context.Build.Vhd!);
+            var listed = vhd.Sha256 is null || (File.Exists(PackageList.PathBeside(path)) && ChecksumFile.Holds(Path.GetDirectoryName(path)!, Path.GetFileName(path), vhd.Sha256));
+            return Task.FromResult(listed && FixedVhd.ReadFooter(path).UniqueId == vhd.UniqueId);
         }
         catch (ArchAzureException)
         {
@@ -52,6 +56,7 @@ public sealed class VhdStep : BuildStep
 
         var image = destination + ".part";
         var root = destination + ".root.part";
+        IReadOnlyList<InstalledPackage> packages;
         try
         {
             await CopyDiskAsync(context.Directory.Disk, image, cancellationToken);
@@ -69,6 +74,7 @@ public sealed class VhdStep : BuildStep
                 await target.CreateAsync(cancellationToken);
                 context.Say("unpacking the target", 10);
                 await target.RestoreAsync(TargetTree.SnapshotPath, cancellationToken);
+                packages = await target.ReadPackagesAsync(cancellationToken);
                 context.Say("making the boot loaders", 30);
                 await MakeBootLoadersAsync(target, disk, cancellationToken);
                 await WriteBootLoadersAsync(builder, disk, cancellationToken);
@@ -90,15 +96,30 @@ public sealed class VhdStep : BuildStep
                 GrubBiosBoot.Link(handle, disk.Partitions[PartitionPlan.BiosBoot]);
             }
 
+            // What lies beside the VHD must never speak of another one: it goes before, and comes after.
+            var (folder, name, list) = (Path.GetDirectoryName(destination)!, Path.GetFileName(destination), PackageList.PathBeside(destination));
+            ChecksumFile.Remove(folder, [name, Path.GetFileName(list)]);
+            File.Delete(list);
             var footer = await VhdConverter.ConvertAsync(
                 new VhdConversion { SourcePath = image, DestinationPath = destination, InPlace = true, Force = true }, context.Reporter, cancellationToken);
-            return context.Build with { Vhd = new VhdProduct(PathInBuild(context, destination), disk.SizeMiB, footer.UniqueId) };
+
+            context.Say("reckoning the checksum", 95);
+            AtomicFile.WriteAllText(list, PackageList.Write(context.Build.Version!, packages, context.Build.Agent!));
+            var sha256 = await Sha256Async(destination, cancellationToken);
+            ChecksumFile.Add(folder, new Dictionary<string, string>(StringComparer.Ordinal) { [name] = sha256, [Path.GetFileName(list)] = await Sha256Async(list, cancellationToken) });
+            return context.Build with { Vhd = new VhdProduct(PathInBuild(context, destination), disk.SizeMiB, footer.UniqueId, sha256) };
         }
         finally
         {
             File.Delete(image);
             File.Delete(root);
         }
+    }
+
+    private static async Task<string> Sha256Async(string path, CancellationToken cancellationToken)
+    {
+        await using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20, FileOptions.SequentialScan);
+        return Convert.ToHexString(await SHA256.HashDataAsync(file, cancellationToken)).ToLowerInvariant();
     }
 
     private static string Destination(StepContext context) =>
