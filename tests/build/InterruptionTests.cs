@@ -32,6 +32,7 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
         Assert.Equal(5, done.LastGoodStep);
         await Tool.RunAsync("e2fsck", "-fn", $"{done.VhdPath}?offset={done.Disk!.Partitions[Disks.PartitionPlan.Root].Offset}");
         Assert.Equal((long.Parse(TestBuild.SmallDisk) << 20) + 512, new FileInfo(done.VhdPath!).Length);
+        await Tool.RunAsync("env", $"--chdir={build.Directory.Path}", "sha256sum", "--check", "--strict", "SHA256SUMS");
         await build.NothingLeftAsync();
     }
 

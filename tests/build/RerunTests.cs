@@ -80,11 +80,13 @@ public sealed class RerunTests(Pipeline pipeline)
         var result = await HostProcess.RunAsync(
             $$"""
             Invoke-ArchTarget {{directory}} -Command sh, -c, 'echo "kept $1" | tee /etc/kept', sh, 'a b'
+            (Invoke-ArchTarget {{directory}} -Command printf, 'one\n\ntwo\rthree\r\n') -join '|'
             Invoke-ArchTarget {{directory}} -Command sh, -c, 'echo discarded > /etc/discarded' -Discard
             $null = ConvertTo-AzureVhd -WorkDirectory {{directory}}
             """);
         Assert.True(result.ExitCode == 0, result.All);
         Assert.Contains("kept a b", result.Output, StringComparison.Ordinal);
+        Assert.Contains("one||two|three\n", result.Output, StringComparison.Ordinal);
         var root = $"{build.State.VhdPath}?offset={build.State.Disk!.Partitions[Disks.PartitionPlan.Root].Offset}";
         Assert.Equal("kept a b\n", await Tool.RunAsync("debugfs", "-R", "cat /etc/kept", root));
         Assert.Contains("File not found", (await Tool.TryAsync("debugfs", ["-R", "stat /etc/discarded", root])).All, StringComparison.Ordinal);
@@ -119,7 +121,7 @@ public sealed class RerunTests(Pipeline pipeline)
         var result = await HostProcess.RunAsync($"Remove-ArchBuild {HostProcess.Quote(build.Directory.Path)} -KeepImage -Confirm:$false");
         Assert.True(result.ExitCode == 0, result.All);
         Assert.Equal(
-            new[] { build.Directory.SettingsFile, vhd }.Order(StringComparer.Ordinal), Directory.EnumerateFileSystemEntries(build.Directory.Path).Order(StringComparer.Ordinal));
+            new[] { build.Directory.SettingsFile, vhd, vhd + ".cdx.json", Path.Combine(build.Directory.Path, "SHA256SUMS") }.Order(StringComparer.Ordinal), Directory.EnumerateFileSystemEntries(build.Directory.Path).Order(StringComparer.Ordinal));
         Assert.NotEmpty(await Tool.RunAsync("docker", "image", "ls", "--quiet", pipeline.ImageBuild.Bootstrap!.BuilderImage));
     }
 

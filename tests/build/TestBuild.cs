@@ -39,7 +39,7 @@ internal sealed class TestBuild : IAsyncDisposable
         [
             .. step >= 2 ? [pipeline.Image.Disk] : Array.Empty<string>(),
             .. Enumerable.Range(3, 2).Where(number => number <= step).Select(pipeline.Image.Snapshot),
-            .. step >= 5 ? [pipeline.ImageBuild.VhdPath!] : Array.Empty<string>(),
+            .. step >= 5 ? [pipeline.ImageBuild.VhdPath!, pipeline.ImageBuild.VhdPath! + ".cdx.json", Path.Combine(pipeline.Image.Path, "SHA256SUMS")] : Array.Empty<string>(),
         ];
         if (files.Length > 0)
         {

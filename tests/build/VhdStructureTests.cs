@@ -307,6 +307,22 @@ public sealed partial class VhdStructureTests(Pipeline pipeline, RawView raw) : 
         (await Tool.RunAsync("dumpe2fs", "-h", RootFileSystem)).Split('\n').Select(line => line.Split(':', 2)).Where(pair => pair.Length == 2)
             .ToDictionary(pair => pair[0], pair => pair[1].Trim(), StringComparer.Ordinal);
 
+    [Fact]
+    public async Task Package_list_beside_it_is_what_pacman_has_installed()
+    {
+        using var list = JsonDocument.Parse(await File.ReadAllTextAsync(Vhd + ".cdx.json"));
+        Assert.Equal("CycloneDX", list.RootElement.GetProperty("bomFormat").GetString());
+        var components = list.RootElement.GetProperty("components").EnumerateArray().ToList();
+        var packages = components.Where(component => component.GetProperty("purl").GetString()!.StartsWith("pkg:alpm/arch/", StringComparison.Ordinal))
+            .Select(component => $"{component.GetProperty("name")}-{component.GetProperty("version")}");
+        var installed = (await NamesAsync("/var/lib/pacman/local")).Except(["ALPM_DB_VERSION"], StringComparer.Ordinal);
+        Assert.Equal(installed.Order(StringComparer.Ordinal), packages.Order(StringComparer.Ordinal));
+        Assert.Contains(components, component => component.GetProperty("version").GetString() == pipeline.ImageBuild.Agent!.AgentVersion);
+
+        var sums = await File.ReadAllLinesAsync(Path.Combine(Path.GetDirectoryName(Vhd)!, "SHA256SUMS"));
+        Assert.Contains($"{pipeline.ImageBuild.Vhd!.Sha256}  {Path.GetFileName(Vhd)}", sums);
+    }
+
     private async Task<string> DebugAsync(string request) => (await Tool.TryAsync("debugfs", ["-R", request, RootFileSystem])).All;
 
     private async Task<string> CatAsync(string path)

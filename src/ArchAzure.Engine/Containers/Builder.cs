@@ -59,7 +59,7 @@ public sealed class Builder : IAsyncDisposable
         _log.Command(string.Join(' ', command));
         try
         {
-            var collector = new OutputCollector(_log, options.OnLine);
+            var collector = new OutputCollector(options.LogOutput ? _log : null, options.OnLine);
             var status = await _container.ExecAsync(command, options.Environment, options.Input, (bytes, error) => collector.Add(bytes.Span, error), cancellationToken);
             collector.Complete();
             if (status is not { } exitCode)
@@ -206,7 +206,7 @@ public sealed class Builder : IAsyncDisposable
     }
 
     /// <summary>Collects output by lines for the log, the callback and the error.</summary>
-    private sealed class OutputCollector(StepLog log, Action<string, bool>? onLine)
+    private sealed class OutputCollector(StepLog? log, Action<string, bool>? onLine)
     {
         private const int TailLines = 12;
         private const int OutputLimit = 1 << 20;
@@ -237,7 +237,7 @@ public sealed class Builder : IAsyncDisposable
 
         private void Line(string line, bool error)
         {
-            log.Write(line);
+            log?.Write(line);
             onLine?.Invoke(line, error);
             if (line.Length == 0)
             {
@@ -252,20 +252,29 @@ public sealed class Builder : IAsyncDisposable
         }
     }
 
+    /// <summary>
+    /// Cuts bytes into lines. A carriage return ends a line too, as progress bars want it, but only a line feed may end an empty one.
+    /// </summary>
     private sealed class LineBuffer
     {
         private readonly List<byte> _bytes = [];
+        private bool _afterReturn;
 
         public void Add(ReadOnlySpan<byte> added, Action<string> line)
         {
             foreach (var b in added)
             {
-                // Progress bars end their line with a carriage return.
-                if (b is (byte)'\n' or (byte)'\r')
+                if (b == (byte)'\n')
+                {
+                    Emit(line);
+                }
+                else if (_afterReturn)
                 {
                     Flush(line);
                 }
-                else
+
+                _afterReturn = b == (byte)'\r';
+                if (b is not ((byte)'\n' or (byte)'\r'))
                 {
                     _bytes.Add(b);
                 }
@@ -276,9 +285,14 @@ public sealed class Builder : IAsyncDisposable
         {
             if (_bytes.Count > 0)
             {
-                line(Encoding.UTF8.GetString(_bytes.ToArray()));
-                _bytes.Clear();
+                Emit(line);
             }
+        }
+
+        private void Emit(Action<string> line)
+        {
+            line(Encoding.UTF8.GetString([.. _bytes]));
+            _bytes.Clear();
         }
     }
 }

@@ -18,6 +18,9 @@ public sealed record CommandOptions
     /// <summary>Called with each line of output; the second value tells whether it came from standard error.</summary>
     public Action<string, bool>? OnLine { get; init; }
 
+    /// <summary>Whether its output goes into the step's log.</summary>
+    public bool LogOutput { get; init; } = true;
+
     /// <summary>Return the result of a failing command instead of throwing.</summary>
     public bool AllowFailure { get; init; }
 }

@@ -105,6 +105,7 @@ public sealed class TargetTree(Builder builder)
             ],
             new CommandOptions
             {
+                LogOutput = false,
                 OnLine = (line, error) =>
                 {
                     if (!error)

@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using ArchAzure.Containers;
 using ArchAzure.Disks;
 using ArchAzure.IO;
@@ -103,10 +102,10 @@ public sealed class VhdStep : BuildStep
             var footer = await VhdConverter.ConvertAsync(
                 new VhdConversion { SourcePath = image, DestinationPath = destination, InPlace = true, Force = true }, context.Reporter, cancellationToken);
 
-            context.Say("reckoning the checksum", 95);
             AtomicFile.WriteAllText(list, PackageList.Write(context.Build.Version!, packages, context.Build.Agent!));
-            var sha256 = await Sha256Async(destination, cancellationToken);
-            ChecksumFile.Add(folder, new Dictionary<string, string>(StringComparer.Ordinal) { [name] = sha256, [Path.GetFileName(list)] = await Sha256Async(list, cancellationToken) });
+            context.Say("reckoning the checksum", 95);
+            var sha256 = await SparseFile.Sha256Async(destination, cancellationToken);
+            ChecksumFile.Add(folder, new Dictionary<string, string>(StringComparer.Ordinal) { [name] = sha256, [Path.GetFileName(list)] = await SparseFile.Sha256Async(list, cancellationToken) });
             return context.Build with { Vhd = new VhdProduct(PathInBuild(context, destination), disk.SizeMiB, footer.UniqueId, sha256) };
         }
         finally
@@ -114,12 +113,6 @@ public sealed class VhdStep : BuildStep
             File.Delete(image);
             File.Delete(root);
         }
-    }
-
-    private static async Task<string> Sha256Async(string path, CancellationToken cancellationToken)
-    {
-        await using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20, FileOptions.SequentialScan);
-        return Convert.ToHexString(await SHA256.HashDataAsync(file, cancellationToken)).ToLowerInvariant();
     }
 
     private static string Destination(StepContext context) =>
