@@ -59,7 +59,7 @@ public sealed class WorkDirectoryTests : IDisposable
             File.CreateSymbolicLink(path, victim);
         }
 
-        Tool.Run("chown", "--no-dereference", $"{OtherUser}:{OtherUser}", path);
+        Tool.Run("chown", ["--no-dereference", $"{OtherUser}:{OtherUser}", path]);
         var error = Assert.Throws<ArchAzureException>(() => BuildLock.Take(Directory));
         Assert.Equal("WorkDirectoryNotOwn", error.ErrorId);
         Assert.Contains($"'{path}' belongs to the user with the number {OtherUser}", error.Message);
