@@ -25,7 +25,7 @@ public sealed class SecurityTests(Pipeline pipeline)
     public async Task A_whole_build_in_a_folder_with_a_hostile_name_by_builders_that_see_nothing_else()
     {
         const string touched = "archazure-was-here";
-        await using var build = TestBuild.Named(pipeline, $"-rf \"q\" 'a' $(touch {touched}) `touch {touched}`; touch {touched} & ä,b=c\\:%n\nx", $"DISK_SIZE={TestBuild.SmallDisk}");
+        await using var build = TestBuild.Named(pipeline, $"-rf \"q\" 'a' $(touch {touched}) `touch {touched}`; touch {touched} & ä,b=c:%n\nx", $"DISK_SIZE={TestBuild.SmallDisk}");
         using var outside = new TempFolder();
         var secret = outside.Write("secret", Canary);
         var seen = new HashSet<string>(StringComparer.Ordinal);
@@ -44,7 +44,7 @@ public sealed class SecurityTests(Pipeline pipeline)
         await Tool.RunAsync("e2fsck", "-fn", $"{done.VhdPath}?offset={done.Disk!.Partitions[Disks.PartitionPlan.Root].Offset.ToString(CultureInfo.InvariantCulture)}");
         await build.NothingLeftAsync();
 
-        // The cmdlets too take the name as it is.
+        // The cmdlets too take the name as it is. (A backslash they would not: PowerShell reads it as a slash.)
         var path = HostProcess.Quote(build.Directory.Path);
         var result = await HostProcess.RunAsync($"(Get-ArchBuild {path}).Status; Test-AzureVhd {HostProcess.Quote(done.VhdPath!)} -Quiet; $null = Remove-ArchBuild {path} -IncludeVhd -KeepImage -Confirm:$false");
         Assert.True(result.ExitCode == 0, result.All);
