@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Globalization;
 using System.Runtime.CompilerServices;
 using ArchAzure.SimulatedAzure;
@@ -15,7 +16,12 @@ public abstract class AzureTest(ITestOutputHelper output)
     protected string Logs([CallerMemberName] string test = "") => Path.Combine(AppContext.BaseDirectory, "logs", GetType().Name, test);
 
     /// <summary>Writes into the test's output.</summary>
-    protected IReporter Reporter { get; } = new OutputReporter(output);
+    protected IReporter Reporter => _reporter;
+
+    /// <summary>What the module has shown so far.</summary>
+    protected string Shown => string.Join('\n', _reporter.Lines);
+
+    private readonly OutputReporter _reporter = new(output);
 
     /// <summary>Boots the machine and shows the way it went.</summary>
     protected async Task<BootReport> BootAsync(BootTestOptions options, IQemuLauncher? launcher = null)
@@ -45,14 +51,20 @@ public abstract class AzureTest(ITestOutputHelper output)
 
     private sealed class OutputReporter(ITestOutputHelper output) : IReporter
     {
-        public void Verbose(string message) => output.WriteLine(message);
+        public ConcurrentQueue<string> Lines { get; } = new();
 
-        public void Information(string message) => output.WriteLine(message);
+        public void Verbose(string message) => Show(message);
 
-        public void Warning(string message) => output.WriteLine("WARNING: " + message);
+        public void Information(string message) => Show(message);
 
-        public void Progress(ProgressUpdate update)
+        public void Warning(string message) => Show("WARNING: " + message);
+
+        public void Progress(ProgressUpdate update) => Lines.Enqueue(update.Status);
+
+        private void Show(string message)
         {
+            Lines.Enqueue(message);
+            output.WriteLine(message);
         }
     }
 }

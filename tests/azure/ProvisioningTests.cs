@@ -1,4 +1,6 @@
 using System.Globalization;
+using System.Text;
+using System.Text.Json;
 using System.Text.RegularExpressions;
 using ArchAzure.SimulatedAzure;
 using Xunit.Abstractions;
@@ -20,6 +22,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
     protected async Task SetsPasswordRunsExtensionsAndBootsAgainAsync(string vhd, string logs)
     {
         const string password = "Correct-horse 7 'battery' \"staple\"";
+        List<string> secrets = [password.Split('\'')[0]];
         var report = await BootAsync(new BootTestOptions(vhd, 1)
         {
             LogDirectory = logs,
@@ -45,8 +48,15 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         Assert.Empty(guest.Swaps);
         Assert.Equal(["python 3 was told again", "shell was told canary"], report.Extensions.Select(extension => extension.Message).Order(StringComparer.Ordinal));
 
+        // Neither the password nor the private key is in what is kept, shown or reported.
+        Assert.Equal(2, secrets.Count);
+        var kept = Directory.EnumerateFiles(logs, "gen1.*").Select(File.ReadAllText).Append(Shown).Append(JsonSerializer.Serialize(report));
+        Assert.All(kept, text => Assert.All(secrets, secret => Assert.DoesNotContain(secret, text, StringComparison.Ordinal)));
+
         async Task WorkAsync(BootSession session, CancellationToken cancellationToken)
         {
+            // A line from the middle of the file: the first ones are the same in every key.
+            secrets.Add(Encoding.ASCII.GetString(session.Key.ToOpenSshFile()).Split('\n')[^3]);
             using (var login = SshProbe.WithPassword(session.SshPort, "ada", password))
             {
                 Assert.True(await login.TryLogInAsync(cancellationToken), "sshd refused the password that the platform set.");

@@ -12,7 +12,7 @@ internal sealed class TestBuild : IAsyncDisposable
 
     private readonly TempFolder _folder = new();
 
-    private TestBuild() => Directory = new WorkDirectory(_folder["work"]);
+    private TestBuild(string name = "work") => Directory = new WorkDirectory(_folder[name]);
 
     public WorkDirectory Directory { get; }
 
@@ -22,9 +22,12 @@ internal sealed class TestBuild : IAsyncDisposable
     public ArchBuild State => BuildStore.Load(Directory);
 
     /// <summary>A new work directory with the stand-in's settings and more lines.</summary>
-    public static TestBuild Empty(Pipeline pipeline, params string[] lines)
+    public static TestBuild Empty(Pipeline pipeline, params string[] lines) => Named(pipeline, "work", lines);
+
+    /// <summary>The same in a folder of this name.</summary>
+    public static TestBuild Named(Pipeline pipeline, string name, params string[] lines)
     {
-        var build = new TestBuild();
+        var build = new TestBuild(name);
         System.IO.Directory.CreateDirectory(build.Directory.Path);
         File.Copy(pipeline.Image.SettingsFile, build.Directory.SettingsFile);
         build.AddSettings(lines);

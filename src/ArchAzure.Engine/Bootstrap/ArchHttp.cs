@@ -1,6 +1,5 @@
 using System.Net;
 using System.Net.Http.Headers;
-using System.Text;
 using Polly;
 using Polly.Retry;
 
@@ -88,13 +87,6 @@ public static class ArchHttp
         HttpClient client, Uri uri, TransferLimits limits, Action<HttpRequestMessage>? prepare, CancellationToken cancellationToken)
     {
         using var request = new HttpRequestMessage(HttpMethod.Get, uri);
-        if (uri.UserInfo.Length > 0)
-        {
-            // HttpClient ignores user names in addresses; the header is not sent on to another address by a redirect.
-            var credentials = Convert.ToBase64String(Encoding.UTF8.GetBytes(Uri.UnescapeDataString(uri.UserInfo)));
-            request.Headers.Authorization = new AuthenticationHeaderValue("Basic", credentials);
-        }
-
         prepare?.Invoke(request);
         return await WithStallLimitAsync(
             token => client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, token), limits, cancellationToken);
@@ -141,7 +133,7 @@ public static class ArchHttp
             case 404 or 410:
                 throw new PermanentTransferException("DownloadNotFound", status, "Check the address, or choose another server");
             case 401 or 403 or 407:
-                throw new PermanentTransferException("DownloadDenied", status, "Check the user name and password in the address or your proxy's settings");
+                throw new PermanentTransferException("DownloadDenied", status, "Choose a server that asks for no password, or check your proxy's settings");
             case >= 300 and < 400:
                 var target = response.Headers.Location is { } location ? $" to {WebText.Show(location)}" : "";
                 throw new PermanentTransferException("DownloadFailed",

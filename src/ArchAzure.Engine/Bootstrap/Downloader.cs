@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Security.Cryptography;
 using System.Text.Json;
+using ArchAzure.IO;
 
 namespace ArchAzure.Bootstrap;
 
@@ -229,17 +230,11 @@ public sealed class Downloader(HttpClient client, IReporter reporter)
 
         private FileStream Open(PartInfo info, long offset)
         {
-            Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(_part))!);
-            // A link somebody else planted here would have us write elsewhere.
-            if (new FileInfo(_part).LinkTarget is not null)
-            {
-                File.Delete(_part);
-            }
-
+            NewFile.CreateFolder(Path.GetDirectoryName(Path.GetFullPath(_part))!);
             FileStream file;
             try
             {
-                file = new FileStream(_part, FileMode.OpenOrCreate, FileAccess.Write, FileShare.Read, bufferSize: 0);
+                file = NewFile.OpenOrCreate(_part, FileShare.Read);
             }
             catch (IOException e) when (File.Exists(_part))
             {
@@ -257,8 +252,11 @@ public sealed class Downloader(HttpClient client, IReporter reporter)
                 // The order counts: cut first, so that the note never describes bytes of another version.
                 file.SetLength(offset);
                 file.Position = offset;
-                File.Delete(_info);
-                File.WriteAllText(_info, JsonSerializer.Serialize(info));
+                using (var note = NewFile.Create(_info))
+                {
+                    JsonSerializer.Serialize(note, info);
+                }
+
                 return file;
             }
             catch

@@ -15,13 +15,14 @@ public sealed class BuildLock : IDisposable
     private BuildLock(FileStream file) => _file = file;
 
     /// <summary>Takes the lock.</summary>
-    /// <exception cref="ArchAzureException"><c>WorkDirectoryInUse</c> if another run has it.</exception>
+    /// <exception cref="ArchAzureException"><c>WorkDirectoryInUse</c> if another run has it; <c>WorkDirectoryNotOwn</c> if other users can write to it.</exception>
     public static BuildLock Take(WorkDirectory directory)
     {
+        directory.RequireOwn();
         FileStream stream;
         try
         {
-            stream = new FileStream(directory.LockFile, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 1);
+            stream = NewFile.OpenOrCreate(directory.LockFile, FileShare.None);
         }
         catch (UnauthorizedAccessException e)
         {

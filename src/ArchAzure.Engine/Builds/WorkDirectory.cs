@@ -52,7 +52,7 @@ public sealed class WorkDirectory
 
         try
         {
-            Directory.CreateDirectory(Path);
+            NewFile.CreateFolder(Path);
             if (!SparseFile.IsSupportedIn(Path))
             {
                 throw new ArchAzureException(
@@ -67,6 +67,46 @@ public sealed class WorkDirectory
             throw new ArchAzureException(
                 "WorkDirectoryNotWritable", ErrorKind.PermissionDenied, $"The work directory '{Path}' cannot be written: {e.Message} Change its permissions or its disk, or name another.", Path, e);
         }
+    }
+
+    /// <summary>
+    /// Refuses a work directory in which others can plant what this user's build then reads or writes: one that belongs to, or holds
+    /// something of, a user other than this one and root, or that everyone may write to. Whoever shares its group is trusted.
+    /// </summary>
+    /// <exception cref="ArchAzureException"><c>WorkDirectoryNotOwn</c>.</exception>
+    public void RequireOwn()
+    {
+        if (Posix.EffectiveOwner is not { User: var user } || OperatingSystem.IsWindows() || !Directory.Exists(Path))
+        {
+            return;
+        }
+
+        // The folder itself may be named through a link; "/." is what the link leads to.
+        foreach (var path in Directory.EnumerateFileSystemEntries(Path).Prepend(Path + "/."))
+        {
+            if (Posix.Owner(path) is { } owner && owner != user && owner != 0)
+            {
+                throw NotOwn(path, $"belongs to the user with the number {owner}, who could have the build write to files of yours");
+            }
+        }
+
+        foreach (var path in new[] { Path, DownloadFolder, PackageCache, LogFolder }.Where(Directory.Exists))
+        {
+            if (File.GetUnixFileMode(path).HasFlag(UnixFileMode.OtherWrite))
+            {
+                throw NotOwn(path, "can be written by every user of this machine, who could have the build write to files of yours");
+            }
+        }
+    }
+
+    private ArchAzureException NotOwn(string path, string reason)
+    {
+        var name = path.EndsWith("/.", StringComparison.Ordinal) ? Path : path;
+        return new(
+            "WorkDirectoryNotOwn",
+            ErrorKind.PermissionDenied,
+            $"The work directory '{Path}' is not used: '{name}' {reason}. Take a new folder, or make it yours alone: check what is in it, then chown it and chmod o-w it.",
+            name);
     }
 
     private string In(string name) => System.IO.Path.Combine(Path, name);

@@ -12,13 +12,11 @@ public static class BuilderCapabilities
         ["CHOWN"] = "files of packages and snapshots belong to many users",
         ["DAC_OVERRIDE"] = "root writes into folders of other users, e.g. the user's own work directory",
         ["FOWNER"] = "modes and times are set on files of other users",
-        ["FSETID"] = "set-group-id bits survive being written (e.g. /var/log/journal)",
-        ["MKNOD"] = "packages and snapshots may hold device nodes",
+        ["FSETID"] = "files keep the set-group-id bit of a group that root is not in (wall, write; /var/log/journal)",
         ["SETFCAP"] = "files carry capabilities (newuidmap, ping)",
-        ["SETGID"] = "pacman downloads as user alpm; gpg and scriptlets change groups",
-        ["SETUID"] = "pacman downloads as user alpm; scriptlets run su and chroot --userspec",
+        ["SETGID"] = "scripts of packages and layers run commands as another user (runuser, sudo -u)",
+        ["SETUID"] = "the same; pacman downloads as user alpm where its configuration says so",
         ["SYS_CHROOT"] = "pacman runs scriptlets and hooks with the target as their root",
-        ["KILL"] = "gpgconf ends the agent of a keyring, pacman ends what a user of the target runs",
     };
 
     /// <summary>What pacstrap and arch-chroot need on top.</summary>

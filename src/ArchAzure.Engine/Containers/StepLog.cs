@@ -1,4 +1,5 @@
 using System.Globalization;
+using ArchAzure.IO;
 
 namespace ArchAzure.Containers;
 
@@ -16,8 +17,8 @@ public sealed class StepLog : IDisposable
     {
         Path = path;
         _reporter = reporter;
-        Directory.CreateDirectory(System.IO.Path.GetDirectoryName(path)!);
-        _writer = new StreamWriter(path, append: false) { AutoFlush = true };
+        NewFile.CreateFolder(System.IO.Path.GetDirectoryName(path)!);
+        _writer = new StreamWriter(NewFile.Create(path, FileShare.Read)) { AutoFlush = true };
     }
 
     /// <summary>The file.</summary>

@@ -9,10 +9,10 @@ public static class AtomicFile
     public static void WriteAllText(string path, string text)
     {
         var part = path + ".part";
-        using (var handle = File.OpenHandle(part, FileMode.Create, FileAccess.Write, FileShare.None))
+        using (var file = NewFile.Create(part))
         {
-            RandomAccess.Write(handle, Encoding.UTF8.GetBytes(text), 0);
-            RandomAccess.FlushToDisk(handle);
+            file.Write(Encoding.UTF8.GetBytes(text));
+            file.Flush(flushToDisk: true);
         }
 
         Replace(part, path);

@@ -28,7 +28,6 @@ public sealed partial class BuildSettings
     public IReadOnlyList<string> Warnings { get; }
 
     /// <summary>The effective value of every living key, in the order of <see cref="SettingDefinition.All"/>.</summary>
-    /// <remarks>An address may hold a password the user put there: show values with <see cref="Masked"/>.</remarks>
     public IReadOnlyList<KeyValuePair<string, string>> Values =>
         SettingDefinition.All.Where(d => d.Obsolete is null).Select(d => KeyValuePair.Create(d.Key, _values[d.Key])).ToArray();
 

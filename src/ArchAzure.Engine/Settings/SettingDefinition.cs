@@ -43,6 +43,9 @@ public sealed class SettingDefinition
     /// <summary>True where the value names a file or folder, or several: relative ones start at the settings file's folder.</summary>
     internal bool IsPath { get; private init; }
 
+    /// <summary>True where the value is, or may be, an address.</summary>
+    internal bool TakesAddress { get; private init; }
+
     /// <summary>True where the value is an address pacman puts <c>$repo</c> and <c>$arch</c> into.</summary>
     internal bool TakesMirrorVariables { get; private init; }
 
@@ -61,12 +64,13 @@ public sealed class SettingDefinition
             "The package mirror as pacman's Server line has it: $repo and $arch are filled in by pacman.\n"
             + "A dated state of all packages: https://archive.archlinux.org/repos/YYYY/MM/DD/$repo/os/$arch",
             Mirror)
-        { TakesMirrorVariables = true },
+        { TakesMirrorVariables = true, TakesAddress = true },
         new("RELEASE_URL", "https://geo.mirror.pkgbuild.com/iso/", "ReleaseUrl",
             "The release server: the folder that holds latest/ and the dated folders of the bootstrap.",
             v => SettingRules.IsWebAddress(v)
                 ? SettingCheck.Good(v.EndsWith('/') ? v : v + "/")
-                : SettingCheck.Bad("it is not a web address. Write one that starts with https:// or http://, without '?' and '#'.")),
+                : SettingCheck.Bad("it is not a web address. Write one that starts with https:// or http://, without '?' and '#'."))
+        { TakesAddress = true },
         new("RELEASE_KEY", "", "ReleaseKey",
             "Path of an OpenPGP public key file to check the bootstrap with. Empty: Arch's release key, which comes with this module.",
             v => SettingCheck.Good(v))
@@ -122,7 +126,7 @@ public sealed class SettingDefinition
         new("WAAGENT_SOURCE", "https://github.com/Azure/WALinuxAgent", "Source",
             "Where the agent comes from: a git address, an archive or a folder.",
             AgentSource)
-        { IsPath = true },
+        { IsPath = true, TakesAddress = true },
         new("WAAGENT_COMMIT", "a976115fd7254f4f9f54cc33528f0817b07b7976", "Commit",
             "The commit of the agent to take from a git address, all 40 digits. Not used for an archive or a folder.",
             v => SettingRules.IsCommit(v)
@@ -151,6 +155,8 @@ public sealed class SettingDefinition
         // Line breaks would start a new line in a configuration file of the target; no setting needs any control character.
         return value.Any(char.IsControl)
             ? SettingCheck.Bad("it holds a control character or a line break. Remove it.")
+            : TakesAddress && SettingRules.HoldsSecret(value)
+            ? SettingCheck.Bad("it holds a user name or a password, which would come into logs, build.json and the image. Remove them: use a server that knows this machine without, or a local file.", "SettingHoldsSecret")
             : _check(value);
     }
 

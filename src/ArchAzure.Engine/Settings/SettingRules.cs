@@ -63,6 +63,12 @@ public static partial class SettingRules
         && (uri.Scheme == Uri.UriSchemeHttp || uri.Scheme == Uri.UriSchemeHttps)
         && uri.Host.Length > 0 && uri.Query.Length == 0 && uri.Fragment.Length == 0;
 
+    /// <summary>
+    /// Whether an address holds a password, or a user name that may be a token. What is in a setting goes into logs, build.json,
+    /// Docker images and the image itself. A bare user name of ssh (<c>ssh://git@host</c>) is no secret.
+    /// </summary>
+    public static bool HoldsSecret(string? value) => value is not null && SecretPattern().IsMatch(value);
+
     // \z, not $: $ also matches before a final newline, and a newline in a name is a new line of configuration.
     [GeneratedRegex(@"^(?:C|[a-z]{2,3}(?:_[A-Z]{2})?)\.UTF-8(?:@[a-z]+)?\z", RegexOptions.CultureInvariant)]
     private static partial Regex LocalePattern();
@@ -75,6 +81,9 @@ public static partial class SettingRules
 
     [GeneratedRegex(@"^[a-z0-9@_+][a-z0-9@._+-]*\z", RegexOptions.CultureInvariant)]
     private static partial Regex PackagePattern();
+
+    [GeneratedRegex(@"^(?!ssh://[^:/@]*@)[a-z][a-z0-9+.-]+:/+[^/?#]*@", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
+    private static partial Regex SecretPattern();
 
     [GeneratedRegex(@"^(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})\z", RegexOptions.CultureInvariant)]
     private static partial Regex CommitPattern();

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net.Sockets;
+using ArchAzure.IO;
 using Renci.SshNet.Common;
 
 namespace ArchAzure.SimulatedAzure;
@@ -277,7 +278,7 @@ public sealed class BootTest
         }
 
         var tools = await _launcher.FindToolsAsync(cancellationToken);
-        Directory.CreateDirectory(options.LogDirectory);
+        NewFile.CreateFolder(options.LogDirectory);
         string Log(string extension) => Path.Combine(options.LogDirectory, $"gen{options.Generation}.{extension}");
 
         var key = SshKeyPair.Create("archazure-boot-test");

@@ -1,7 +1,8 @@
 using ArchAzure.Bootstrap;
-using ArchAzure.Builds;
 using ArchAzure.Builds.Steps;
+using ArchAzure.Builds;
 using ArchAzure.Containers;
+using ArchAzure.IO;
 using ArchAzure.Target;
 
 namespace ArchAzure.SimulatedAzure;
@@ -62,7 +63,7 @@ internal static class QemuImage
         DockerEngine docker, WorkDirectory directory, ArchBuild build, string image, StepLog log, IReporter reporter, CancellationToken cancellationToken)
     {
         var mirror = BuildRunner.EffectiveSettings(directory, build).Mirror;
-        Directory.CreateDirectory(directory.PackageCache);
+        NewFile.CreateFolder(directory.PackageCache);
         var spec = new BuilderSpec
         {
             Image = build.Bootstrap!.BuilderImage,

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net.Sockets;
 using System.Text.Json.Nodes;
+using ArchAzure.IO;
 
 namespace ArchAzure.SimulatedAzure;
 
@@ -150,7 +151,12 @@ public sealed class VirtualMachine : IAsyncDisposable
         // Written inside the run's directory first: QEMU may run in a container that sees nothing else.
         var picture = Path.Combine(_host.RunDirectory.FullName, "screen.png");
         await Monitor.ExecuteAsync("screendump", new JsonObject { ["filename"] = _host.MapPath(picture), ["format"] = "png" }, cancellationToken);
-        File.Copy(picture, path, overwrite: true);
+        await using (var from = File.OpenRead(picture))
+        await using (var to = NewFile.Create(path))
+        {
+            await from.CopyToAsync(to, cancellationToken);
+        }
+
         File.Delete(picture);
     }
 
@@ -341,7 +347,7 @@ public sealed class VirtualMachine : IAsyncDisposable
 
     private async Task CopySerialAsync(Stream stream, CancellationToken cancellationToken)
     {
-        await using var log = new FileStream(_options.SerialLogPath, FileMode.Create, FileAccess.Write, FileShare.Read);
+        await using var log = NewFile.Create(_options.SerialLogPath, FileShare.Read);
         await Console.ReadAsync(stream, log, cancellationToken);
     }
 

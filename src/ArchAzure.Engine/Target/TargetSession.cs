@@ -28,7 +28,7 @@ public static class TargetSession
 
         if (to is not null)
         {
-            await File.WriteAllBytesAsync(part, [], cancellationToken);
+            NewFile.CreateEmpty(part);
             mounts.Add(new(part, newSnapshot));
         }
 

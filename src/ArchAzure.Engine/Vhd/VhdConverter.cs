@@ -73,8 +73,9 @@ public static class VhdConverter
         try
         {
             using (var from = File.OpenHandle(source, options: FileOptions.SequentialScan))
-            using (var to = File.OpenHandle(part, FileMode.Create, FileAccess.ReadWrite, FileShare.None))
+            using (var file = NewFile.Create(part))
             {
+                var to = file.SafeFileHandle;
                 if (!SparseFile.TryReflink(from, to))
                 {
                     RandomAccess.SetLength(to, footer.CurrentSize);

@@ -185,6 +185,30 @@ public sealed class BuildSettingsTests
         Assert.DoesNotContain("secret", error.Message);
     }
 
+    [Theory]
+    [InlineData("MIRROR", "https://me:CANARY@host/$repo/os/$arch")]
+    [InlineData("MIRROR", "HTTP://CANARY@host/$repo/os/$arch")]
+    [InlineData("RELEASE_URL", "http://me:CANARY@host/iso/")]
+    [InlineData("RELEASE_URL", "http:///me:CANARY@host/iso/")]
+    [InlineData("WAAGENT_SOURCE", "https://CANARY@host/agent.git")]
+    [InlineData("WAAGENT_SOURCE", "ssh://git:CANARY@host/agent.git")]
+    public void Addresses_with_a_secret_are_refused_without_showing_it(string key, string value)
+    {
+        var error = Assert.Throws<ArchAzureException>(() => BuildSettings.Default.With(key, value));
+        Assert.Equal("SettingHoldsSecret", error.ErrorId);
+        Assert.DoesNotContain("CANARY", error.ToString());
+        Assert.Contains("Remove them", error.Message);
+        Assert.DoesNotContain("CANARY", Assert.Throws<ArchAzureException>(() => BuildSettings.Parse($"{key}='{value}'", "s")).ToString());
+    }
+
+    [Theory]
+    [InlineData("ssh://git@host/agent.git")]
+    [InlineData("git@host:agent.git")]
+    [InlineData("/srv/https:/me@host")]
+    [InlineData("C:/agents/me@home")]
+    [InlineData("https://host/~me@home/agent.git")]
+    public void Other_at_signs_are_no_secret(string value) => Assert.Equal(value, BuildSettings.Default.With("WAAGENT_SOURCE", value).WaAgentSource);
+
     [Fact]
     public void Accepted_values_never_hold_what_could_start_a_new_line_or_option()
     {

@@ -2,6 +2,7 @@ using System.IO.Pipelines;
 using System.Text.RegularExpressions;
 using ArchAzure.Bootstrap;
 using ArchAzure.Containers;
+using ArchAzure.IO;
 using ArchAzure.Target;
 
 namespace ArchAzure.Builds.Steps;
@@ -103,7 +104,7 @@ public sealed partial class BootstrapStep : BuildStep
 
     private static async Task DownloadAsync(StepContext context, HttpClient http, ArchRelease release, BootstrapArchiveFile archive, CancellationToken cancellationToken)
     {
-        Directory.CreateDirectory(context.Directory.DownloadFolder);
+        NewFile.CreateFolder(context.Directory.DownloadFolder);
         var downloader = new Downloader(http, context.Reporter);
         if (!File.Exists(archive.Path))
         {
@@ -154,7 +155,7 @@ public sealed partial class BootstrapStep : BuildStep
     private async Task MakeBuilderAsync(StepContext context, string bootstrapImage, string builderImage, CancellationToken cancellationToken)
     {
         context.Say("making the builder: keyring");
-        Directory.CreateDirectory(context.Directory.PackageCache);
+        NewFile.CreateFolder(context.Directory.PackageCache);
         var spec = new BuilderSpec
         {
             Image = bootstrapImage,

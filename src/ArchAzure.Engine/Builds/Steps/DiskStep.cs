@@ -37,9 +37,9 @@ public sealed class DiskStep : BuildStep
         var part = context.Directory.Disk + ".part";
         try
         {
-            using (var image = File.OpenHandle(part, FileMode.Create, FileAccess.Write))
+            using (var image = NewFile.Create(part))
             {
-                RandomAccess.SetLength(image, disk.SizeMiB << 20);
+                image.SetLength(disk.SizeMiB << 20);
             }
 
             var spec = new BuilderSpec

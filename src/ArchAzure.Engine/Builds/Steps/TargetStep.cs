@@ -21,7 +21,7 @@ public abstract class TargetStep : BuildStep
     protected async Task<ArchBuild> RunInTargetAsync(
         StepContext context, string purpose, string network, Func<Builder, TargetTree, Task<ArchBuild>> work, CancellationToken cancellationToken)
     {
-        Directory.CreateDirectory(context.Directory.PackageCache);
+        NewFile.CreateFolder(context.Directory.PackageCache);
         if (Number > 3)
         {
             context.Say("unpacking the target");

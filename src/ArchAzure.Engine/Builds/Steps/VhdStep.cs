@@ -62,7 +62,7 @@ public sealed class VhdStep : BuildStep
             List<BindMount> mounts = [new(image, ImagePath), new(context.Directory.Snapshot(4), TargetTree.SnapshotPath, ReadOnly: true)];
             if (disk.RootFileSystem == "btrfs")
             {
-                await File.WriteAllBytesAsync(root, [], cancellationToken);
+                NewFile.CreateEmpty(root);
                 mounts.Add(new(root, RootImagePath));
             }
 
@@ -130,10 +130,10 @@ public sealed class VhdStep : BuildStep
     private static async Task CopyDiskAsync(string source, string destination, CancellationToken cancellationToken)
     {
         using var from = File.OpenHandle(source);
-        using var to = File.OpenHandle(destination, FileMode.Create, FileAccess.ReadWrite, FileShare.None);
+        using var to = NewFile.Create(destination);
         var length = RandomAccess.GetLength(from);
-        RandomAccess.SetLength(to, length);
-        await SparseFile.CopyAsync(from, to, 0, length, null, cancellationToken);
+        to.SetLength(length);
+        await SparseFile.CopyAsync(from, to.SafeFileHandle, 0, length, null, cancellationToken);
     }
 
     /// <summary>Makes both core images with the target's own GRUB, and puts its modules where they look for them.</summary>
