@@ -149,9 +149,9 @@ public sealed class BadInputTests(Pipeline pipeline) : IDisposable
     public async Task Build_file_of_a_newer_version()
     {
         await using var build = await TestBuild.AfterStepAsync(pipeline, 1);
-        var text = (await File.ReadAllTextAsync(build.Directory.BuildFile)).Replace("\"schema\": 1", "\"schema\": 2", StringComparison.Ordinal);
+        var text = (await File.ReadAllTextAsync(build.Directory.BuildFile)).Replace($"\"schema\": {ArchBuild.CurrentSchema}", $"\"schema\": {ArchBuild.CurrentSchema + 1}", StringComparison.Ordinal);
         await File.WriteAllTextAsync(build.Directory.BuildFile, text);
-        await build.FailsAsync(2, "BuildFileTooNew", [build.Directory.BuildFile, "schema 2", "Update the module"]);
+        await build.FailsAsync(2, "BuildFileTooNew", [build.Directory.BuildFile, $"schema {ArchBuild.CurrentSchema + 1}", "Update the module"]);
         Assert.Equal(text, await File.ReadAllTextAsync(build.Directory.BuildFile));
     }
 
