@@ -114,7 +114,10 @@ public sealed class PipeTests(Pipeline pipeline, PipeBuild pipe) : IClassFixture
         Assert.Equal((3072L << 20) + 512, new FileInfo(pipe.Destination).Length);
         using var information = JsonDocument.Parse(await Tool.RunAsync("qemu-img", "info", "-f", "vpc", "--output=json", pipe.Destination));
         Assert.Equal(3072L << 20, information.RootElement.GetProperty("virtual-size").GetInt64());
-        Assert.DoesNotContain(Directory.EnumerateFiles(Path.GetDirectoryName(pipe.Destination)!), file => file != pipe.Destination);
+        var folder = Path.GetDirectoryName(pipe.Destination)!;
+        Assert.Equal(
+            new[] { pipe.Destination, pipe.Destination + ".cdx.json", Path.Combine(folder, "SHA256SUMS") }.Order(StringComparer.Ordinal),
+            Directory.EnumerateFiles(folder).Order(StringComparer.Ordinal));
         Assert.Empty(Directory.EnumerateFiles(pipe.WorkDirectory.Path, "*.part"));
         Assert.Empty(await Tool.RunAsync("docker", "ps", "--all", "--quiet", "--filter", $"label=archazure.build={build.Id}"));
     }
