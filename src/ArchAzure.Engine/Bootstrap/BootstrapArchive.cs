@@ -10,11 +10,14 @@ namespace ArchAzure.Bootstrap;
 /// <summary>How much an archive may hold before it is taken for an attack. Arch's has some 30,000 entries and 600 MiB.</summary>
 public sealed record ArchiveLimits
 {
-    /// <summary>Most entries.</summary>
+    /// <summary>Most entries and headers of entries.</summary>
     public int MaxEntries { get; init; } = 1_000_000;
 
-    /// <summary>Most bytes of all files together.</summary>
+    /// <summary>Most bytes of all files together, with their headers.</summary>
     public long MaxTotalBytes { get; init; } = 32L << 30;
+
+    /// <summary>Most characters of all names together, folders that are only a part of a name included: they are kept in memory.</summary>
+    public long MaxNameCharacters { get; init; } = 64 << 20;
 
     /// <summary>Longest name or link target in bytes (Linux's PATH_MAX).</summary>
     public int MaxPathBytes { get; init; } = 4096;
@@ -100,6 +103,9 @@ public static partial class BootstrapArchive
         private long _written;
         private long _bytes;
         private long _total;
+        private long _nameCharacters;
+        private long _globalBytes;
+        private long _headerBytes;
         private int _entries;
 
         public async Task<BootstrapSummary> RunAsync(CancellationToken cancellationToken)
@@ -133,6 +139,7 @@ public static partial class BootstrapArchive
                 await EntryAsync(Complete(header, longName, longLink, local), cancellationToken);
                 local = new(StringComparer.Ordinal);
                 longName = longLink = null;
+                _headerBytes = 0;
             }
 
             if (local.Count > 0 || longName is not null || longLink is not null)
@@ -153,9 +160,22 @@ public static partial class BootstrapArchive
 
         private async Task<byte[]> MetadataAsync(TarHeader header, CancellationToken cancellationToken)
         {
-            if (header.Size is < 0 or > MaximumHeaderBytes)
+            CountEntry(header);
+
+            // Several in a row add up, and global ones stay.
+            var before = header.Type == 'g' ? _globalBytes : _headerBytes;
+            if (header.Size < 0 || header.Size > MaximumHeaderBytes - before)
             {
-                throw Hostile(header.Name, $"a header of {header.Size} bytes; {MaximumHeaderBytes} is the limit");
+                throw Hostile(header.Name, $"a header of {header.Size} bytes after {before}; {MaximumHeaderBytes} is the limit");
+            }
+
+            if (header.Type == 'g')
+            {
+                _globalBytes += header.Size;
+            }
+            else
+            {
+                _headerBytes += header.Size;
             }
 
             var data = new byte[header.Size];
@@ -208,11 +228,7 @@ public static partial class BootstrapArchive
 
         private async Task EntryAsync(TarHeader header, CancellationToken cancellationToken)
         {
-            if (++_entries > limits.MaxEntries)
-            {
-                throw Hostile(header.Name, $"it is entry {_entries}; {limits.MaxEntries} is the limit");
-            }
-
+            CountEntry(header);
             var type = header.Type is '\0' or '7' ? '0' : header.Type;
             // Version 7 of Unix had no type for folders: a slash at the end said so.
             if (type == '0' && header.Name.AsSpan().EndsWith("/"u8))
@@ -242,10 +258,20 @@ public static partial class BootstrapArchive
                 '2' => header.LinkName,
                 _ => [],
             };
-            await output.WriteAsync(TarHeader.Encode(header), cancellationToken);
+            var blocks = TarHeader.Encode(header);
+            _total += blocks.Length;
+            await output.WriteAsync(blocks, cancellationToken);
             await CopyAsync(header.Size, cancellationToken);
             _written++;
             _bytes += header.Size;
+        }
+
+        private void CountEntry(TarHeader header)
+        {
+            if (++_entries > limits.MaxEntries)
+            {
+                throw Hostile(header.Name, $"it is entry {_entries}; {limits.MaxEntries} is the limit");
+            }
         }
 
         private void Check(TarHeader header, char type, string path)
@@ -297,20 +323,40 @@ public static partial class BootstrapArchive
         // Each name once, never below a file or a link. A folder may come again (tar -r does it).
         private void Register(TarHeader header, char type, string path)
         {
-            for (var slash = path.IndexOf('/'); slash > 0; slash = path.IndexOf('/', slash + 1))
+            // From the innermost folder out: above a folder that is known all are.
+            for (var slash = path.LastIndexOf('/'); slash > 0; slash = path.LastIndexOf('/', slash - 1))
             {
                 var parent = path[..slash];
-                if (!_seen.TryAdd(parent, '5') && _seen[parent] != '5')
+                if (TryAdd(header, parent, '5'))
+                {
+                    continue;
+                }
+
+                if (_seen[parent] != '5')
                 {
                     throw Hostile(header.Name, _seen[parent] == '2' ? $"it leads through the symbolic link '{parent}'" : $"it is below '{parent}', which is a file");
                 }
+
+                break;
             }
 
             var kind = type == '1' ? _seen[HardLinkTarget(header, path)] : type;
-            if (!_seen.TryAdd(path, kind) && (kind != '5' || _seen[path] != '5'))
+            if (!TryAdd(header, path, kind) && (kind != '5' || _seen[path] != '5'))
             {
                 throw Hostile(header.Name, "the name is there twice");
             }
+        }
+
+        private bool TryAdd(TarHeader header, string path, char kind)
+        {
+            if (!_seen.TryAdd(path, kind))
+            {
+                return false;
+            }
+
+            _nameCharacters += path.Length;
+            return _nameCharacters <= limits.MaxNameCharacters ? true
+                : throw Hostile(header.Name, $"with it the names have more than {limits.MaxNameCharacters} characters");
         }
 
         private string HardLinkTarget(TarHeader header, string path)

@@ -179,6 +179,49 @@ public sealed class BootstrapArchiveTests : IDisposable
         byte[] three = [.. TarHeader.Encode(Regular("root.x86_64/a")), .. TarHeader.Encode(Regular("root.x86_64/b")), .. TarHeader.Encode(Regular("root.x86_64/c")), .. new byte[1024]];
         await RewriteAsync(three, new ArchiveLimits { MaxEntries = 3 });
         Assert.Contains("entry 3", (await Assert.ThrowsAsync<ArchAzureException>(() => RewriteAsync(three, new ArchiveLimits { MaxEntries = 2 }))).Message);
+
+        // "root.x86_64" and three names below it.
+        await RewriteAsync(three, new ArchiveLimits { MaxNameCharacters = 11 + (3 * 13) });
+        Assert.Contains("more than 49 characters", (await Assert.ThrowsAsync<ArchAzureException>(() => RewriteAsync(three, new ArchiveLimits { MaxNameCharacters = 49 }))).Message);
+
+        await RewriteAsync(three, new ArchiveLimits { MaxTotalBytes = 1024 });
+        byte[] withData = [.. TarHeader.Encode(Regular("root.x86_64/a")), .. TarHeader.Encode(Sized(Regular("root.x86_64/b"), 512)), .. new byte[512], .. new byte[1024]];
+        await RewriteAsync(withData, new ArchiveLimits { MaxTotalBytes = 1024 });
+        Assert.Contains("have more than", (await Assert.ThrowsAsync<ArchAzureException>(() => RewriteAsync(withData, new ArchiveLimits { MaxTotalBytes = 1023 }))).Message);
+    }
+
+    // Each alone is small enough, and no entry follows that would be counted.
+    [Theory]
+    [InlineData('x', "a header of")]
+    [InlineData('g', "a header of")]
+    [InlineData('L', "a header of")]
+    public async Task Headers_without_end_are_refused(char type, string reason)
+    {
+        using var tar = new MemoryStream();
+        for (var i = 0; i < 12; i++)
+        {
+            var data = type == 'L' ? Encoding.ASCII.GetBytes(new string('n', 100_000)) : TarRecords.Encode([KeyValuePair.Create($"comment{i}", new byte[100_000])]);
+            tar.Write([.. TarHeader.Encode(Sized(Entry("h", type), data.Length)), .. data, .. TarHeader.Padding(data.Length)]);
+        }
+
+        Assert.Contains(reason, (await Assert.ThrowsAsync<ArchAzureException>(() => RewriteAsync(tar.ToArray()))).Message);
+
+        byte[] empty = [.. Enumerable.Repeat(TarHeader.Encode(Entry("h", type)), 4).SelectMany(block => block)];
+        Assert.Contains("entry 4", (await Assert.ThrowsAsync<ArchAzureException>(() => RewriteAsync(empty, new ArchiveLimits { MaxEntries = 3 }))).Message);
+    }
+
+    [Fact]
+    public async Task Deep_names_cost_little()
+    {
+        // Each name has its own 2000 folders; all of them together would be gigabytes.
+        using var tar = new MemoryStream();
+        for (var i = 0; i < 300; i++)
+        {
+            var header = Regular("root.x86_64/" + i + string.Concat(Enumerable.Repeat("/d", 2000)));
+            tar.Write(TarHeader.Encode(header));
+        }
+
+        Assert.Contains("characters", (await Assert.ThrowsAsync<ArchAzureException>(() => RewriteAsync(tar.ToArray()))).Message);
     }
 
     [Fact]
