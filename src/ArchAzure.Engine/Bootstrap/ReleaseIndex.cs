@@ -202,7 +202,8 @@ public sealed partial class ReleaseIndex(HttpClient client, IReporter reporter, 
     [GeneratedRegex(@"^archlinux-bootstrap-(?<date>[0-9]{4}\.[0-9]{2}\.[0-9]{2})-(?<arch>[a-z0-9_]+)\.tar\.(?:zst|gz)\z", RegexOptions.CultureInvariant)]
     private static partial Regex BootstrapName();
 
-    // Listings link relative ("2026.11.01/"), with "./", or absolute ("/iso/2026.11.01/").
-    [GeneratedRegex(@"href\s*=\s*[""']?(?:[^""'>\s]*/)?(?<date>[0-9]{4}\.[0-9]{2}\.[0-9]{2})/?[""'>\s]", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
+    // Listings link relative ("2026.11.01/"), with "./", or absolute ("/iso/2026.11.01/"). No '=' before the date: of a page that
+    // says nothing but "href=" each would be read to the page's end.
+    [GeneratedRegex(@"href\s*=\s*[""']?(?:[^""'>=\s]*/)?(?<date>[0-9]{4}\.[0-9]{2}\.[0-9]{2})/?[""'>\s]", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
     private static partial Regex FolderLink();
 }

@@ -196,7 +196,8 @@ public sealed class ReleaseKey
 
     private static List<PgpSignature> SelfSignatures(PgpPublicKey primary)
     {
-        var certifications = primary.GetUserIds().SelectMany(id => primary.GetSignaturesForId(id)
+        // None for a name that is not UTF-8: the library looks it up by its text.
+        var certifications = primary.GetUserIds().SelectMany(id => (primary.GetSignaturesForId(id) ?? [])
             .Where(s => s.IsCertification() && IsSelfSignature(s, primary, v => v.VerifyCertification(id, primary))));
         var direct = primary.GetSignaturesOfType(PgpSignature.DirectKey).Where(s => IsSelfSignature(s, primary, v => v.VerifyCertification(primary)));
         return [.. certifications, .. direct];

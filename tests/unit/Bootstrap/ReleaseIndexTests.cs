@@ -83,6 +83,19 @@ public sealed class ReleaseIndexTests : IDisposable
     }
 
     [Theory]
+    [InlineData("href=")]
+    [InlineData("href=/")]
+    [InlineData("href = ")]
+    [InlineData("href='2026.11.0/")]
+    public async Task A_long_page_of_half_a_link_is_read_soon(string half)
+    {
+        _pages["/iso/"] = string.Concat(Enumerable.Repeat(half, (4 << 20) / half.Length));
+        var finding = FindAsync("latest");
+        var error = await Assert.ThrowsAsync<ArchAzureException>(() => finding.WaitAsync(TimeSpan.FromSeconds(20)));
+        Assert.Contains("shows no list of releases", error.Message);
+    }
+
+    [Theory]
     [InlineData("2026.11")]
     [InlineData("newest")]
     [InlineData("2026.02.30")]

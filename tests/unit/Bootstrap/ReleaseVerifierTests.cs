@@ -400,6 +400,11 @@ public sealed class ReleaseVerifierTests(ReleaseVerifierTests.Home gpg) : IClass
 
         gpg.Gpg.Run("--output", _folder["binary"], "--export", gpg.Signer);
         Assert.Equal(gpg.Signer, ReleaseKey.LoadFile(_folder["binary"], gpg.Signer.ToLowerInvariant()).Fingerprint);
+
+        // A user id that is not UTF-8: its signatures cannot be looked up.
+        var damaged = File.ReadAllBytes(_folder["binary"]);
+        damaged[damaged.AsSpan().IndexOf((byte)'@')] = 0xEC;
+        Assert.Equal("ReleaseKeyInvalid", Assert.Throws<ArchAzureException>(() => ReleaseKey.LoadFile(_folder.Write("damaged", damaged))).ErrorId);
     }
 
     private string SignerKey => gpg.Gpg.Export(gpg.Signer);
