@@ -65,12 +65,13 @@ public static class BuildStore
         }
     }
 
-    /// <summary>The deserializer of .NET 8 lets nulls through where none may be.</summary>
+    /// <summary>The deserializer of .NET 8 lets nulls through where none may be, and knows neither steps nor paths; 1e999 is infinite to it, and cannot be written again.</summary>
     private static void CheckComplete(ArchBuild build)
     {
         object?[] needed =
         [
-            build.Requested, build.Steps, .. build.Steps ?? [],
+            build.Requested, .. build.Requested?.Select(setting => setting.Value) ?? [],
+            build.Steps, .. build.Steps ?? [], .. build.Steps?.SelectMany(step => new[] { step?.Name, step?.Inputs }) ?? [],
             .. build.Bootstrap is { } b ? new[] { b.Version, b.FileName, b.Sha256, b.SignedBy, b.BootstrapImage, b.BuilderImage } : [],
             .. (object?[])(build.Disk is { } d ? [d.RootFileSystem, d.Partitions, .. d.Partitions ?? []] : []),
             .. (object?[])(build.Base is { } t ? [t.Kernel, t.Layers] : []),
@@ -80,6 +81,16 @@ public static class BuildStore
         if (Array.IndexOf(needed, null) >= 0 || (build.Disk is { } disk && disk.Partitions.Count != 3))
         {
             throw new JsonException("a value is missing.");
+        }
+
+        if (build.Vhd is { } vhd && vhd.Path.Contains('\0', StringComparison.Ordinal))
+        {
+            throw new JsonException("the VHD's path is none.");
+        }
+
+        if (build.Steps!.FirstOrDefault(step => step.Number < 1 || step.Number > StepName.All.Count || !double.IsFinite(step.Seconds)) is { } unknown)
+        {
+            throw new JsonException($"there is no step {unknown.Number} of {unknown.Seconds} s.");
         }
     }
 

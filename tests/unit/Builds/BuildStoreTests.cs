@@ -126,11 +126,23 @@ public sealed partial class BuildStoreTests : IDisposable
     [InlineData("{\"schema\":1,\"id\":\"6b1f0c7e-2f5d-4c1b-9a53-5a3f6b8e0f4d\",\"bootstrap\":{\"version\":null}}")]
     [InlineData("{\"schema\":1,\"id\":\"6b1f0c7e-2f5d-4c1b-9a53-5a3f6b8e0f4d\",\"disk\":{\"partitions\":[]}}")]
     [InlineData("{\"schema\":1,\"id\":\"6b1f0c7e-2f5d-4c1b-9a53-5a3f6b8e0f4d\",\"surprise\":1}")]
+    [InlineData("{\"schema\":1,\"id\":\"6b1f0c7e-2f5d-4c1b-9a53-5a3f6b8e0f4d\",\"requested\":{\"KERNEL\":null}}")]
+    [InlineData("{\"schema\":1,\"id\":\"6b1f0c7e-2f5d-4c1b-9a53-5a3f6b8e0f4d\",\"steps\":[{\"number\":6,\"name\":\"x\",\"state\":\"Done\",\"inputs\":\"\"}]}")]
+    [InlineData("{\"schema\":1,\"id\":\"6b1f0c7e-2f5d-4c1b-9a53-5a3f6b8e0f4d\",\"vhd\":{\"path\":\"a\\u0000\"}}")]
+    [InlineData("{\"schema\":1,\"id\":\"6b1f0c7e-2f5d-4c1b-9a53-5a3f6b8e0f4d\",\"steps\":[{\"number\":1,\"name\":\"x\",\"state\":\"Done\",\"inputs\":\"\",\"seconds\":1e999}]}")]
     public void What_is_no_build_is_refused(string text)
     {
         _folder.Write("build.json", text);
 
         Assert.Equal("BuildFileDamaged", Assert.Throws<ArchAzureException>(() => BuildStore.Load(Directory)).ErrorId);
+    }
+
+    [Fact]
+    public void What_a_file_holds_does_not_reach_the_terminal()
+    {
+        _folder.Write("build.json", "\u001b[2J\0{}");
+
+        Assert.DoesNotContain(Assert.Throws<ArchAzureException>(() => BuildStore.Load(Directory)).Message, char.IsControl);
     }
 
     [Fact]
