@@ -41,7 +41,7 @@ public class ArchAzureException : Exception
     /// <param name="target">The thing the error is about (a path, an address, a setting), if there is one.</param>
     /// <param name="inner">The cause.</param>
     public ArchAzureException(string errorId, ErrorKind kind, string message, object? target = null, Exception? inner = null)
-        : base(message, inner)
+        : base(Showable(message), inner)
     {
         ErrorId = errorId;
         Kind = kind;
@@ -56,4 +56,17 @@ public class ArchAzureException : Exception
 
     /// <summary>The thing the error is about, or null.</summary>
     public object? Target { get; }
+
+    /// <summary>
+    /// A text with '?' for its control characters but tabs and line breaks: messages quote files and servers, and nothing in these
+    /// is to command the terminal that shows it.
+    /// </summary>
+    internal static string Showable(string text) => string.Create(text.Length, text, (result, from) =>
+    {
+        for (var i = 0; i < result.Length; i++)
+        {
+            var isPlain = !char.IsControl(from[i]) || from[i] is '\n' or '\t' || (from[i] == '\r' && i + 1 < from.Length && from[i + 1] == '\n');
+            result[i] = isPlain ? from[i] : '?';
+        }
+    });
 }

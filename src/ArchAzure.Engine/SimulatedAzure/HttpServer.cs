@@ -312,22 +312,21 @@ public sealed class HttpServer
 
         public async Task<byte[]> ReadExactlyAsync(int length, CancellationToken cancellationToken)
         {
-            var bytes = new byte[length];
-            var done = 0;
-            while (done < length)
+            // It grows with what comes: what is announced may never do.
+            using var bytes = new MemoryStream();
+            while (bytes.Length < length)
             {
                 if (_start == _end && !await FillAsync(cancellationToken))
                 {
-                    throw new BadRequestException(400, $"The body ends after {done} of {length} bytes.");
+                    throw new BadRequestException(400, $"The body ends after {bytes.Length} of {length} bytes.");
                 }
 
-                var count = Math.Min(length - done, _end - _start);
-                _buffer.AsSpan(_start, count).CopyTo(bytes.AsSpan(done));
+                var count = Math.Min(length - (int)bytes.Length, _end - _start);
+                bytes.Write(_buffer, _start, count);
                 _start += count;
-                done += count;
             }
 
-            return bytes;
+            return bytes.ToArray();
         }
 
         private async Task<string?> TryReadLineAsync(CancellationToken cancellationToken)

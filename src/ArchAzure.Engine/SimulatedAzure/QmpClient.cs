@@ -42,7 +42,7 @@ public sealed class QmpClient : IAsyncDisposable
         if (greeting is null || !TryParse(greeting, out var message) || !message.TryGetProperty("QMP", out _))
         {
             throw new ArchAzureException("QmpFailed", ErrorKind.ConnectionError,
-                $"QEMU's monitor did not greet with QMP but with '{greeting}'. Its error output tells why it ended.");
+                $"QEMU's monitor did not greet with QMP but with '{(greeting?.Length > 200 ? greeting[..200] + "..." : greeting)}'. Its error output tells why it ended.");
         }
 
         client._reading = client.ReadAsync();
@@ -93,10 +93,11 @@ public sealed class QmpClient : IAsyncDisposable
             if (response.TryGetProperty("error", out var error))
             {
                 throw new ArchAzureException("QmpFailed", ErrorKind.CommandFailed,
-                    $"QEMU refused the monitor command '{command}': {error.GetProperty("desc").GetString()}", command);
+                    $"QEMU refused the monitor command '{command}': {(error.ValueKind == JsonValueKind.Object ? Text(error, "desc") : null) ?? error.GetRawText()}", command);
             }
 
-            return response.GetProperty("return");
+            return response.TryGetProperty("return", out var result) ? result
+                : throw new ArchAzureException("QmpFailed", ErrorKind.InvalidData, $"QEMU answered the monitor command '{command}' with '{response}', which is no answer of QMP.", command);
         }
         finally
         {
@@ -126,12 +127,12 @@ public sealed class QmpClient : IAsyncDisposable
                     continue;
                 }
 
-                if (message.TryGetProperty("event", out var name))
+                if (Text(message, "event") is { } name)
                 {
-                    _events.Enqueue(name.GetString() ?? "");
-                    EventReceived?.Invoke(this, new RecordedEventArgs<string>(name.GetString() ?? ""));
+                    _events.Enqueue(name);
+                    EventReceived?.Invoke(this, new RecordedEventArgs<string>(name));
                 }
-                else if (message.TryGetProperty("id", out var id) && id.GetString() is { } key && _pending.TryGetValue(key, out var answer))
+                else if (Text(message, "id") is { } key && _pending.TryGetValue(key, out var answer))
                 {
                     answer.TrySetResult(message);
                 }
@@ -146,6 +147,19 @@ public sealed class QmpClient : IAsyncDisposable
         foreach (var answer in _pending.Values)
         {
             answer.TrySetException(Ended("", null));
+        }
+    }
+
+    /// <summary>A member that is a text; null for all else, also for a text of half characters.</summary>
+    private static string? Text(JsonElement element, string name)
+    {
+        try
+        {
+            return element.TryGetProperty(name, out var value) ? value.GetString() : null;
+        }
+        catch (InvalidOperationException)
+        {
+            return null;
         }
     }
 

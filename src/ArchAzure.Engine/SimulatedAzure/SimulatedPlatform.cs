@@ -279,6 +279,8 @@ public sealed partial class SimulatedPlatform : IDisposable
 
     internal void Record(HealthReport report)
     {
+        // The guest's words, here and in its status, go to the terminal of who runs the test.
+        report = report with { SubStatus = Showable(report.SubStatus), Description = Showable(report.Description) };
         lock (_gate)
         {
             _health.Add(report);
@@ -304,7 +306,7 @@ public sealed partial class SimulatedPlatform : IDisposable
             _agentStatuses.Add(agent);
             foreach (var status in statuses)
             {
-                _extensionStatuses[status.Name] = status;
+                _extensionStatuses[status.Name] = status with { Status = Showable(status.Status), Message = Showable(status.Message) };
             }
         }
 
@@ -354,7 +356,9 @@ public sealed partial class SimulatedPlatform : IDisposable
         return headers;
     }
 
-    private static string Mask(string text) => Signature().Replace(text, "$1(masked)");
+    private static string? Showable(string? text) => text is null ? null : ArchAzureException.Showable(text);
+
+    private static string Mask(string text) => ArchAzureException.Showable(Signature().Replace(text, "$1(masked)"));
 
     [GeneratedRegex("([?&]sig=)[^&\\s]*", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
     private static partial Regex Signature();
@@ -397,7 +401,7 @@ public sealed partial class SimulatedPlatform : IDisposable
 }
 
 /// <summary>A request that Azure would not have taken: the answer, and what was wrong with it.</summary>
-internal sealed class PlatformRefusalException(int status, string message) : Exception(message)
+internal sealed class PlatformRefusalException(int status, string message) : Exception(ArchAzureException.Showable(message))
 {
     public HttpResponse Response { get; } = HttpResponse.Text(status, "text/plain; charset=utf-8", message);
 }

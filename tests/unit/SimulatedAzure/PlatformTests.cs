@@ -369,9 +369,36 @@ public sealed class PlatformTests : IDisposable
         Assert.NotNull(Assert.Single(_platform.Requests).Violation);
     }
 
+    [Theory]
+    [InlineData("Content-Length: 60000000\r\n\r\n")]
+    [InlineData("Transfer-Encoding: chunked\r\n\r\n3000000\r\n")]
+    public async Task MemoryIsTakenForWhatComesAndNotForWhatIsAnnounced(string announced)
+    {
+        // Other tests allocate in the same time: the least of some tries is near what this one takes.
+        var least = long.MaxValue;
+        for (var i = 0; i < 10; i++)
+        {
+            var before = GC.GetTotalAllocatedBytes();
+            Assert.StartsWith("HTTP/1.1 400 ", await Raw(_platform.WireServer.Http, Encoding.ASCII.GetBytes("POST / HTTP/1.1\r\n" + announced + "a")), StringComparison.Ordinal);
+            least = Math.Min(least, GC.GetTotalAllocatedBytes() - before);
+        }
+
+        Assert.InRange(least, 0, 40_000_000);
+    }
+
     [Fact]
     public async Task AnEndlessHeadEnds() =>
         Assert.StartsWith("HTTP/1.1 431 ", await Raw(_platform.WireServer.Http, Encoding.ASCII.GetBytes("GET / HTTP/1.1\r\n" + string.Concat(Enumerable.Repeat("a: b\r\n", 20000)))), StringComparison.Ordinal);
+
+    [Fact]
+    public async Task WhatTheGuestSaysCommandsNoTerminal()
+    {
+        await Raw(_platform.WireServer.Http, Encoding.Latin1.GetBytes("GET /\u001b[2J HTTP/1.1\r\n\r\n"));
+        await Post("health", Health("NotReady", "<Details><SubStatus>\u009b2J</SubStatus><Description>a\u009b2J</Description></Details>"));
+        var request = _platform.Requests[0];
+        Assert.DoesNotContain(request.Target + request.Violation, char.IsControl);
+        Assert.Equal(("?2J", "a?2J"), (_platform.HealthReports[0].SubStatus, _platform.HealthReports[0].Description));
+    }
 
     [Fact]
     public void NoBytesBringTheServerDown() =>

@@ -195,6 +195,28 @@ public sealed class QemuTests
         Assert.Equal("QmpFailed", (await Assert.ThrowsAsync<ArchAzureException>(() => waiting)).ErrorId);
     }
 
+    [Theory]
+    [InlineData("""{"id": "2"}""", "no answer of QMP")]
+    [InlineData("""{"error": {}, "id": "2"}""", "{}")]
+    [InlineData("""{"error": 5, "id": "2"}""", "5")]
+    public async Task AnAnswerThatIsNoneIsNamed(string answer, string named)
+    {
+        using var monitor = new FakeMonitor();
+        var connecting = QmpClient.ConnectAsync(monitor.Client, CancellationToken.None);
+        await monitor.SayAsync("""{"QMP": {}}""");
+        await monitor.AnswerAsync("qmp_capabilities", "{}");
+        await using var client = await connecting;
+        var waiting = client.ExecuteAsync("quit", null, CancellationToken.None);
+        await monitor.HearAsync("quit");
+
+        // What belongs to no command ends nothing.
+        await monitor.SayAsync("""{"id": 2}""");
+        await monitor.SayAsync("""{"event": 2}""");
+        await monitor.SayAsync("""{"event": "\ud800"}""");
+        await monitor.SayAsync(answer);
+        Assert.Contains(named, (await Assert.ThrowsAsync<ArchAzureException>(() => waiting.WaitAsync(TimeSpan.FromSeconds(10)))).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task AnotherGreetingIsNoMonitor()
     {
