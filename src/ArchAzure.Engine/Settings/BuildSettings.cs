@@ -177,7 +177,7 @@ public sealed partial class BuildSettings
             values[line.Key] = folder is null ? value : definition.Key switch
             {
                 "LAYERS" => string.Join(Path.PathSeparator, value.Split(Path.PathSeparator).Select(p => Absolute(p, folder))),
-                "RELEASE_KEY" => Absolute(value, folder),
+                "RELEASE_KEY" or "BOOTSTRAP_PATH" => Absolute(value, folder),
                 "WAAGENT_SOURCE" when !GitAddress().IsMatch(value) => Absolute(value, folder),
                 _ => value,
             };

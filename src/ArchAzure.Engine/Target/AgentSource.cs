@@ -176,7 +176,7 @@ public abstract class AgentSource
         await using var tar = new TarWriter(stream, leaveOpen: true);
         foreach (var path in all.Order(StringComparer.Ordinal))
         {
-            await tar.WriteEntryAsync(path, Path.GetRelativePath(folder, path).Replace('\\', '/'), cancellationToken);
+            await tar.WriteEntryAsync(path, Path.GetRelativePath(folder, path).Replace(Path.DirectorySeparatorChar, '/'), cancellationToken);
         }
     }
 }

@@ -65,7 +65,7 @@ public sealed class Layer
         }
 
         var services = ReadList(path, "services");
-        if (services.FirstOrDefault(name => !IsUnitName(name.TrimStart('-'))) is { } badUnit)
+        if (services.FirstOrDefault(name => !IsUnitName(name[0] == '-' ? name[1..] : name)) is { } badUnit)
         {
             throw Invalid(path, $"'{badUnit}' in its file 'services' is no systemd unit (such as sshd.service)");
         }
@@ -112,7 +112,7 @@ public sealed class Layer
         {
             if (info.LinkTarget is { } link)
             {
-                await tar.WriteEntryAsync(new PaxTarEntry(TarEntryType.SymbolicLink, name) { LinkName = link.Replace('\\', '/') }, cancellationToken);
+                await tar.WriteEntryAsync(new PaxTarEntry(TarEntryType.SymbolicLink, name) { LinkName = WithSlashes(link) }, cancellationToken);
             }
             else if (info is DirectoryInfo)
             {
@@ -143,7 +143,7 @@ public sealed class Layer
         {
             foreach (var info in folder.EnumerateFileSystemInfos())
             {
-                yield return (Path.GetRelativePath(_filesFolder, info.FullName).Replace('\\', '/'), info);
+                yield return (WithSlashes(Path.GetRelativePath(_filesFolder, info.FullName)), info);
                 if (info is DirectoryInfo { LinkTarget: null } child)
                 {
                     foreach (var entry in Walk(child))
@@ -168,6 +168,9 @@ public sealed class Layer
         return executable ? ExecutableMode : PlainMode;
     }
 
+    // On Linux a backslash is a part of the name, as in units such as mnt-my\x2ddata.mount.
+    private static string WithSlashes(string path) => path.Replace(Path.DirectorySeparatorChar, '/');
+
     private static List<string> ReadList(string folder, string name)
     {
         var path = Path.Combine(folder, name);
@@ -176,6 +179,7 @@ public sealed class Layer
             : [];
     }
 
+    // No hyphen before it: systemctl would take the name as an option.
     private static bool IsUnitName(string name) =>
         name.Contains('.', StringComparison.Ordinal) && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '-' or '_' or '@' or ':' or '\\') && name[0] != '-';
 

@@ -142,10 +142,11 @@ public sealed class BuildSettingsTests
     public void Relative_paths_start_at_the_file()
     {
         using var folder = new TempFolder();
-        var path = folder.Write("settings.env", "RELEASE_KEY=keys/mine.asc\nLAYERS='mine:../other one:/abs'\nWAAGENT_SOURCE=agent.tar.gz\n");
+        var path = folder.Write("settings.env", "RELEASE_KEY=keys/mine.asc\nBOOTSTRAP_PATH=../a.tar.zst\nLAYERS='mine:../other one:/abs'\nWAAGENT_SOURCE=agent.tar.gz\n");
         var settings = BuildSettings.Load(path);
         Assert.Equal(path, settings.SourcePath);
         Assert.Equal(folder["keys/mine.asc"], settings.ReleaseKey);
+        Assert.Equal(Path.GetFullPath(folder["../a.tar.zst"]), settings.BootstrapPath);
         Assert.Equal([folder["mine"], Path.GetFullPath(folder["../other one"]), "/abs"], settings.Layers);
         Assert.Equal(folder["agent.tar.gz"], settings.WaAgentSource);
         Assert.Equal("git@h:p", BuildSettings.Load(folder.Write("b", "WAAGENT_SOURCE=git@h:p")).WaAgentSource);

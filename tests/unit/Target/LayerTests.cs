@@ -50,6 +50,18 @@ public sealed class LayerTests : IDisposable
     }
 
     [Fact]
+    public async Task A_backslash_is_a_part_of_the_name()
+    {
+        _folder.Write("files/etc/mnt-my\\x2ddata.mount", "[Mount]\n");
+        File.CreateSymbolicLink(_folder["files/etc/link\\x2d"], "mnt-my\\x2ddata.mount");
+
+        var entries = await EntriesAsync(early: false);
+
+        Assert.Contains("etc/mnt-my\\x2ddata.mount", entries.Keys);
+        Assert.Equal("mnt-my\\x2ddata.mount", entries["etc/link\\x2d"].LinkName);
+    }
+
+    [Fact]
     public async Task Early_files_are_those_of_mkinitcpio() =>
         Assert.Equal(["etc/mkinitcpio.conf.d/mine.conf"], (await EntriesAsync(early: true)).Keys);
 
@@ -79,6 +91,8 @@ public sealed class LayerTests : IDisposable
     [InlineData("packages", "-Rns\n", "-Rns")]
     [InlineData("services", "no-suffix\n", "no-suffix")]
     [InlineData("services", "a;b.service\n", "a;b.service")]
+    [InlineData("services", "--now.service\n", "--now.service")]
+    [InlineData("services", "-\n", "-")]
     public void Bad_names_are_refused_and_named(string file, string content, string named)
     {
         _folder.Write(file, content);
