@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# test.sh [--fast | --slow | --long | --only NAME]: installs what the tests need, runs them, and stops what it started. See README.md.
+# test.sh [--fast | --slow | --long | --only NAME | --fuzz SECONDS]: installs what the tests need, runs them, and stops what it started. See README.md.
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -8,14 +8,21 @@ source "$here/tools/common.sh"
 suites=(unit module build boot azure pester)
 # What takes long and tells little new each time (images without a fix must fail as of old) is run only when asked for.
 filter='Speed!=long'
+options=()
 case ${1:-} in
     '') ;;
     --fast) suites=(unit module) ;;
     --slow) suites=(build boot azure pester) ;;
     --long) suites=(azure) filter='Speed=long' ;;
     --only) suites=("${2:?test.sh: --only needs a name: ${suites[*]}}") ;;
+    --fuzz)
+        export ARCHAZURE_FUZZ_SECONDS=${2:?test.sh: --fuzz needs the seconds for each parser}
+        [[ $ARCHAZURE_FUZZ_SECONDS =~ ^[1-9][0-9]*$ ]] || { echo "test.sh: --fuzz needs a whole number of seconds" >&2; exit 64; }
+        # The detailed log has the number of inputs.
+        suites=(unit) filter='FullyQualifiedName~Fuzz|FullyQualifiedName~HostileImage' options=(--logger 'console;verbosity=detailed')
+        ;;
     *)
-        echo "Usage: bash test.sh [--fast | --slow | --long | --only unit|module|build|boot|azure|pester]" >&2
+        echo "Usage: bash test.sh [--fast | --slow | --long | --only unit|module|build|boot|azure|pester | --fuzz SECONDS]" >&2
         exit 64
         ;;
 esac
@@ -58,7 +65,7 @@ count() {
 run_project() {
     local log=$work/$1.log start=$SECONDS
     say "tests/$1"
-    dotnet test "$here/tests/$1" --configuration Release --filter "$filter" 2>&1 < /dev/null |
+    dotnet test "$here/tests/$1" --configuration Release --filter "$filter" ${options[@]+"${options[@]}"} 2>&1 < /dev/null |
         tee "$log" | grep --line-buffered -avE '^\s*$|^(Test run for|VSTest|A total of|Starting test)| -> /|Restored |up-to-date|Determining projects'
     local status=${PIPESTATUS[0]}
     count "$log"

@@ -100,7 +100,7 @@ public sealed class GuidPartitionTableTests
 
     internal static byte[] Sample() => Disk.Value.ToArray();
 
-    private static uint Crc(ReadOnlySpan<byte> bytes)
+    internal static uint Crc(ReadOnlySpan<byte> bytes)
     {
         var crc = uint.MaxValue;
         foreach (var b in bytes)

@@ -1,6 +1,7 @@
 using ArchAzure.FileSystems;
 using System.Diagnostics;
 using ArchAzure.Readiness;
+using ArchAzure.UnitTests.Fuzz;
 using CsCheck;
 using Xunit;
 
@@ -8,7 +9,7 @@ namespace ArchAzure.UnitTests.FileSystems;
 
 /// <summary>
 /// Whatever a file holds, the readers end soon, with an answer or with <see cref="ArchAzureException"/>. CsCheck prints the seed of a failure;
-/// CsCheck_Seed repeats it. ARCHAZURE_FUZZ=100 makes a hundred times as many.
+/// CsCheck_Seed repeats it. ARCHAZURE_FUZZ_SECONDS makes as many as come in that time.
 /// </summary>
 public sealed class HostileImageTests
 {
@@ -49,7 +50,7 @@ public sealed class HostileImageTests
             Survive(() => InitramfsTests.List(bytes));
             Survive(() => KernelImage.ReadRelease(new MemoryStream(bytes)));
         },
-        iter: Iterations(300));
+        iter: 300, time: FuzzRun.Seconds);
 
     [Theory]
     [InlineData("ext4", 300_000)]
@@ -60,7 +61,7 @@ public sealed class HostileImageTests
     [InlineData("btrfs", 17 << 20)]
     public void Altered_file_systems_are_read_or_refused(string kind, int within) => Altered(Image(kind), within).Sample(
         bytes => Survive(() => Walk.All(FileSystemIdentity.Open(ImageFileSystemTests.Region(bytes)))),
-        iter: Iterations(kind is "fat32" or "btrfs" ? 60 : 300),
+        iter: kind is "fat32" or "btrfs" ? 60 : 300, time: FuzzRun.Seconds,
         threads: 1);
 
     [Theory]
@@ -69,7 +70,7 @@ public sealed class HostileImageTests
     [InlineData("cpio gzip")]
     public void Altered_initramfs_is_read_or_refused(string kind) => Altered(Image(kind), Image(kind).Length).Sample(
         bytes => Survive(() => InitramfsTests.List(bytes)),
-        iter: Iterations(500),
+        iter: 500, time: FuzzRun.Seconds,
         threads: 1);
 
     [Fact]
@@ -81,7 +82,7 @@ public sealed class HostileImageTests
                 Assert.True(partition.Offset > 0 && partition.Length > 0 && partition.Offset + partition.Length <= bytes.Length);
             }
         }),
-        iter: Iterations(500),
+        iter: 500, time: FuzzRun.Seconds,
         threads: 1);
 
     [Fact]
@@ -128,10 +129,7 @@ public sealed class HostileImageTests
     [Fact]
     public void Grub_configuration_of_any_text_is_read() => Gen.Int[0, Words.Length - 1].Select(i => Words[i])
         .Array[0, 300]
-        .Sample(words => Survive(() => GrubConfiguration.ReadDefaultEntry(string.Join(words.Length % 2 == 0 ? " " : "", words), null)), iter: Iterations(2000));
-
-    private static int Iterations(int usual) =>
-        usual * (int.TryParse(Environment.GetEnvironmentVariable("ARCHAZURE_FUZZ"), out var factor) ? factor : 1);
+        .Sample(words => Survive(() => GrubConfiguration.ReadDefaultEntry(string.Join(words.Length % 2 == 0 ? " " : "", words), null)), iter: 2000, time: FuzzRun.Seconds);
 
     private static byte[] Image(string kind) => kind switch
     {
