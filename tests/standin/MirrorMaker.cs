@@ -19,6 +19,9 @@ internal sealed class MirrorMaker(string cache, TextWriter log)
     /// <summary>The releases, newest first. The older ones are hard links of the newest: same bytes, its <c>version</c> too.</summary>
     private static readonly string[] Releases = ["2026.11.01", "2026.10.01"];
 
+    /// <summary>The day of which the archive has its one snapshot: the same packages.</summary>
+    private const string Snapshot = "2026.11.15";
+
     // What the program needs of Debian besides what every installation has.
     private static readonly (string Program, string Package)[] Tools = [("zstd", "zstd"), ("gpg", "gnupg"), ("gpgconf", "gnupg"), ("git", "git"), ("bsdtar", "libarchive-tools")];
 
@@ -490,6 +493,13 @@ internal sealed class MirrorMaker(string cache, TextWriter log)
         }
 
         _ = Directory.CreateSymbolicLink(Path.Combine(iso, "latest"), Releases[0]);
+        string day = Directory.CreateDirectory(Path.Combine(staged, "archive/repos", Snapshot.Replace('.', '/'))).FullName;
+        _ = Directory.CreateSymbolicLink(Path.Combine(staged, "archive/iso"), "../iso");
+        foreach (string repository in (string[])["core", "extra"])
+        {
+            _ = Directory.CreateSymbolicLink(Path.Combine(day, repository), "../../../../../" + repository);
+        }
+
         await signer.ExportAsync(key, Path.Combine(iso, "release-key.asc"), armor: true, cancellation);
     }
 

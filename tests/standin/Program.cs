@@ -31,6 +31,7 @@ try
             directory = Path.GetFullPath(directory);
             url = url.TrimEnd('/');
             Console.WriteLine($"MIRROR={url}/$repo/os/$arch");
+            Console.WriteLine($"ARCHIVE_URL={url}/archive/");
             Console.WriteLine($"RELEASE_URL={url}/iso/");
             Console.WriteLine($"RELEASE_KEY={directory}/iso/release-key.asc");
             Console.WriteLine($"WAAGENT_SOURCE={directory}/waagent.git");

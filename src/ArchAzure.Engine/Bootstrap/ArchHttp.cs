@@ -117,6 +117,31 @@ public static class ArchHttp
         }
     }
 
+    /// <summary>Whether a server has a file; its content is not read.</summary>
+    /// <exception cref="ArchAzureException"><c>DownloadDenied</c> or <c>DownloadFailed</c>.</exception>
+    internal static async Task<bool> ExistsAsync(HttpClient client, Uri uri, TransferLimits limits, IReporter reporter, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await Retries(limits, reporter, WebText.Show(uri)).ExecuteAsync(
+                async token =>
+                {
+                    using var response = await GetAsync(client, uri, limits, null, token);
+                    CheckStatus(response, limits);
+                },
+                cancellationToken);
+            return true;
+        }
+        catch (PermanentTransferException e) when (e.ErrorId == "DownloadNotFound")
+        {
+            return false;
+        }
+        catch (Exception e) when (e is TransientTransferException or PermanentTransferException)
+        {
+            throw Failed(uri, e, limits, "");
+        }
+    }
+
     /// <summary>Throws for every status but success.</summary>
     internal static void CheckStatus(HttpResponseMessage response, TransferLimits limits)
     {

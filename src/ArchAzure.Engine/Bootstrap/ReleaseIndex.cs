@@ -38,8 +38,9 @@ public sealed partial class ReleaseIndex(HttpClient client, IReporter reporter, 
     /// <see cref="ArchiveReleaseUrl"/>: who names a server gets what that server has.</param>
     /// <param name="version"><c>latest</c> or <c>YYYY.MM.DD</c>.</param>
     /// <param name="cancellationToken">Ends the search.</param>
+    /// <param name="notAfter">The last date that <c>latest</c> may mean, <c>YYYY.MM.DD</c>; null for the server's own word.</param>
     /// <exception cref="ArchAzureException"><c>UnknownVersion</c>, <c>ReleaseIncomplete</c>, <c>UnsupportedAddress</c>, or as for <see cref="Downloader"/>.</exception>
-    public async Task<ArchRelease> FindAsync(Uri releaseUrl, string version, CancellationToken cancellationToken)
+    public async Task<ArchRelease> FindAsync(Uri releaseUrl, string version, CancellationToken cancellationToken, string? notAfter = null)
     {
         ArgumentNullException.ThrowIfNull(releaseUrl);
         ArchHttp.CheckScheme(releaseUrl);
@@ -51,7 +52,7 @@ public sealed partial class ReleaseIndex(HttpClient client, IReporter reporter, 
 
         var root = releaseUrl.AbsoluteUri.EndsWith('/') ? releaseUrl : new Uri(releaseUrl.AbsoluteUri + "/");
         var found = version == "latest"
-            ? await LatestAsync(root, cancellationToken)
+            ? await LatestAsync(root, notAfter, cancellationToken)
             : await InFolderAsync(root, version, version, cancellationToken);
         if (found is null && version != "latest" && root == DefaultReleaseUrl)
         {
@@ -61,23 +62,28 @@ public sealed partial class ReleaseIndex(HttpClient client, IReporter reporter, 
 
         if (found is null)
         {
-            throw await UnknownAsync(root, version, cancellationToken);
+            throw await UnknownAsync(root, version, notAfter, cancellationToken);
         }
 
         reporter.Verbose($"release {found.Version}: {WebText.Show(found.Uri)}, sha256 {found.Sha256}");
         return found;
     }
 
-    private async Task<ArchRelease?> LatestAsync(Uri root, CancellationToken cancellationToken)
+    private async Task<ArchRelease?> LatestAsync(Uri root, string? notAfter, CancellationToken cancellationToken)
     {
-        if (await InFolderAsync(root, "latest", null, cancellationToken) is { } latest)
+        if (notAfter is null)
         {
-            return latest;
+            if (await InFolderAsync(root, "latest", null, cancellationToken) is { } latest)
+            {
+                return latest;
+            }
+
+            reporter.Verbose($"{WebText.Show(root)} has no latest/; looking for the newest dated folder");
         }
 
         // A folder may be there before its files are (mirrors copy in any order): the newest that is complete counts.
-        reporter.Verbose($"{WebText.Show(root)} has no latest/; looking for the newest dated folder");
-        foreach (var date in (await ListingAsync(root, cancellationToken)).Take(3))
+        var dates = await ListingAsync(root, cancellationToken);
+        foreach (var date in dates.Where(date => notAfter is null || string.CompareOrdinal(date, notAfter) <= 0).Take(3))
         {
             if (await InFolderAsync(root, date, date, cancellationToken) is { } release)
             {
@@ -123,10 +129,10 @@ public sealed partial class ReleaseIndex(HttpClient client, IReporter reporter, 
             + "Wait until the server has its files, choose another version by -Version, or another server by -ReleaseUrl.", WebText.Show(sums));
     }
 
-    private async Task<ArchAzureException> UnknownAsync(Uri root, string version, CancellationToken cancellationToken)
+    private async Task<ArchAzureException> UnknownAsync(Uri root, string version, string? notAfter, CancellationToken cancellationToken)
     {
         var offered = await ListingAsync(root, cancellationToken);
-        var what = version == "latest" ? "no release" : $"no release {version}";
+        var what = version == "latest" ? $"no release{(notAfter is null ? "" : $" of {notAfter} or before")}" : $"no release {version}";
         if (version != "latest" && root == DefaultReleaseUrl)
         {
             what += $" (nor has {ArchiveReleaseUrl})";

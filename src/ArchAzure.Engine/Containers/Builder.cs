@@ -137,7 +137,7 @@ public sealed class Builder : IAsyncDisposable
         Image = spec.Image,
         Hostname = "builder",
         Labels = new Dictionary<string, string>(StringComparer.Ordinal) { [DockerEngine.BuildLabel] = spec.BuildId.ToString() },
-        Env = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/bin", "LANG=C.UTF-8"],
+        Env = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/bin", "LANG=C.UTF-8", .. spec.Environment.Select(pair => $"{pair.Key}={pair.Value}")],
         HostConfig = new HostConfig
         {
             NetworkMode = spec.Network,

@@ -24,6 +24,12 @@ public sealed record BuilderSpec
     /// <summary>The Docker network: <c>none</c>, <c>bridge</c> or <c>host</c>.</summary>
     public string Network { get; init; } = "none";
 
+    /// <summary>No further environment.</summary>
+    public static IReadOnlyDictionary<string, string> NoEnvironment { get; } = new Dictionary<string, string>(StringComparer.Ordinal);
+
+    /// <summary>What all its commands find in their environment, beside PATH and LANG.</summary>
+    public IReadOnlyDictionary<string, string> Environment { get; init; } = NoEnvironment;
+
     /// <summary>Whether it runs pacstrap or arch-chroot, which mount /proc, /sys and /dev for the target.</summary>
     public bool Mounting { get; init; }
 }

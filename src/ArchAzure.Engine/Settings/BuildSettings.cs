@@ -41,11 +41,23 @@ public sealed partial class BuildSettings
     /// <summary>Always <c>x86_64</c>.</summary>
     public string Architecture => _values["ARCHITECTURE"];
 
-    /// <summary>pacman's Server line, with <c>$repo</c> and <c>$arch</c> in it.</summary>
+    /// <summary>The mirror the machine gets its updates from: pacman's Server line, with <c>$repo</c> and <c>$arch</c> in it.</summary>
     public string Mirror => _values["MIRROR"];
 
-    /// <summary>The release server; ends in a slash.</summary>
-    public Uri ReleaseUrl => new(_values["RELEASE_URL"]);
+    /// <summary>The day whose packages the image is built from, <c>YYYY.MM.DD</c>; null for those of today.</summary>
+    public string? Snapshot => _values["SNAPSHOT"] is { Length: > 0 } day ? day : null;
+
+    /// <summary>The mirror the image is built from: <see cref="Mirror"/>, or the archive's of <see cref="Snapshot"/>.</summary>
+    public string PackageMirror => Snapshot is { } day ? $"{_values["ARCHIVE_URL"]}repos/{day.Replace('.', '/')}/$repo/os/$arch" : Mirror;
+
+    /// <summary>The release server the bootstrap comes from; ends in a slash. With <see cref="Snapshot"/> it is the archive.</summary>
+    public Uri ReleaseUrl => new(Snapshot is null ? _values["RELEASE_URL"] : $"{_values["ARCHIVE_URL"]}iso/");
+
+    /// <summary>Whether the same settings give the same VHD to the byte.</summary>
+    public bool Reproducible => _values["REPRODUCIBLE"] == "true";
+
+    /// <summary>What the identities of a reproducible build are made from.</summary>
+    public string Seed => _values["SEED"];
 
     /// <summary>Path of the key file, null for the pinned Arch key.</summary>
     public string? ReleaseKey => _values["RELEASE_KEY"] is { Length: > 0 } path ? path : null;
@@ -151,6 +163,25 @@ public sealed partial class BuildSettings
             throw new ArchAzureException("SettingsConflict", ErrorKind.InvalidInput,
                 $"RESOURCE_DISK_SWAP={ResourceDiskSwapMiB} does not go with AGENT=cloud-init: then waagent, which makes this swap, does not touch the resource disk. "
                 + "Set RESOURCE_DISK_SWAP=0 and have your custom data make the swap, or set AGENT=waagent.", "RESOURCE_DISK_SWAP");
+        }
+
+        if (Snapshot is not null && BootstrapPath is null && ArchVersion != "latest" && string.CompareOrdinal(ArchVersion, Snapshot) > 0)
+        {
+            throw new ArchAzureException("SettingsConflict", ErrorKind.InvalidInput,
+                $"ARCH_VERSION={ArchVersion} does not go with SNAPSHOT={Snapshot}: that bootstrap is newer than the packages of that day, and pacman would have to put back older ones. "
+                + "Set ARCH_VERSION=latest for the newest one of that day, or take a later day.", "ARCH_VERSION");
+        }
+
+        if (Reproducible && Snapshot is null)
+        {
+            throw new ArchAzureException("SettingsConflict", ErrorKind.InvalidInput,
+                "REPRODUCIBLE=true needs SNAPSHOT: from a mirror that goes with the time, each day gives another image. Name a day with -Snapshot or SNAPSHOT=YYYY.MM.DD.", "REPRODUCIBLE");
+        }
+
+        if (Reproducible && RootFileSystem == "btrfs")
+        {
+            throw new ArchAzureException("SettingsConflict", ErrorKind.InvalidInput,
+                "REPRODUCIBLE=true does not go with ROOT_FILE_SYSTEM=btrfs: mkfs.btrfs makes up identities of its own each time. Set ROOT_FILE_SYSTEM=ext4.", "REPRODUCIBLE");
         }
     }
 

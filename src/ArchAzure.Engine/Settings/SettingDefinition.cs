@@ -65,11 +65,28 @@ public sealed class SettingDefinition
             + "A dated state of all packages: https://archive.archlinux.org/repos/YYYY/MM/DD/$repo/os/$arch",
             Mirror)
         { TakesMirrorVariables = true, TakesAddress = true },
+        new("SNAPSHOT", "", "Snapshot",
+            "Build from the packages as they were on this day (YYYY.MM.DD), kept by the archive, and from the newest bootstrap of that\n"
+            + "day. MIRROR is then only where the machine gets its updates. Empty: the packages of today, from MIRROR.",
+            v => v.Length == 0 || SettingRules.IsSnapshot(v)
+                ? SettingCheck.Good(v)
+                : SettingCheck.Bad($"'{v}' is not a day of the archive. Write it as YYYY.MM.DD, such as 2026.11.15, from {SettingRules.FirstSnapshot} on.")),
+        new("ARCHIVE_URL", "https://archive.archlinux.org/", null,
+            "The archive of SNAPSHOT: the folder that holds repos/YYYY/MM/DD/ and iso/YYYY.MM.DD/.",
+            WebFolder)
+        { TakesAddress = true },
+        new("REPRODUCIBLE", "false", "Reproducible",
+            "Whether the same settings give the same VHD to the byte, on any day and in any folder: true or false. Needs SNAPSHOT, which\n"
+            + "also gives the time of all that a build makes, and ROOT_FILE_SYSTEM=ext4.",
+            Boolean),
+        new("SEED", "", "Seed",
+            "What the GUIDs and UUIDs of a reproducible build are made from, with SNAPSHOT: any word. Another one gives other identities.",
+            v => v.Length == 0 || SettingRules.IsSeed(v)
+                ? SettingCheck.Good(v)
+                : SettingCheck.Bad($"'{v}' is not one word. Write letters and digits, between them also '.', '_', '+' and '-'; at most 64.")),
         new("RELEASE_URL", "https://geo.mirror.pkgbuild.com/iso/", "ReleaseUrl",
             "The release server: the folder that holds latest/ and the dated folders of the bootstrap.",
-            v => SettingRules.IsWebAddress(v)
-                ? SettingCheck.Good(v.EndsWith('/') ? v : v + "/")
-                : SettingCheck.Bad("it is not a web address. Write one that starts with https:// or http://, without '?' and '#'."))
+            WebFolder)
         { TakesAddress = true },
         new("RELEASE_KEY", "", "ReleaseKey",
             "Path of an OpenPGP public key file to check the bootstrap with. Empty: Arch's release key, which comes with this module.",
@@ -171,6 +188,11 @@ public sealed class SettingDefinition
         "false" or "no" or "0" => SettingCheck.Good("false"),
         _ => SettingCheck.Bad($"'{value}' is neither yes nor no. Write true or false."),
     };
+
+    private static SettingCheck WebFolder(string value) =>
+        SettingRules.IsWebAddress(value)
+            ? SettingCheck.Good(value.EndsWith('/') ? value : value + "/")
+            : SettingCheck.Bad("it is not a web address. Write one that starts with https:// or http://, without '?' and '#'.");
 
     private static SettingCheck Mirror(string value)
     {

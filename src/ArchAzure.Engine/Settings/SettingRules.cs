@@ -32,7 +32,7 @@ public static partial class SettingRules
     public static bool IsTimeZone(string? value) => value is not null && TimeZonePattern().IsMatch(value);
 
     /// <summary>The name of a console keymap (vconsole.conf), e.g. <c>us</c>, <c>de-latin1-nodeadkeys</c>.</summary>
-    public static bool IsKeymap(string? value) => value is not null && KeymapPattern().IsMatch(value);
+    public static bool IsKeymap(string? value) => value is not null && WordPattern().IsMatch(value);
 
     /// <summary>A pacman package name (PKGBUILD(5), <c>pkgname</c>: no leading hyphen or dot).</summary>
     public static bool IsPackageName(string? value) => value is not null && PackagePattern().IsMatch(value);
@@ -41,6 +41,16 @@ public static partial class SettingRules
     public static bool IsArchVersion(string? value) =>
         value == "latest"
         || DateOnly.TryParseExact(value, "yyyy.MM.dd", CultureInfo.InvariantCulture, DateTimeStyles.None, out _);
+
+    /// <summary>The first day of the Arch Linux Archive's <c>repos</c>.</summary>
+    public const string FirstSnapshot = "2013.08.31";
+
+    /// <summary>A day of the Arch Linux Archive, <c>YYYY.MM.DD</c>.</summary>
+    public static bool IsSnapshot(string? value) =>
+        value != "latest" && IsArchVersion(value) && string.CompareOrdinal(value, FirstSnapshot) >= 0;
+
+    /// <summary>A word that identities are made from.</summary>
+    public static bool IsSeed(string? value) => value is not null && WordPattern().IsMatch(value);
 
     /// <summary>A full git commit id: 40 (SHA-1) or 64 (SHA-256) hexadecimal digits.</summary>
     public static bool IsCommit(string? value) => value is not null && CommitPattern().IsMatch(value);
@@ -77,7 +87,7 @@ public static partial class SettingRules
     private static partial Regex TimeZonePattern();
 
     [GeneratedRegex(@"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}\z", RegexOptions.CultureInvariant)]
-    private static partial Regex KeymapPattern();
+    private static partial Regex WordPattern();
 
     [GeneratedRegex(@"^[a-z0-9@_+][a-z0-9@._+-]*\z", RegexOptions.CultureInvariant)]
     private static partial Regex PackagePattern();

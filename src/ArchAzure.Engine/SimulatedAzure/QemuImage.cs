@@ -62,7 +62,7 @@ internal static class QemuImage
     private static async Task MakeAsync(
         DockerEngine docker, WorkDirectory directory, ArchBuild build, string image, StepLog log, IReporter reporter, CancellationToken cancellationToken)
     {
-        var mirror = BuildRunner.EffectiveSettings(directory, build).Mirror;
+        var mirror = BuildRunner.EffectiveSettings(directory, build).PackageMirror;
         NewFile.CreateFolder(directory.PackageCache);
         var spec = new BuilderSpec
         {

@@ -113,7 +113,8 @@ public sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
             Image = build.Bootstrap!.BuilderImage,
             BuildId = build.Id,
             Purpose = "target",
-            Network = Builds.Steps.StepContext.NetworkFor(settings.Mirror),
+            Network = Builds.Steps.StepContext.NetworkFor(settings.PackageMirror),
+            Environment = Reproducibility.Of(settings)?.Environment ?? BuilderSpec.NoEnvironment,
             Mounting = true,
         };
         var snapshot = directory.Snapshot(step);

@@ -24,6 +24,20 @@ public sealed class NewArchBootstrapCommand : StepCmdlet
     [ValidateNotNullOrEmpty]
     public string? Mirror { get; set; }
 
+    /// <summary>The day, as YYYY.MM.DD, whose packages and bootstrap the archive gives; empty for today's from the mirror again.</summary>
+    [Parameter]
+    [AllowEmptyString]
+    public string? Snapshot { get; set; }
+
+    /// <summary>Have the same settings give the same VHD to the byte. Needs a snapshot.</summary>
+    [Parameter]
+    public SwitchParameter Reproducible { get; set; }
+
+    /// <summary>What the identities of a reproducible build are made from: any word.</summary>
+    [Parameter]
+    [AllowEmptyString]
+    public string? Seed { get; set; }
+
     /// <summary>The release server's folder that holds latest/.</summary>
     [Parameter]
     [ValidateNotNullOrEmpty]

@@ -69,6 +69,28 @@ public sealed class ReleaseIndexTests : IDisposable
         Assert.Equal("2026.11.01", (await FindAsync("latest")).Version);
     }
 
+    [Theory]
+    [InlineData("2026.11.30", "2026.11.01")]
+    [InlineData("2026.11.01", "2026.11.01")]
+    [InlineData("2026.10.31", "2026.10.01")]
+    public async Task The_newest_of_a_day_does_not_ask_for_latest(string day, string version)
+    {
+        _pages["/iso/"] = "<a href=\"2026.12.01/\">x</a> <a href=\"2026.11.01/\">x</a> <a href=\"2026.10.01/\">x</a> <a href=\"latest/\">x</a>";
+        foreach (var date in new[] { "2026.12.01", "2026.11.01", "2026.10.01" })
+        {
+            _pages[$"/iso/{date}/sha256sums.txt"] = Sums(date);
+        }
+
+        _pages["/iso/latest/sha256sums.txt"] = Sums("2026.12.01");
+        Assert.Equal(version, (await Index().FindAsync(Root, "latest", default, notAfter: day)).Version);
+
+        var error = await Assert.ThrowsAsync<ArchAzureException>(() => Index().FindAsync(Root, "latest", default, notAfter: "2026.09.30"));
+        Assert.Equal("UnknownVersion", error.ErrorId);
+        Assert.Contains("no release of 2026.09.30 or before. It offers 2026.12.01, 2026.11.01, 2026.10.01.", error.Message);
+
+        ReleaseIndex Index() => new(_client, _reporter, limits: s_quick);
+    }
+
     [Fact]
     public async Task An_unknown_version_names_those_there_are()
     {

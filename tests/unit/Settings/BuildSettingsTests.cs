@@ -30,9 +30,37 @@ public sealed class BuildSettingsTests
         Assert.All(SettingDefinition.All, d => Assert.True(d.Check(d.DefaultValue).Value == d.DefaultValue, d.Key));
     }
 
+    [Fact]
+    public void A_snapshot_takes_the_place_of_mirror_and_release_server()
+    {
+        var now = BuildSettings.Default.With("MIRROR", "https://mirror.example.org/$repo/os/$arch");
+        Assert.Equal(now.Mirror, now.PackageMirror);
+        var then = now.With("SNAPSHOT", "2026.11.05");
+        Assert.Equal("https://archive.archlinux.org/repos/2026/11/05/$repo/os/$arch", then.PackageMirror);
+        Assert.Equal(new Uri("https://archive.archlinux.org/iso/"), then.ReleaseUrl);
+        Assert.Equal(now.Mirror, then.Mirror);
+        Assert.Equal("http://127.0.0.1:1/a/repos/2026/11/05/$repo/os/$arch", then.With("ARCHIVE_URL", "http://127.0.0.1:1/a").PackageMirror);
+    }
+
+    [Theory]
+    [InlineData("REPRODUCIBLE=true", "needs SNAPSHOT")]
+    [InlineData("REPRODUCIBLE=true;SNAPSHOT=2026.11.15;ROOT_FILE_SYSTEM=btrfs", "ROOT_FILE_SYSTEM=ext4")]
+    [InlineData("SNAPSHOT=2026.11.15;ARCH_VERSION=2026.12.01", "newer than the packages of that day")]
+    public void What_does_not_go_with_a_snapshot_is_told(string lines, string named)
+    {
+        var error = Assert.Throws<ArchAzureException>(() => BuildSettings.Parse(lines.Replace(';', '\n'), "s").ThrowIfInConflict());
+        Assert.Equal("SettingsConflict", error.ErrorId);
+        Assert.Contains(named, error.Message);
+    }
+
     [Theory]
     [InlineData("ARCH_VERSION", "2026.11.01", "2026.11.01")]
     [InlineData("RELEASE_URL", "http://127.0.0.1:8080/iso", "http://127.0.0.1:8080/iso/")]
+    [InlineData("SNAPSHOT", "2026.11.15", "2026.11.15")]
+    [InlineData("SNAPSHOT", "", "")]
+    [InlineData("ARCHIVE_URL", "http://127.0.0.1:8080/archive", "http://127.0.0.1:8080/archive/")]
+    [InlineData("REPRODUCIBLE", "1", "true")]
+    [InlineData("SEED", "web-2.b_c", "web-2.b_c")]
     [InlineData("REUSE_DOCKER_IMAGE", "Yes", "true")]
     [InlineData("REUSE_DOCKER_IMAGE", "0", "false")]
     [InlineData("DISK_SIZE", "002048", "2048")]
@@ -51,6 +79,12 @@ public sealed class BuildSettingsTests
     [Theory]
     [InlineData("ARCH_VERSION", "2026.13.01", "2026.11.01")]
     [InlineData("ARCHITECTURE", "aarch64", "Write x86_64")]
+    [InlineData("SNAPSHOT", "latest", "YYYY.MM.DD")]
+    [InlineData("SNAPSHOT", "2026.11.31", "YYYY.MM.DD")]
+    [InlineData("SNAPSHOT", "2013.08.30", "from 2013.08.31 on")]
+    [InlineData("ARCHIVE_URL", "ftp://x/", "https://")]
+    [InlineData("SEED", "two words", "one word")]
+    [InlineData("SEED", "-x", "one word")]
     [InlineData("MIRROR", "https://x/core/os/x86_64", "no $repo")]
     [InlineData("MIRROR", "https://x/$repo/$pkg", "other '$'")]
     [InlineData("MIRROR", "ftp://x/$repo/$arch", "https://")]

@@ -18,7 +18,7 @@ public sealed partial class AgentStep : TargetStep
 
     /// <inheritdoc/>
     public override IEnumerable<string> OtherInputs(StepContext context) =>
-        [.. Layers(context).Select(layer => layer.Fingerprint()), AgentSource.Parse(context.Settings.WaAgentSource, context.Settings.WaAgentCommit).Fingerprint()];
+        [.. Layers(context).Select(layer => layer.Fingerprint()), AgentSource.Parse(context.Settings.WaAgentSource, context.Settings.WaAgentCommit).Fingerprint(), .. context.SnapshotInputs, .. context.ReproducibilityInputs];
 
     /// <inheritdoc/>
     public override Task<ArchBuild> RunAsync(StepContext context, CancellationToken cancellationToken)

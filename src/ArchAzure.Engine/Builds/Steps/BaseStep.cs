@@ -13,7 +13,8 @@ public sealed class BaseStep : TargetStep
     public override IReadOnlyList<string> SettingKeys => ["MIRROR", "PACKAGES", "TARGET_LANG", "TIME_ZONE", "KEYMAP", "KERNEL", "LAYERS"];
 
     /// <inheritdoc/>
-    public override IEnumerable<string> OtherInputs(StepContext context) => Layers(context).Select(layer => layer.Fingerprint());
+    public override IEnumerable<string> OtherInputs(StepContext context) =>
+        [.. Layers(context).Select(layer => layer.Fingerprint()), .. context.SnapshotInputs, .. context.ReproducibilityInputs];
 
     /// <inheritdoc/>
     public override Task<ArchBuild> RunAsync(StepContext context, CancellationToken cancellationToken)

@@ -20,7 +20,7 @@ public sealed partial class BootstrapStep : BuildStep
     public override IReadOnlyList<string> SettingKeys => ["ARCH_VERSION", "ARCHITECTURE", "MIRROR", "RELEASE_URL", "RELEASE_KEY", "BOOTSTRAP_PATH"];
 
     /// <inheritdoc/>
-    public override IEnumerable<string> OtherInputs(StepContext context) => [BuilderRecipe.PacmanConfiguration, .. BuilderRecipe.Tools];
+    public override IEnumerable<string> OtherInputs(StepContext context) => [.. context.SnapshotInputs, BuilderRecipe.PacmanConfiguration, .. BuilderRecipe.Tools];
 
     /// <inheritdoc/>
     public override Task<bool> ProductExistsAsync(StepContext context, CancellationToken cancellationToken) =>
@@ -32,6 +32,7 @@ public sealed partial class BootstrapStep : BuildStep
         var settings = context.Settings;
         var key = settings.ReleaseKey is { } path ? ReleaseKey.LoadFile(path) : ReleaseKey.Arch;
         using var http = ArchHttp.CreateClient();
+        await RequireSnapshotAsync(context, http, cancellationToken);
         var archive = settings.BootstrapPath is { } local
             ? LocalArchive(local, settings.ArchVersion)
             : await FindAsync(context, http, cancellationToken);
@@ -61,7 +62,7 @@ public sealed partial class BootstrapStep : BuildStep
             await ImportAsync(context, archive, image, new Dictionary<string, string>(StringComparer.Ordinal) { [Sha256Label] = sha256, [SignerLabel] = key.Fingerprint }, cancellationToken);
         }
 
-        var builderImage = BuilderRecipe.Image(archive.Version, sha256, settings.Mirror);
+        var builderImage = BuilderRecipe.Image(archive.Version, sha256, settings.PackageMirror);
         if (reuse && await context.Docker.ImageExistsAsync(builderImage, cancellationToken))
         {
             context.Reporter.Verbose($"image {builderImage} is there already");
@@ -75,6 +76,23 @@ public sealed partial class BootstrapStep : BuildStep
         {
             Bootstrap = new BootstrapProduct(archive.Version, archive.FileName, sha256, key.Fingerprint, image, builderImage),
         };
+    }
+
+    /// <summary>A day that the archive does not have is told here, not by pacman in the middle of the work.</summary>
+    private static async Task RequireSnapshotAsync(StepContext context, HttpClient http, CancellationToken cancellationToken)
+    {
+        if (context.Settings.Snapshot is not { } day)
+        {
+            return;
+        }
+
+        var folder = context.Settings.PackageMirror.Replace("$repo", "core", StringComparison.Ordinal).Replace("$arch", context.Settings.Architecture, StringComparison.Ordinal);
+        var database = new Uri($"{folder}/core.db");
+        if (!await ArchHttp.ExistsAsync(http, database, new TransferLimits(), context.Reporter, cancellationToken))
+        {
+            throw new ArchAzureException(
+                "SnapshotNotFound", ErrorKind.NotFound, $"The archive has no packages of {day}: there is no {database}. Name another day with -Snapshot or SNAPSHOT, at the latest yesterday.", day);
+        }
     }
 
     private static BootstrapArchiveFile LocalArchive(string path, string version)
@@ -98,7 +116,8 @@ public sealed partial class BootstrapStep : BuildStep
     private static async Task<BootstrapArchiveFile> FindAsync(StepContext context, HttpClient http, CancellationToken cancellationToken)
     {
         context.Say("looking for the release");
-        var release = await new ReleaseIndex(http, context.Reporter, context.Settings.Architecture).FindAsync(context.Settings.ReleaseUrl, context.Settings.ArchVersion, cancellationToken);
+        var release = await new ReleaseIndex(http, context.Reporter, context.Settings.Architecture).FindAsync(
+            context.Settings.ReleaseUrl, context.Settings.ArchVersion, cancellationToken, notAfter: context.Settings.Snapshot);
         return new BootstrapArchiveFile(release.Version, Path.Combine(context.Directory.DownloadFolder, release.FileName), release.Sha256, release);
     }
 
@@ -168,7 +187,7 @@ public sealed partial class BootstrapStep : BuildStep
         try
         {
             await builder.WriteFileAsync("/etc/pacman.conf", BuilderRecipe.PacmanConfiguration, cancellationToken);
-            await builder.WriteFileAsync(BuilderRecipe.MirrorListPath, BuilderRecipe.MirrorList(context.Settings.Mirror), cancellationToken);
+            await builder.WriteFileAsync(BuilderRecipe.MirrorListPath, BuilderRecipe.MirrorList(context.Settings.PackageMirror), cancellationToken);
             await builder.RunAsync(["pacman-key", "--init"], null, cancellationToken);
             await builder.RunAsync(["pacman-key", "--populate", "archlinux"], null, cancellationToken);
 

@@ -19,13 +19,16 @@ public sealed class DiskStep : BuildStep
     public override IReadOnlyList<string> SettingKeys => ["DISK_SIZE", "BOOT_START", "ROOT_FILE_SYSTEM"];
 
     /// <inheritdoc/>
+    public override IEnumerable<string> OtherInputs(StepContext context) => context.ReproducibilityInputs;
+
+    /// <inheritdoc/>
     public override Task<bool> ProductExistsAsync(StepContext context, CancellationToken cancellationToken) =>
         Task.FromResult(new FileInfo(context.Directory.Disk) is { Exists: true } file && file.Length == context.Build.Disk!.SizeMiB << 20);
 
     /// <inheritdoc/>
     public override async Task<ArchBuild> RunAsync(StepContext context, CancellationToken cancellationToken)
     {
-        var disk = PartitionPlan.Create(context.Settings.DiskSizeMiB, context.Settings.BootStart, context.Settings.RootFileSystem, Guid.NewGuid);
+        var disk = PartitionPlan.Create(context.Settings.DiskSizeMiB, context.Settings.BootStart, context.Settings.RootFileSystem, context.Reproducibility?.Identities("disk") ?? Guid.NewGuid);
         var needed = Math.Min(BuildNeeds, disk.SizeMiB << 20);
         var free = FreeSpace.In(context.Directory.Path);
         if (free < needed)

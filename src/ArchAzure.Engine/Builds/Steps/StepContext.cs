@@ -36,11 +36,20 @@ public sealed class StepContext
     public string BuilderImage => Build.Bootstrap!.BuilderImage;
 
     /// <summary>The Docker network from which the mirror can be reached: a mirror on this machine's loopback only from its own.</summary>
-    public string MirrorNetwork => NetworkFor(Settings.Mirror);
+    public string MirrorNetwork => NetworkFor(Settings.PackageMirror);
 
     /// <summary>The Docker network from which an address can be reached.</summary>
     public static string NetworkFor(string address) =>
         Uri.TryCreate(address.Replace("$", "", StringComparison.Ordinal), UriKind.Absolute, out var uri) && uri.IsLoopback ? "host" : "bridge";
+
+    /// <summary>What makes the build the same each time; null if it need not be.</summary>
+    public Reproducibility? Reproducibility => Reproducibility.Of(Settings);
+
+    /// <summary>What goes into a step that takes packages, beside MIRROR; nothing without a snapshot, so that builds made before there was one stay good.</summary>
+    public IEnumerable<string> SnapshotInputs => Settings.Snapshot is null ? [] : [Settings.PackageMirror];
+
+    /// <summary>What goes into a step that makes identities or times, the same way.</summary>
+    public IEnumerable<string> ReproducibilityInputs => Reproducibility is { } same ? [same.EpochSeconds, same.Seed] : [];
 
     /// <summary>One of the module's layers.</summary>
     public Layer Layer(string name) => Target.Layer.Load(Path.Combine(LayerFolder, name));
@@ -62,7 +71,7 @@ public sealed class StepContext
         ["ARCHAZURE_RESOURCE_DISK_SWAP"] = Settings.ResourceDiskSwapMiB.ToString(CultureInfo.InvariantCulture),
 
         // A mirror on the build machine's loopback is of no use in the image.
-        ["ARCHAZURE_MIRROR"] = MirrorNetwork == "host" ? BuildSettings.Default.Mirror : Settings.Mirror,
+        ["ARCHAZURE_MIRROR"] = NetworkFor(Settings.Mirror) == "host" ? BuildSettings.Default.Mirror : Settings.Mirror,
     };
 }
 

@@ -35,6 +35,7 @@ public abstract class TargetStep : BuildStep
                 BuildId = context.Build.Id,
                 Purpose = purpose,
                 Network = network,
+                Environment = context.Reproducibility?.Environment ?? BuilderSpec.NoEnvironment,
                 Mounting = true,
                 Mounts = [new(context.Directory.PackageCache, Pacstrap.CachePath)],
             },
@@ -46,7 +47,7 @@ public abstract class TargetStep : BuildStep
                 try
                 {
                     // The image remembers the mirror it was made with; the setting may have changed since.
-                    await builder.WriteFileAsync(BuilderRecipe.MirrorListPath, BuilderRecipe.MirrorList(context.Settings.Mirror), cancellationToken);
+                    await builder.WriteFileAsync(BuilderRecipe.MirrorListPath, BuilderRecipe.MirrorList(context.Settings.PackageMirror), cancellationToken);
                     var build = await work(builder, target);
                     context.Say("saving the target");
                     return build;

@@ -16,6 +16,10 @@ public sealed class VhdStep : BuildStep
     private const string ImagePath = "/work/disk.img";
     private const string RootImagePath = "/work/root.img";
 
+    // Scripts beside the layers; each says what it does.
+    private const string SealScript = "seal";
+    private const string ClampScript = "clamp";
+
     // What GRUB needs before it can read further modules from the root: its disk, partition table, file system, search.
     private static readonly string[] GrubModules = ["part_gpt", "search_fs_uuid", "normal", "configfile", "linux", "serial", "terminal", "echo", "all_video"];
 
@@ -26,7 +30,11 @@ public sealed class VhdStep : BuildStep
     public override IReadOnlyList<string> SettingKeys => [];
 
     /// <inheritdoc/>
-    public override IEnumerable<string> OtherInputs(StepContext context) => [PathInBuild(context, Destination(context)), File.ReadAllText(SealScript(context))];
+    public override IEnumerable<string> OtherInputs(StepContext context) => 
+        [
+            PathInBuild(context, Destination(context)), File.ReadAllText(Script(context, SealScript)),
+            .. context.Reproducibility is null ? [] : context.ReproducibilityInputs.Append(File.ReadAllText(Script(context, ClampScript))),
+        ];
 
     /// <inheritdoc/>
     public override Task<bool> ProductExistsAsync(StepContext context, CancellationToken cancellationToken)
@@ -47,6 +55,7 @@ public sealed class VhdStep : BuildStep
     public override async Task<ArchBuild> RunAsync(StepContext context, CancellationToken cancellationToken)
     {
         var disk = context.Build.Disk!;
+        var same = context.Reproducibility;
         var destination = Destination(context);
         if (File.Exists(destination) && destination != context.Build.VhdPath && !context.Request.Force)
         {
@@ -66,7 +75,7 @@ public sealed class VhdStep : BuildStep
                 mounts.Add(new(root, RootImagePath));
             }
 
-            var spec = new BuilderSpec { Image = context.BuilderImage, BuildId = context.Build.Id, Purpose = "vhd", Mounting = true, Mounts = mounts };
+            var spec = new BuilderSpec { Image = context.BuilderImage, BuildId = context.Build.Id, Purpose = "vhd", Mounting = true, Mounts = mounts, Environment = same?.Environment ?? BuilderSpec.NoEnvironment };
             await using (var builder = await Builder.StartAsync(context.Docker, spec, context.Log, cancellationToken))
             {
                 var target = new TargetTree(builder);
@@ -76,11 +85,16 @@ public sealed class VhdStep : BuildStep
                 packages = await target.ReadPackagesAsync(cancellationToken);
                 context.Say("making the boot loaders", 30);
                 await MakeBootLoadersAsync(target, disk, cancellationToken);
-                await WriteBootLoadersAsync(builder, disk, cancellationToken);
+                await WriteBootLoadersAsync(builder, disk, same is not null, cancellationToken);
                 context.Say("sealing", 50);
-                await SealAsync(builder, SealScript(context), cancellationToken);
+                await RunScriptAsync(builder, Script(context, SealScript), [TargetTree.Root], cancellationToken);
+                if (same is not null)
+                {
+                    await RunScriptAsync(builder, Script(context, ClampScript), [TargetTree.Root, same.EpochSeconds], cancellationToken);
+                }
+
                 context.Say($"writing the root file system ({disk.RootFileSystem})", 60);
-                await WriteRootAsync(builder, disk, cancellationToken);
+                await WriteRootAsync(builder, disk, same, cancellationToken);
             }
 
             context.Say("writing the VHD", 90);
@@ -99,8 +113,13 @@ public sealed class VhdStep : BuildStep
             var (folder, name, list) = (Path.GetDirectoryName(destination)!, Path.GetFileName(destination), PackageList.PathBeside(destination));
             ChecksumFile.Remove(folder, [name, Path.GetFileName(list)]);
             File.Delete(list);
-            var footer = await VhdConverter.ConvertAsync(
-                new VhdConversion { SourcePath = image, DestinationPath = destination, InPlace = true, Force = true }, context.Reporter, cancellationToken);
+            var conversion = new VhdConversion { SourcePath = image, DestinationPath = destination, InPlace = true, Force = true };
+            if (same is not null)
+            {
+                conversion = conversion with { UniqueId = same.Identities("vhd")(), Timestamp = same.Epoch };
+            }
+
+            var footer = await VhdConverter.ConvertAsync(conversion, context.Reporter, cancellationToken);
 
             AtomicFile.WriteAllText(list, PackageList.Write(context.Build.Version!, packages, context.Build.Agent!));
             context.Say("reckoning the checksum", 95);
@@ -125,7 +144,7 @@ public sealed class VhdStep : BuildStep
         return near.StartsWith("..", StringComparison.Ordinal) ? destination : near;
     }
 
-    private static string SealScript(StepContext context) => Path.Combine(context.LayerFolder, "seal");
+    private static string Script(StepContext context, string name) => Path.Combine(context.LayerFolder, name);
 
     private static async Task CopyDiskAsync(string source, string destination, CancellationToken cancellationToken)
     {
@@ -156,7 +175,7 @@ public sealed class VhdStep : BuildStep
     }
 
     /// <summary>Puts GRUB onto the disk: boot code and core image for BIOS, a file in a fresh ESP for UEFI.</summary>
-    private static async Task WriteBootLoadersAsync(Builder builder, DiskProduct disk, CancellationToken cancellationToken)
+    private static async Task WriteBootLoadersAsync(Builder builder, DiskProduct disk, bool reproducible, CancellationToken cancellationToken)
     {
         const string bios = TargetTree.Root + "/boot/grub/i386-pc";
         var biosBoot = disk.Partitions[PartitionPlan.BiosBoot];
@@ -166,16 +185,22 @@ public sealed class VhdStep : BuildStep
         var esp = disk.Partitions[PartitionPlan.Esp];
         var volume = $"{ImagePath}@@{esp.Offset}";
         await builder.RunAsync(
-            ["mkfs.vfat", "-F", "32", "-s", "1", "-n", "ESP", "-i", $"{disk.EspVolumeId:X8}", "--offset", $"{esp.FirstSector}", ImagePath, $"{esp.Length / 1024}"], null, cancellationToken);
+            [
+                // The label's time; and an identity, which the next option replaces.
+                "mkfs.vfat", .. reproducible ? ["--invariant"] : Array.Empty<string>(),
+                "-F", "32", "-s", "1", "-n", "ESP", "-i", $"{disk.EspVolumeId:X8}", "--offset", $"{esp.FirstSector}", ImagePath, $"{esp.Length / 1024}",
+            ],
+            null,
+            cancellationToken);
         await builder.RunAsync(["mmd", "-i", volume, "::/EFI", "::/EFI/BOOT"], null, cancellationToken);
 
         // The removable-media path: what firmware starts without an entry in its variables.
         await builder.RunAsync(["mcopy", "-i", volume, TargetTree.Root + "/boot/grub/x86_64-efi/core.efi", "::/EFI/BOOT/BOOTX64.EFI"], null, cancellationToken);
     }
 
-    private static Task SealAsync(Builder builder, string script, CancellationToken cancellationToken) =>
+    private static Task RunScriptAsync(Builder builder, string script, IReadOnlyList<string> arguments, CancellationToken cancellationToken) =>
         builder.RunAsync(
-            ["bash", "-s", "--", TargetTree.Root],
+            ["bash", "-s", "--", .. arguments],
             new CommandOptions
             {
                 Input = async (stream, token) =>
@@ -186,7 +211,7 @@ public sealed class VhdStep : BuildStep
             },
             cancellationToken);
 
-    private static async Task WriteRootAsync(Builder builder, DiskProduct disk, CancellationToken cancellationToken)
+    private static async Task WriteRootAsync(Builder builder, DiskProduct disk, Reproducibility? same, CancellationToken cancellationToken)
     {
         var root = disk.Partitions[PartitionPlan.Root];
         if (disk.RootFileSystem == "btrfs")
@@ -206,6 +231,12 @@ public sealed class VhdStep : BuildStep
             ],
             null,
             cancellationToken);
-        await builder.RunAsync(["e2fsck", "-fn", $"{ImagePath}?offset={root.Offset}"], null, cancellationToken);
+        var fileSystem = $"{ImagePath}?offset={root.Offset}";
+        if (same is not null)
+        {
+            await InodeTimes.SetAsync(builder, fileSystem, same.EpochSeconds, cancellationToken);
+        }
+
+        await builder.RunAsync(["e2fsck", "-fn", fileSystem], null, cancellationToken);
     }
 }
