@@ -41,7 +41,8 @@ need_dotnet
 if is_debian; then
     # gnupg, tar, zstd ...: the data of the unit tests; the rest checks and boots the VHD with tools that are not ours.
     install_packages gnupg tar zstd xz-utils bzip2 lz4 gzip libarchive-tools e2fsprogs dosfstools mtools gdisk btrfs-progs \
-        qemu-utils qemu-system-x86 ovmf ipxe-qemu git openssl openssh-client p7zip-full udftools util-linux curl cpio sudo
+        qemu-utils qemu-system-x86 ovmf ipxe-qemu git openssl openssh-client p7zip-full udftools util-linux curl cpio sudo \
+        attr acl libcap2-bin strace
 fi
 
 build_module || exit 1
