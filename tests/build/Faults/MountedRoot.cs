@@ -45,7 +45,8 @@ internal sealed partial class MountedRoot : IAsyncDisposable
     {
     }
 
-    private string Path => _folder["root"];
+    /// <summary>Where it is mounted.</summary>
+    public string Path => _folder["root"];
 
     public static async Task<MountedRoot> MountAsync(ComparedImage image)
     {
