@@ -133,7 +133,7 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
     {
         await using var build = TestBuild.Empty(pipeline);
         using var folder = new TempFolder();
-        using var key = new OtherKey(folder);
+        await using var key = await OtherKey.CreateAsync(folder);
         build.AddSettings($"RELEASE_KEY={key.PublicKey}");
         var image = await Tool.RunAsync("docker", "image", "ls", "--no-trunc", "--quiet", "archazure/bootstrap");
         await build.FailsAsync(1, "SignatureByOtherKey", [pipeline.ImageBuild.Bootstrap!.SignedBy, key.Fingerprint, ".bad", "-ReleaseKey"]);
@@ -228,27 +228,4 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
                 .Where(image => image.StartsWith("archazure/", StringComparison.Ordinal) && image.Contains(":2026.10.01", StringComparison.Ordinal))
                 .Order(StringComparer.Ordinal),
         ];
-
-    private sealed class OtherKey : IDisposable
-    {
-        private readonly string _home;
-
-        public OtherKey(TempFolder folder)
-        {
-            _home = folder["gnupg"];
-            Directory.CreateDirectory(_home, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-            Run("--quick-generate-key", "Someone Else <someone@else.invalid>", "ed25519", "cert,sign", "never");
-            PublicKey = folder.Write("other.asc", Run("--armor", "--export"));
-            Fingerprint = Run("--with-colons", "--list-keys").Split('\n').First(line => line.StartsWith("fpr:", StringComparison.Ordinal)).Split(':')[9];
-        }
-
-        public string PublicKey { get; }
-
-        public string Fingerprint { get; }
-
-        public void Dispose() => Tool.TryAsync("gpgconf", ["--homedir", _home, "--kill", "all"]).GetAwaiter().GetResult();
-
-        private string Run(params string[] arguments) =>
-            Tool.RunAsync("gpg", ["--homedir", _home, "--batch", "--quiet", "--no-tty", "--pinentry-mode", "loopback", "--passphrase", "", .. arguments]).GetAwaiter().GetResult();
-    }
 }
