@@ -107,7 +107,7 @@ public sealed class AgentSourceTests(Pipeline pipeline)
     {
         using var folder = new TempFolder();
         var reporter = new RecordingReporter();
-        using var docker = await DockerEngine.ConnectAsync(default);
+        using var docker = await DockerEngine.ConnectAsync(reporter, default);
         using var log = new StepLog(folder["log"], reporter);
         var spec = new BuilderSpec { Image = pipeline.ImageBuild.Bootstrap!.BuilderImage, BuildId = Guid.NewGuid(), Purpose = "agent-test", Network = "host" };
         await using var builder = await Builder.StartAsync(docker, spec, log, default);
