@@ -37,9 +37,13 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
     public Task WaitContainerAsync(string id, CancellationToken cancellationToken) =>
         client.Containers.WaitContainerAsync(id, cancellationToken).WaitAsync(cancellationToken);
 
-    /// <summary>Removes a container, running or not; nothing happens if it is not there.</summary>
-    public Task RemoveContainerAsync(string id, CancellationToken cancellationToken) =>
-        AskAsync(
+    /// <summary>
+    /// Removes a container, running or not, and waits until it is gone: as long as it is listed, its name is taken. Nothing happens
+    /// if it is not there.
+    /// </summary>
+    public async Task RemoveContainerAsync(string id, CancellationToken cancellationToken)
+    {
+        var removed = await AskAsync(
             $"remove container {id}",
             limits.AnswerTimeout,
             async token =>
@@ -49,13 +53,22 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
                     await client.Containers.RemoveContainerAsync(id, new ContainerRemoveParameters { Force = true, RemoveVolumes = true }, token);
                     return true;
                 }
-                catch (DockerApiException e) when (e.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.Conflict)
+                catch (DockerApiException e) when (e.StatusCode == HttpStatusCode.NotFound)
                 {
-                    // Gone already, or its removal (by AutoRemove, or by an attempt before this) is under way.
+                    return true;
+                }
+                catch (DockerApiException e) when (e.StatusCode == HttpStatusCode.Conflict)
+                {
+                    // Its removal (by AutoRemove, or by an attempt before this) is under way.
                     return false;
                 }
             },
             cancellationToken);
+        if (!removed)
+        {
+            await WaitUntilGoneAsync(id, cancellationToken);
+        }
+    }
 
     /// <summary>
     /// Makes and starts a container with its standard input held. The three calls are repeated together: an input once held and
@@ -225,6 +238,25 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
 
     // JsonException: an answer that was cut off.
     private static bool IsConnectionFailure(Exception e) => e is HttpRequestException or IOException or SocketException or UnauthorizedAccessException or JsonException;
+
+    private async Task WaitUntilGoneAsync(string id, CancellationToken cancellationToken)
+    {
+        var clock = Stopwatch.StartNew();
+        try
+        {
+            while (clock.Elapsed < limits.CleanUpTimeout)
+            {
+                await InspectContainerAsync(id, cancellationToken);
+                await Task.Delay(50, cancellationToken);
+            }
+
+            reporter.Verbose($"container {id} is still being removed after {Seconds(clock.Elapsed)} s");
+        }
+        catch (DockerApiException e) when (e.StatusCode == HttpStatusCode.NotFound)
+        {
+            // That is what was waited for.
+        }
+    }
 
     private Task PingAsync(CancellationToken cancellationToken) =>
         AskAsync(

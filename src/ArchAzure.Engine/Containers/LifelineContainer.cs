@@ -1,4 +1,3 @@
-using System.Net;
 using System.Net.Sockets;
 using Docker.DotNet;
 using Docker.DotNet.Models;
@@ -110,7 +109,6 @@ internal sealed class LifelineContainer
         {
             using var limit = new CancellationTokenSource(_calls.Limits.CleanUpTimeout);
             await _calls.RemoveContainerAsync(Id, limit.Token);
-            await WaitUntilGoneAsync(limit.Token);
             return null;
         }
         catch (Exception e) when (IsEngineFailure(e) || e is OperationCanceledException or ArchAzureException)
@@ -151,22 +149,6 @@ internal sealed class LifelineContainer
         }
 
         stream.CloseWrite();
-    }
-
-    private async Task WaitUntilGoneAsync(CancellationToken cancellationToken)
-    {
-        try
-        {
-            while (true)
-            {
-                await _calls.InspectContainerAsync(Id, cancellationToken);
-                await Task.Delay(50, cancellationToken);
-            }
-        }
-        catch (DockerApiException e) when (e.StatusCode == HttpStatusCode.NotFound)
-        {
-            // That is what was waited for.
-        }
     }
 
     /// <summary>

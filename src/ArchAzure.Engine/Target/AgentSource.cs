@@ -32,7 +32,7 @@ public abstract class AgentSource
     /// <summary>Words of git and libcurl for what may pass. Not among them: a repository that is not there or may not be read.</summary>
     private static readonly string[] s_brokeOff =
     [
-        "could not resolve host", "unable to look up", "unable to connect", "couldn't connect", "failed to connect", "connection refused", "connection reset", "connection closed", "timed out",
+        "could not resolve host", "unable to look up", "unable to connect", "couldn't connect", "failed to connect", "connection refused", "connection reset", "connection closed", "broken pipe", "timed out",
         "operation too slow", "early eof", "unexpected disconnect", "the remote end hung up", "transfer closed", "empty reply", "rpc failed",
         "returned error: 408", "returned error: 429", "returned error: 5",
     ];
