@@ -60,6 +60,30 @@ public sealed class AgentSourceTests(Pipeline pipeline)
         FailsAsync($"git://127.0.0.1:{FreePort()}/waagent.git", Commit, "AgentSourceUnreachable", ["127.0.0.1", "Check the network", "-Source"]);
 
     [Fact]
+    public async Task A_server_that_keeps_silent_is_left_and_asked_again()
+    {
+        using var server = new BrokenServer(0, silent: true);
+        await FailsAsync(
+            $"git://127.0.0.1:{server.Port}/waagent.git", Commit, "AgentSourceUnreachable", ["not done after 2 s", "Check the network"],
+            new FetchLimits { Total = TimeSpan.FromSeconds(2), Retries = new(2, TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(1)) });
+        Assert.Equal(2, server.Connections);
+        using var web = new BrokenServer(0, silent: true);
+        await FailsAsync(
+            $"http://127.0.0.1:{web.Port}/waagent.git", Commit, "AgentSourceUnreachable", ["too slow", "Check the network"],
+            new FetchLimits { Silence = TimeSpan.FromSeconds(2), Retries = new(2, TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(1)) });
+        Assert.Equal(2, web.Connections);
+    }
+
+    [Fact]
+    public async Task A_server_that_breaks_off_once()
+    {
+        using var git = GitDaemon.Start(TestSetup.StandIn);
+        using var server = new BrokenServer(new Uri(git.Address).Port, silent: false);
+        await FetchesAsync($"git://127.0.0.1:{server.Port}/waagent.git", Commit);
+        Assert.Equal(2, server.Connections);
+    }
+
+    [Fact]
     public async Task A_file_that_is_no_archive_and_a_folder_that_is_no_agent()
     {
         using var folder = new TempFolder();
@@ -95,9 +119,9 @@ public sealed class AgentSourceTests(Pipeline pipeline)
         });
     }
 
-    private Task FailsAsync(string source, string commit, string errorId, string[] named) => InBuilderAsync(async builder =>
+    private Task FailsAsync(string source, string commit, string errorId, string[] named, FetchLimits? limits = null) => InBuilderAsync(async builder =>
     {
-        var error = await Assert.ThrowsAnyAsync<ArchAzureException>(() => AgentSource.Parse(source, commit).FetchAsync(builder, Folder, default));
+        var error = await Assert.ThrowsAnyAsync<ArchAzureException>(() => AgentSource.Parse(source, commit).FetchAsync(builder, Folder, default, limits));
         Assert.True(errorId == error.ErrorId, $"Expected {errorId}, got {error.ErrorId}: {error.Message}");
         Assert.All(named, text => Assert.Contains(text, error.Message, StringComparison.OrdinalIgnoreCase));
         return true;
@@ -107,7 +131,7 @@ public sealed class AgentSourceTests(Pipeline pipeline)
     {
         using var folder = new TempFolder();
         var reporter = new RecordingReporter();
-        using var docker = await DockerEngine.ConnectAsync(default);
+        using var docker = await DockerEngine.ConnectAsync(reporter, default);
         using var log = new StepLog(folder["log"], reporter);
         var spec = new BuilderSpec { Image = pipeline.ImageBuild.Bootstrap!.BuilderImage, BuildId = Guid.NewGuid(), Purpose = "agent-test", Network = "host" };
         await using var builder = await Builder.StartAsync(docker, spec, log, default);
@@ -119,6 +143,68 @@ public sealed class AgentSourceTests(Pipeline pipeline)
         using var listener = new TcpListener(IPAddress.Loopback, 0);
         listener.Start();
         return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+
+    /// <summary>Takes connections and keeps silent for ever; or ends the first, and hands the next on to another server.</summary>
+    private sealed class BrokenServer : IDisposable
+    {
+        private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
+        private readonly List<TcpClient> _clients = [];
+        private readonly int _behind;
+        private readonly bool _silent;
+
+        public BrokenServer(int behind, bool silent)
+        {
+            _behind = behind;
+            _silent = silent;
+            _listener.Start();
+            _ = ServeAsync();
+        }
+
+        public int Port => ((IPEndPoint)_listener.LocalEndpoint).Port;
+
+        public int Connections => _clients.Count;
+
+        public void Dispose()
+        {
+            _listener.Dispose();
+            _clients.ForEach(client => client.Dispose());
+        }
+
+        private async Task ServeAsync()
+        {
+            try
+            {
+                while (true)
+                {
+                    var client = await _listener.AcceptTcpClientAsync();
+                    _clients.Add(client);
+                    if (_silent)
+                    {
+                        continue;
+                    }
+
+                    if (_clients.Count == 1)
+                    {
+                        client.Close();
+                        continue;
+                    }
+
+                    _ = RelayAsync(client);
+                }
+            }
+            catch (Exception e) when (e is SocketException or ObjectDisposedException)
+            {
+                // Disposed.
+            }
+        }
+
+        private async Task RelayAsync(TcpClient client)
+        {
+            using var server = new TcpClient();
+            await server.ConnectAsync(IPAddress.Loopback, _behind);
+            await Task.WhenAny(client.GetStream().CopyToAsync(server.GetStream()), server.GetStream().CopyToAsync(client.GetStream()));
+        }
     }
 
     /// <summary>git's own server on loopback; serves any commit that exists by its id, as the great hosts do.</summary>

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using ArchAzure.Builds;
 using ArchAzure.Builds.Steps;
+using ArchAzure.Containers;
 
 namespace ArchAzure.BuildTests;
 
@@ -17,6 +18,9 @@ internal sealed class TestBuild : IAsyncDisposable
     public WorkDirectory Directory { get; }
 
     public RecordingReporter Reporter { get; } = new();
+
+    /// <summary>How long the engine may keep silent; null for the product's own limits.</summary>
+    public EngineLimits? EngineLimits { get; set; }
 
     /// <summary>What build.json says now.</summary>
     public ArchBuild State => BuildStore.Load(Directory);
@@ -71,7 +75,7 @@ internal sealed class TestBuild : IAsyncDisposable
 
     /// <summary>Runs one step.</summary>
     public Task<ArchBuild> RunAsync(int step, StepRequest? request = null, CancellationToken cancellationToken = default) =>
-        new BuildRunner(TestSetup.Layers, Reporter).RunAsync(Directory, BuildStep.All[step - 1], request ?? new StepRequest(), cancellationToken);
+        new BuildRunner(TestSetup.Layers, Reporter, EngineLimits).RunAsync(Directory, BuildStep.All[step - 1], request ?? new StepRequest(), cancellationToken);
 
     /// <summary>Runs steps in order, as Invoke-ArchBuild without a number does.</summary>
     public async Task<ArchBuild> RunAllAsync(int first = 1, int last = 5)

@@ -1,7 +1,6 @@
 using System.Net;
 using System.Net.Http.Headers;
 using Polly;
-using Polly.Retry;
 
 namespace ArchAzure.Bootstrap;
 
@@ -51,35 +50,13 @@ public static class ArchHttp
         }
     }
 
-    internal static ResiliencePipeline Retries(TransferLimits limits, IReporter reporter, string what)
-    {
-        if (limits.MaxAttempts <= 1)
-        {
-            return ResiliencePipeline.Empty;
-        }
-
-        return new ResiliencePipelineBuilder()
-            .AddRetry(new RetryStrategyOptions
-            {
-                ShouldHandle = new PredicateBuilder().Handle<TransientTransferException>(),
-                MaxRetryAttempts = limits.MaxAttempts - 1,
-                BackoffType = DelayBackoffType.Exponential,
-                UseJitter = true,
-                Delay = limits.FirstPause,
-                MaxDelay = limits.MaxPause,
-                DelayGenerator = a => ValueTask.FromResult(
-                    (a.Outcome.Exception as TransientTransferException)?.RetryAfter is { } wait
-                        ? wait < limits.MaxPause ? wait : limits.MaxPause
-                        : (TimeSpan?)null),
-                OnRetry = a =>
-                {
-                    reporter.Verbose($"{what}: {a.Outcome.Exception?.Message}; "
-                        + $"attempt {a.AttemptNumber + 2} of {limits.MaxAttempts} in {a.RetryDelay.TotalSeconds:0.0} s");
-                    return ValueTask.CompletedTask;
-                },
-            })
-            .Build();
-    }
+    internal static ResiliencePipeline Retries(TransferLimits limits, IReporter reporter, string what) =>
+        ArchAzure.Retries.Pipeline(
+            new RetryLimits(limits.MaxAttempts, limits.FirstPause, limits.MaxPause),
+            what,
+            reporter.Verbose,
+            e => e is TransientTransferException,
+            e => (e as TransientTransferException)?.RetryAfter);
 
     /// <summary>Sends a GET and returns when the headers are there.</summary>
     /// <exception cref="TransientTransferException">The server could not be reached or kept silent.</exception>

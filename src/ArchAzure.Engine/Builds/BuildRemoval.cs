@@ -77,7 +77,7 @@ public static class BuildRemoval
 
     private static async Task<int> RemoveFromDockerAsync(WorkDirectory directory, ArchBuild build, bool keepImages, IReporter reporter, CancellationToken cancellationToken)
     {
-        using var docker = await DockerEngine.ConnectAsync(cancellationToken);
+        using var docker = await DockerEngine.ConnectAsync(reporter, cancellationToken);
         var removed = await docker.RemoveContainersAsync(build.Id, cancellationToken);
         if (build.Bootstrap is not { } bootstrap)
         {

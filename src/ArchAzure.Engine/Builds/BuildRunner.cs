@@ -13,12 +13,15 @@ public sealed class BuildRunner
 {
     private readonly string _layerFolder;
     private readonly IReporter _reporter;
+    private readonly EngineLimits? _engineLimits;
 
     /// <summary>Creates a runner.</summary>
     /// <param name="layerFolder">The module's folder of layers.</param>
     /// <param name="reporter">Where progress, warnings and details go.</param>
-    public BuildRunner(string layerFolder, IReporter reporter)
+    /// <param name="engineLimits">How long the Docker engine may keep silent; null for the defaults.</param>
+    public BuildRunner(string layerFolder, IReporter reporter, EngineLimits? engineLimits = null)
     {
+        _engineLimits = engineLimits;
         _layerFolder = layerFolder;
         _reporter = reporter;
     }
@@ -35,7 +38,7 @@ public sealed class BuildRunner
         var build = step.Number == 1 ? BuildStore.TryLoad(directory) : BuildStore.Load(directory);
         var settings = Settings(directory, build, request);
         RequirePredecessor(build, step, directory);
-        using var docker = await DockerEngine.ConnectAsync(cancellationToken);
+        using var docker = await DockerEngine.ConnectAsync(_reporter, cancellationToken, _engineLimits);
 
         directory.Prepare();
         using var taken = BuildLock.Take(directory);

@@ -28,6 +28,9 @@ public sealed class Builder : IAsyncDisposable
     /// <summary>The container's name.</summary>
     public string Name => _container.Name;
 
+    /// <summary>The log of the step it works for.</summary>
+    internal StepLog Log => _log;
+
     /// <summary>The engine's address, as docker's own client takes it.</summary>
     public string Endpoint => _engine.Endpoint.ToString();
 
@@ -52,7 +55,7 @@ public sealed class Builder : IAsyncDisposable
     /// <param name="options">Input, environment, line callback.</param>
     /// <param name="cancellationToken">Stops waiting; the command ends with the builder.</param>
     /// <exception cref="CommandFailedException">It ended with another status than 0.</exception>
-    /// <exception cref="ArchAzureException"><c>BuilderDied</c>: the container or the engine is gone.</exception>
+    /// <exception cref="ArchAzureException"><c>BuilderDied</c>: the container or the engine is gone. <c>DockerEngineStalled</c>: it no longer answers.</exception>
     public async Task<CommandResult> RunAsync(IReadOnlyList<string> command, CommandOptions? options, CancellationToken cancellationToken)
     {
         options ??= new CommandOptions();
@@ -94,15 +97,27 @@ public sealed class Builder : IAsyncDisposable
     {
         _log.Command($"commit {image}");
         var (repository, tag) = DockerEngine.SplitImage(image);
-        await _engine.Client.Images.CommitContainerChangesAsync(
-            new CommitContainerChangesParameters
-            {
-                ContainerID = _container.Id,
-                RepositoryName = repository,
-                Tag = tag,
-                Changes = [.. labels.Select(label => $"LABEL {label.Key}={label.Value}")],
-            },
-            cancellationToken);
+        try
+        {
+            await _engine.Calls.CommitAsync(
+                new CommitContainerChangesParameters
+                {
+                    ContainerID = _container.Id,
+                    RepositoryName = repository,
+                    Tag = tag,
+                    Changes = [.. labels.Select(label => $"LABEL {label.Key}={label.Value}")],
+                },
+                cancellationToken);
+        }
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested && LifelineContainer.IsEngineFailure(e))
+        {
+            throw new ArchAzureException(
+                "ImageNotSaved",
+                ErrorKind.ConnectionError,
+                $"The Docker engine could not make the image '{image}' of the builder {Name}: {e.GetBaseException().Message} Check the room in its data folder ({_engine.Info.DockerRootDir}) and its log, and run the step again.",
+                image,
+                e);
+        }
     }
 
     /// <summary>Makes files that the builder's root wrote belong to the user who runs this. A failure is noted, not thrown: the next run repeats it.</summary>
@@ -160,7 +175,7 @@ public sealed class Builder : IAsyncDisposable
             limit.CancelAfter(NoticeTimeout);
             try
             {
-                await _engine.Client.Containers.WaitContainerAsync(_container.Id, limit.Token);
+                await _engine.Calls.WaitContainerAsync(_container.Id, limit.Token);
             }
             catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
             {
@@ -168,7 +183,7 @@ public sealed class Builder : IAsyncDisposable
             }
         }
 
-        var container = await _engine.Client.Containers.InspectContainerAsync(_container.Id, cancellationToken);
+        var container = await _engine.Calls.InspectContainerAsync(_container.Id, cancellationToken);
         if (container.State?.Running != true)
         {
             throw Died(null);

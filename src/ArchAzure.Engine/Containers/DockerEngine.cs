@@ -1,5 +1,5 @@
+using System.IO.Pipelines;
 using System.Net;
-using System.Net.Sockets;
 using Docker.DotNet;
 using Docker.DotNet.Models;
 
@@ -15,17 +15,18 @@ public sealed class DockerEngine : IDisposable
     public const string MachineLabel = "archazure.machine";
 
     private static readonly TimeSpan StartLimit = TimeSpan.FromMinutes(2);
-    private static readonly TimeSpan PingTimeout = TimeSpan.FromSeconds(15);
 
     private readonly DockerClient _client;
 
-    private DockerEngine(DockerClient client, SystemInfoResponse info)
+    private DockerEngine(DockerClient client, EngineCalls calls, SystemInfoResponse info)
     {
         _client = client;
+        Calls = calls;
         Info = info;
     }
 
-    internal IDockerClient Client => _client;
+    /// <summary>The way to the engine; nothing goes past it.</summary>
+    internal EngineCalls Calls { get; }
 
     internal SystemInfoResponse Info { get; }
 
@@ -47,23 +48,25 @@ public sealed class DockerEngine : IDisposable
     internal bool HasAppArmor => HasSecurityOption("apparmor");
 
     /// <summary>Connects and checks that the engine answers.</summary>
-    /// <exception cref="ArchAzureException"><c>DockerEngineNotFound</c> or <c>DockerPermissionDenied</c>.</exception>
-    public static async Task<DockerEngine> ConnectAsync(CancellationToken cancellationToken)
+    /// <param name="reporter">Told of each attempt that failed.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <param name="limits">How long the engine may keep silent; null for the defaults.</param>
+    /// <exception cref="ArchAzureException"><c>DockerEngineNotFound</c>, <c>DockerPermissionDenied</c>, <c>DockerConnectionLost</c> or <c>DockerEngineStalled</c>.</exception>
+    public static async Task<DockerEngine> ConnectAsync(IReporter reporter, CancellationToken cancellationToken, EngineLimits? limits = null)
     {
         DockerClient? connection = null;
         try
         {
-            // No API version is named: the client negotiates it. No overall time limit: pacstrap may take an hour.
+            // No API version is named: the client negotiates it. No overall time limit: each call has its own.
             connection = new DockerClientBuilder().WithTimeout(Timeout.InfiniteTimeSpan).Build();
-            using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-            limit.CancelAfter(PingTimeout);
-            return new DockerEngine(connection, await connection.System.GetSystemInfoAsync(limit.Token));
+            var calls = new EngineCalls(connection, connection.Options.Endpoint.ToString(), limits ?? new EngineLimits(), reporter);
+            return new DockerEngine(connection, calls, await calls.InfoAsync(cancellationToken));
         }
-        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+        catch (Exception e) when (e is not ArchAzureException && !cancellationToken.IsCancellationRequested)
         {
             var endpoint = connection?.Options.Endpoint.ToString() ?? Environment.GetEnvironmentVariable("DOCKER_HOST") ?? "the default socket";
             connection?.Dispose();
-            throw Unreachable(endpoint, e);
+            throw EngineConnectionException.NotFound(endpoint, e);
         }
         catch
         {
@@ -84,10 +87,12 @@ public sealed class DockerEngine : IDisposable
 
     /// <summary>Makes an image of a plain tar stream.</summary>
     /// <param name="image">name:tag.</param>
-    /// <param name="tar">An uncompressed tar archive (engine 20.10 reads no zstd).</param>
+    /// <param name="writeTar">Writes an uncompressed tar archive (engine 20.10 reads no zstd); called anew where the connection broke off.</param>
     /// <param name="labels">Labels of the image.</param>
     /// <param name="cancellationToken">Stops the import; no image is left then.</param>
-    public async Task ImportImageAsync(string image, Stream tar, IReadOnlyDictionary<string, string> labels, CancellationToken cancellationToken)
+    /// <exception cref="ArchAzureException"><c>ImageImportFailed</c>, <c>DockerEngineStalled</c> or <c>DockerConnectionLost</c>; what <paramref name="writeTar"/> throws.</exception>
+    public async Task ImportImageAsync(
+        string image, Func<Stream, CancellationToken, Task> writeTar, IReadOnlyDictionary<string, string> labels, CancellationToken cancellationToken)
     {
         var (repository, tag) = SplitImage(image);
         var parameters = new ImagesCreateParameters
@@ -97,15 +102,23 @@ public sealed class DockerEngine : IDisposable
             Tag = tag,
             Changes = [.. labels.Select(label => $"LABEL {label.Key}={label.Value}")],
         };
+        JSONError? error;
+        try
+        {
+            error = await Calls.RepeatAsync(
+                $"import {image}",
+                token => ImportOnceAsync(parameters, writeTar, token),
+                e => e is EngineConnectionException or DockerApiException && EngineCalls.MayPass(e),
+                cancellationToken);
+        }
+        catch (DockerApiException e)
+        {
+            throw ImportFailed(image, e.Message, e);
+        }
 
-        // The engine answers 200 before it reads the stream; errors come as messages.
-        JSONError? error = null;
-        var progress = new SynchronousProgress<JSONMessage>(message => error ??= message.Error);
-        await _client.Images.CreateImageAsync(parameters, tar, null, progress, cancellationToken);
         if (error is not null)
         {
-            throw new ArchAzureException(
-                "ImageImportFailed", ErrorKind.ConnectionError, $"The Docker engine could not import '{image}': {error.Message} Check the room in its data folder ({Info.DockerRootDir}), and try again.", image);
+            throw ImportFailed(image, error.Message, null);
         }
     }
 
@@ -115,7 +128,7 @@ public sealed class DockerEngine : IDisposable
     {
         try
         {
-            await _client.Images.DeleteImageAsync(image, new ImageDeleteParameters { Force = false }, cancellationToken);
+            await Calls.RemoveImageAsync(image, cancellationToken);
             return true;
         }
         catch (DockerApiException e) when (e.StatusCode == HttpStatusCode.NotFound)
@@ -127,7 +140,7 @@ public sealed class DockerEngine : IDisposable
     /// <summary>The names of the images of a repository whose tag begins with a text.</summary>
     public async Task<IReadOnlyList<string>> FindImagesAsync(string repository, string tagStart, CancellationToken cancellationToken)
     {
-        var images = await _client.Images.ListImagesAsync(
+        var images = await Calls.ListImagesAsync(
             new ImagesListParameters
             {
                 Filters = new Dictionary<string, IDictionary<string, bool>>(StringComparer.Ordinal)
@@ -167,7 +180,7 @@ public sealed class DockerEngine : IDisposable
 
     private async Task<int> RemoveContainersAsync(string label, Func<ContainerListResponse, bool> choose, CancellationToken cancellationToken)
     {
-        var containers = await _client.Containers.ListContainersAsync(
+        var containers = await Calls.ListContainersAsync(
             new ContainersListParameters
             {
                 All = true,
@@ -180,22 +193,10 @@ public sealed class DockerEngine : IDisposable
         var chosen = containers.Where(choose).ToList();
         foreach (var container in chosen)
         {
-            await RemoveContainerAsync(container.ID, cancellationToken);
+            await Calls.RemoveContainerAsync(container.ID, cancellationToken);
         }
 
         return chosen.Count;
-    }
-
-    internal async Task RemoveContainerAsync(string id, CancellationToken cancellationToken)
-    {
-        try
-        {
-            await _client.Containers.RemoveContainerAsync(id, new ContainerRemoveParameters { Force = true, RemoveVolumes = true }, cancellationToken);
-        }
-        catch (DockerApiException e) when (e.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.Conflict)
-        {
-            // Gone already, or its own removal (AutoRemove) is under way.
-        }
     }
 
     internal static (string Repository, string Tag) SplitImage(string image)
@@ -204,11 +205,58 @@ public sealed class DockerEngine : IDisposable
         return (image[..colon], image[(colon + 1)..]);
     }
 
+    /// <returns>The engine's error. It answers 200 before it reads the stream; errors come as messages.</returns>
+    private async Task<JSONError?> ImportOnceAsync(ImagesCreateParameters parameters, Func<Stream, CancellationToken, Task> writeTar, CancellationToken cancellationToken)
+    {
+        JSONError? error = null;
+        var pipe = new Pipe(new PipeOptions(pauseWriterThreshold: 1 << 22, resumeWriterThreshold: 1 << 21));
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var writing = WriteAsync();
+        try
+        {
+            await Calls.ImportAsync(parameters, pipe.Reader.AsStream(), message => error ??= message.Error, cancellationToken);
+        }
+        catch when (writing.IsFaulted)
+        {
+            // The archive's own error says more than the broken import; it comes out of the await below.
+        }
+        finally
+        {
+            await stop.CancelAsync();
+            await pipe.Reader.CompleteAsync();
+        }
+
+        await writing;
+        return error;
+
+        async Task WriteAsync()
+        {
+            try
+            {
+                await writeTar(pipe.Writer.AsStream(), stop.Token);
+                await pipe.Writer.CompleteAsync();
+            }
+            catch (Exception e)
+            {
+                await pipe.Writer.CompleteAsync(e);
+                throw;
+            }
+        }
+    }
+
+    private ArchAzureException ImportFailed(string image, string? reason, Exception? cause) =>
+        new(
+            "ImageImportFailed",
+            ErrorKind.ConnectionError,
+            $"The Docker engine could not import '{image}': {reason} Check the room in its data folder ({Info.DockerRootDir}), and try again.",
+            image,
+            cause);
+
     private async Task<ImageInspectResponse?> TryInspectImageAsync(string image, CancellationToken cancellationToken)
     {
         try
         {
-            return await _client.Images.InspectImageAsync(image, cancellationToken);
+            return await Calls.InspectImageAsync(image, cancellationToken);
         }
         catch (DockerApiException e) when (e.StatusCode == HttpStatusCode.NotFound)
         {
@@ -218,33 +266,4 @@ public sealed class DockerEngine : IDisposable
 
     private bool HasSecurityOption(string name) =>
         Info.SecurityOptions?.Any(option => option.Split(',').Contains($"name={name}", StringComparer.Ordinal)) ?? false;
-
-    private static ArchAzureException Unreachable(string endpoint, Exception cause)
-    {
-        for (var e = cause; e is not null; e = e.InnerException)
-        {
-            if (e is UnauthorizedAccessException or SocketException { SocketErrorCode: SocketError.AccessDenied })
-            {
-                return new ArchAzureException(
-                    "DockerPermissionDenied",
-                    ErrorKind.PermissionDenied,
-                    $"You may not use the Docker engine at {endpoint}. Have your user added to the group 'docker' (sudo usermod -aG docker $USER) and log in anew, or name your own engine in DOCKER_HOST.",
-                    endpoint,
-                    cause);
-            }
-        }
-
-        return new ArchAzureException(
-            "DockerEngineNotFound",
-            ErrorKind.ConnectionError,
-            $"No Docker engine answers at {endpoint}: {cause.GetBaseException().Message} Start Docker (e.g. sudo systemctl start docker), or name a running engine in DOCKER_HOST.",
-            endpoint,
-            cause);
-    }
-
-    /// <summary>Unlike <see cref="Progress{T}"/>: reports before the call that made them returns.</summary>
-    private sealed class SynchronousProgress<T>(Action<T> report) : IProgress<T>
-    {
-        public void Report(T value) => report(value);
-    }
 }

@@ -1,4 +1,3 @@
-using System.Net;
 using System.Net.Sockets;
 using Docker.DotNet;
 using Docker.DotNet.Models;
@@ -11,14 +10,12 @@ namespace ArchAzure.Containers;
 /// </summary>
 internal sealed class LifelineContainer
 {
-    private static readonly TimeSpan RemovalTimeout = TimeSpan.FromSeconds(30);
-
-    private readonly DockerEngine _engine;
+    private readonly EngineCalls _calls;
     private readonly MultiplexedStream _lifeline;
 
-    private LifelineContainer(DockerEngine engine, string id, string name, MultiplexedStream lifeline)
+    private LifelineContainer(EngineCalls calls, string id, string name, MultiplexedStream lifeline)
     {
-        _engine = engine;
+        _calls = calls;
         Id = id;
         Name = name;
         _lifeline = lifeline;
@@ -46,30 +43,12 @@ internal sealed class LifelineContainer
         parameters.OpenStdin = true;
         parameters.StdinOnce = true;
         parameters.HostConfig!.AutoRemove = true;
-        string? id = null;
-        MultiplexedStream? keeper = null;
-        try
-        {
-            id = (await engine.Client.Containers.CreateContainerAsync(parameters, cancellationToken)).ID;
-            keeper = await engine.Client.Containers.AttachContainerAsync(id, new ContainerAttachParameters { Stream = true, Stdin = true }, cancellationToken);
-            await engine.Client.Containers.StartContainerAsync(id, new ContainerStartParameters(), cancellationToken);
-            return new LifelineContainer(engine, id, name, keeper);
-        }
-        catch
-        {
-            keeper?.Dispose();
-            if (id is not null)
-            {
-                using var limit = new CancellationTokenSource(RemovalTimeout);
-                await engine.RemoveContainerAsync(id, limit.Token);
-            }
-
-            throw;
-        }
+        var (id, lifeline) = await engine.Calls.StartContainerAsync(parameters, cancellationToken);
+        return new LifelineContainer(engine.Calls, id, name, lifeline);
     }
 
     /// <summary>Whether an exception tells that the engine or the container is gone.</summary>
-    public static bool IsEngineFailure(Exception e) => e is DockerApiException or HttpRequestException or IOException or SocketException;
+    public static bool IsEngineFailure(Exception e) => e is DockerApiException or HttpRequestException or IOException or SocketException or EngineConnectionException;
 
     /// <summary>The bind mounts as the engine takes them.</summary>
     public static IList<Mount> Mounts(IEnumerable<BindMount> mounts) =>
@@ -85,7 +64,7 @@ internal sealed class LifelineContainer
     public async Task<long?> ExecAsync(
         IReadOnlyList<string> command, IReadOnlyDictionary<string, string> environment, Func<Stream, CancellationToken, Task>? input, Action<ReadOnlyMemory<byte>, bool> onOutput, CancellationToken cancellationToken)
     {
-        var exec = await _engine.Client.Exec.CreateContainerExecAsync(
+        var exec = await _calls.CreateExecAsync(
             Id,
             new ContainerExecCreateParameters
             {
@@ -96,18 +75,26 @@ internal sealed class LifelineContainer
                 AttachStderr = true,
             },
             cancellationToken);
-        using (var stream = await _engine.Client.Exec.StartContainerExecAsync(exec.ID, new ContainerExecStartParameters(), cancellationToken))
+        using (var stream = await _calls.StartExecAsync(exec.ID, command[0], cancellationToken))
         {
-            var reading = ReadAsync(stream, onOutput, cancellationToken);
-            if (input is not null)
-            {
-                await WriteInputAsync(stream, input, cancellationToken);
-            }
+            var watch = new ExecWatch(_calls, exec.ID, command[0]);
+            await _calls.WatchAsync(
+                async token =>
+                {
+                    var reading = ReadAsync(stream, watch.Hears(onOutput), token);
+                    if (input is not null)
+                    {
+                        await WriteInputAsync(stream, input, token);
+                    }
 
-            await reading;
+                    await reading;
+                    return true;
+                },
+                watch.AskAsync,
+                cancellationToken);
         }
 
-        var inspected = await _engine.Client.Exec.InspectContainerExecAsync(exec.ID, cancellationToken);
+        var inspected = await _calls.InspectExecAsync(exec.ID, command[0], cancellationToken);
         return inspected.Running ? null : inspected.ExitCode;
     }
 
@@ -120,12 +107,11 @@ internal sealed class LifelineContainer
     {
         try
         {
-            using var limit = new CancellationTokenSource(RemovalTimeout);
-            await _engine.RemoveContainerAsync(Id, limit.Token);
-            await WaitUntilGoneAsync(limit.Token);
+            using var limit = new CancellationTokenSource(_calls.Limits.CleanUpTimeout);
+            await _calls.RemoveContainerAsync(Id, limit.Token);
             return null;
         }
-        catch (Exception e) when (IsEngineFailure(e) || e is OperationCanceledException)
+        catch (Exception e) when (IsEngineFailure(e) || e is OperationCanceledException or ArchAzureException)
         {
             return e.Message;
         }
@@ -165,19 +151,37 @@ internal sealed class LifelineContainer
         stream.CloseWrite();
     }
 
-    private async Task WaitUntilGoneAsync(CancellationToken cancellationToken)
+    /// <summary>
+    /// Tells whether a command that says nothing still runs. A command that has ended closes its output, after it has handed over
+    /// what is left of it; where the engine does not, the wait would never end.
+    /// </summary>
+    private sealed class ExecWatch(EngineCalls calls, string execId, string command)
     {
-        try
+        private long _heard;
+        private long _heardAtEnd = -1;
+
+        public Action<ReadOnlyMemory<byte>, bool> Hears(Action<ReadOnlyMemory<byte>, bool> onOutput) => (bytes, error) =>
         {
-            while (true)
+            Interlocked.Add(ref _heard, bytes.Length);
+            onOutput(bytes, error);
+        };
+
+        public async Task AskAsync(CancellationToken cancellationToken)
+        {
+            var state = await calls.InspectExecAsync(execId, command, cancellationToken);
+            if (state.Running)
             {
-                await _engine.Client.Containers.InspectContainerAsync(Id, cancellationToken);
-                await Task.Delay(50, cancellationToken);
+                return;
             }
-        }
-        catch (DockerApiException e) when (e.StatusCode == HttpStatusCode.NotFound)
-        {
-            // That is what was waited for.
+
+            var heard = Interlocked.Read(ref _heard);
+            if (heard == _heardAtEnd)
+            {
+                throw calls.Stalled(
+                    command, $"the command ended with status {state.ExitCode}, but for {calls.Limits.WatchInterval.TotalSeconds:0.#} s the engine has neither sent more of its output nor closed it");
+            }
+
+            _heardAtEnd = heard;
         }
     }
 

@@ -31,6 +31,13 @@ public sealed class StepLog : IDisposable
         _reporter.Verbose(text);
     }
 
+    /// <summary>Notes a line that is also shown with -Verbose.</summary>
+    public void Detail(string line)
+    {
+        Write(line);
+        _reporter.Verbose(line);
+    }
+
     /// <summary>Notes a line. On a full disk the log ends: it must not hide the error of the work it tells of.</summary>
     public void Write(string line)
     {

@@ -36,7 +36,7 @@ public sealed class ContainerQemuLauncher : IQemuLauncher
                 $"The build in '{build.WorkDirectory}' has no builder image to make QEMU from. Run New-ArchBootstrap -WorkDirectory '{build.WorkDirectory}' first.", build.WorkDirectory);
         }
 
-        var docker = await DockerEngine.ConnectAsync(cancellationToken);
+        var docker = await DockerEngine.ConnectAsync(reporter, cancellationToken);
         try
         {
             if (!docker.SharesKernel)
@@ -175,9 +175,9 @@ public sealed class ContainerQemuLauncher : IQemuLauncher
                 var status = await _container.ExecAsync(command, s_noEnvironment, null, (bytes, _) => _errors.Add(Encoding.UTF8.GetString(bytes.Span).TrimEnd('\n')), CancellationToken.None);
                 return (int)(status ?? KilledStatus);
             }
-            catch (Exception e) when (LifelineContainer.IsEngineFailure(e))
+            catch (Exception e) when (LifelineContainer.IsEngineFailure(e) || e is ArchAzureException)
             {
-                // Its container is gone, by us or by someone else.
+                // Its container is gone, by us or by someone else; or the engine stalls, and nobody knows.
                 _errors.Add(e.Message);
                 return KilledStatus;
             }

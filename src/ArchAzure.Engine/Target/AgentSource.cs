@@ -1,4 +1,5 @@
 using System.Formats.Tar;
+using System.Globalization;
 using System.IO.Enumeration;
 using System.Security.Cryptography;
 using System.Text;
@@ -6,9 +7,36 @@ using ArchAzure.Containers;
 
 namespace ArchAzure.Target;
 
+/// <summary>How stubborn a fetch by git is.</summary>
+public sealed record FetchLimits
+{
+    /// <summary>Longest time without a byte, where git can tell (http and https).</summary>
+    public TimeSpan Silence { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Longest time of one attempt in all; one commit of the agent is a few MiB.</summary>
+    public TimeSpan Total { get; init; } = TimeSpan.FromMinutes(10);
+
+    /// <summary>How often it is tried.</summary>
+    public RetryLimits Retries { get; init; } = RetryLimits.Default;
+}
+
 /// <summary>Where the Azure Linux agent's source comes from: a git repository at a commit, an archive, or a folder.</summary>
 public abstract class AgentSource
 {
+    /// <summary>What timeout(1) reports of a command that it ended, and of one that it had to kill.</summary>
+    private const long TimedOutStatus = 124;
+    private const long KilledStatus = 137;
+
+    private static readonly string[] s_noCommit = ["not our ref", "couldn't find remote ref", "unadvertised object"];
+
+    /// <summary>Words of git and libcurl for what may pass. Not among them: a repository that is not there or may not be read.</summary>
+    private static readonly string[] s_brokeOff =
+    [
+        "could not resolve host", "unable to look up", "unable to connect", "couldn't connect", "failed to connect", "connection refused", "connection reset", "connection closed", "broken pipe", "timed out",
+        "operation too slow", "early eof", "unexpected disconnect", "the remote end hung up", "transfer closed", "empty reply", "rpc failed",
+        "returned error: 408", "returned error: 429", "returned error: 5",
+    ];
+
     private AgentSource(string location, string? commit)
     {
         Location = location;
@@ -46,12 +74,16 @@ public abstract class AgentSource
     public virtual string Fingerprint() => $"{Location}@{Commit}";
 
     /// <summary>Puts the source into a folder of the builder.</summary>
+    /// <param name="builder">The builder.</param>
+    /// <param name="folder">The folder.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <param name="limits">How stubborn a fetch over the network is; null for the defaults.</param>
     /// <returns>The folder that holds setup.py.</returns>
     /// <exception cref="ArchAzureException"><c>AgentCommitNotFound</c>, <c>AgentSourceUnreachable</c> or <c>AgentSourceInvalid</c>.</exception>
-    public async Task<string> FetchAsync(Builder builder, string folder, CancellationToken cancellationToken)
+    public async Task<string> FetchAsync(Builder builder, string folder, CancellationToken cancellationToken, FetchLimits? limits = null)
     {
         await builder.RunAsync(["mkdir", "-p", folder], null, cancellationToken);
-        await UnpackAsync(builder, folder, cancellationToken);
+        await UnpackAsync(builder, folder, limits ?? new FetchLimits(), cancellationToken);
 
         // Archives have one folder on top, as GitHub's do.
         var found = await builder.RunAsync(["find", folder, "-maxdepth", "2", "-name", "setup.py", "-printf", "%d %h\\n"], null, cancellationToken);
@@ -61,50 +93,85 @@ public abstract class AgentSource
     }
 
     /// <summary>Unpacks or fetches the source into the folder.</summary>
-    protected abstract Task UnpackAsync(Builder builder, string folder, CancellationToken cancellationToken);
+    protected abstract Task UnpackAsync(Builder builder, string folder, FetchLimits limits, CancellationToken cancellationToken);
 
     private static bool IsGitRepository(string path) =>
         Path.Exists(Path.Combine(path, ".git")) || (File.Exists(Path.Combine(path, "HEAD")) && Directory.Exists(Path.Combine(path, "objects")));
 
     /// <summary>Fetches exactly one commit. Its id is a hash over all it holds: git checks it, so the id is the proof.</summary>
-    private async Task FetchCommitAsync(Builder builder, string folder, string remote, CancellationToken cancellationToken)
+    private async Task FetchCommitAsync(Builder builder, string folder, string remote, FetchLimits limits, CancellationToken cancellationToken)
     {
-        // A repository copied into the builder belongs to another user there.
-        var options = new CommandOptions
+        // safe.directory: a repository copied into the builder belongs to another user there. lowSpeed: git itself waits for ever.
+        (string Key, string Value)[] settings =
+        [
+            ("safe.directory", "*"),
+            ("http.lowSpeedLimit", "1"),
+            ("http.lowSpeedTime", Seconds(limits.Silence)),
+        ];
+        var environment = new Dictionary<string, string>(StringComparer.Ordinal) { ["GIT_CONFIG_COUNT"] = $"{settings.Length}", ["GIT_TERMINAL_PROMPT"] = "0" };
+        for (var i = 0; i < settings.Length; i++)
         {
-            Environment = new Dictionary<string, string>(StringComparer.Ordinal)
-            {
-                ["GIT_CONFIG_COUNT"] = "1", ["GIT_CONFIG_KEY_0"] = "safe.directory", ["GIT_CONFIG_VALUE_0"] = "*", ["GIT_TERMINAL_PROMPT"] = "0",
-            },
-        };
-        await builder.RunAsync(["git", "init", "--quiet", folder], options, cancellationToken);
-        var fetch = await builder.RunAsync(
-            ["git", "-C", folder, "fetch", "--quiet", "--depth=1", "--no-tags", "--", remote, Commit!], options with { AllowFailure = true }, cancellationToken);
-        if (fetch.ExitCode != 0)
-        {
-            var said = string.Join(' ', fetch.Tail);
-            throw said.Contains("not our ref", StringComparison.Ordinal) || said.Contains("couldn't find remote ref", StringComparison.Ordinal) || said.Contains("unadvertised object", StringComparison.Ordinal)
-                ? new ArchAzureException("AgentCommitNotFound", ErrorKind.NotFound, $"'{Location}' has no commit {Commit}: {said} Give another with -Commit or WAAGENT_COMMIT.", Commit)
-                : new ArchAzureException("AgentSourceUnreachable", ErrorKind.ConnectionError, $"The agent could not be fetched from '{Location}': {said} Check the network, or give an archive or a folder with -Source.", Location);
+            environment[$"GIT_CONFIG_KEY_{i}"] = settings[i].Key;
+            environment[$"GIT_CONFIG_VALUE_{i}"] = settings[i].Value;
         }
 
+        var options = new CommandOptions { Environment = environment };
+        await Retries.Pipeline(limits.Retries, $"git fetch {Location}", builder.Log.Detail, e => e is FetchBrokeOffException).ExecuteAsync(
+            async token => await FetchOnceAsync(builder, folder, remote, limits, options, token), cancellationToken);
         await builder.RunAsync(["git", "-C", folder, "checkout", "--quiet", Commit!], options, cancellationToken);
     }
 
+    private async Task FetchOnceAsync(Builder builder, string folder, string remote, FetchLimits limits, CommandOptions options, CancellationToken cancellationToken)
+    {
+        // A fetch that was killed may have left its locks.
+        await builder.RunAsync(["rm", "-rf", "--", $"{folder}/.git"], null, cancellationToken);
+        await builder.RunAsync(["git", "init", "--quiet", folder], options, cancellationToken);
+
+        // timeout: git:// and ssh:// know no limit on silence.
+        var fetch = await builder.RunAsync(
+            ["timeout", "--kill-after=10", Seconds(limits.Total), "git", "-C", folder, "fetch", "--quiet", "--depth=1", "--no-tags", "--", remote, Commit!],
+            options with { AllowFailure = true },
+            cancellationToken);
+        if (fetch.ExitCode == 0)
+        {
+            return;
+        }
+
+        var timedOut = fetch.ExitCode is TimedOutStatus or KilledStatus;
+        var said = timedOut ? $"it was not done after {Seconds(limits.Total)} s." : string.Join(' ', fetch.Tail);
+        if (s_noCommit.Any(words => said.Contains(words, StringComparison.Ordinal)))
+        {
+            throw new ArchAzureException("AgentCommitNotFound", ErrorKind.NotFound, $"'{Location}' has no commit {Commit}: {said} Give another with -Commit or WAAGENT_COMMIT.", Commit);
+        }
+
+        var unreachable = $"The agent could not be fetched from '{Location}': {said} Check the network, or give an archive or a folder with -Source.";
+        throw timedOut || MayPass(said)
+            ? new FetchBrokeOffException(unreachable, Location)
+            : new ArchAzureException("AgentSourceUnreachable", ErrorKind.ConnectionError, unreachable, Location);
+    }
+
+    /// <summary>Whether what git said leaves hope for the next attempt.</summary>
+    internal static bool MayPass(string said) => s_brokeOff.Any(words => said.Contains(words, StringComparison.OrdinalIgnoreCase));
+
+    private static string Seconds(TimeSpan time) => Math.Ceiling(time.TotalSeconds).ToString(CultureInfo.InvariantCulture);
+
+    /// <summary>A fetch that broke off; the next one may come through.</summary>
+    private sealed class FetchBrokeOffException(string message, string location) : ArchAzureException("AgentSourceUnreachable", ErrorKind.ConnectionError, message, location);
+
     private sealed class GitAddress(string address, string commit) : AgentSource(address, commit)
     {
-        protected override Task UnpackAsync(Builder builder, string folder, CancellationToken cancellationToken) =>
-            FetchCommitAsync(builder, folder, Location, cancellationToken);
+        protected override Task UnpackAsync(Builder builder, string folder, FetchLimits limits, CancellationToken cancellationToken) =>
+            FetchCommitAsync(builder, folder, Location, limits, cancellationToken);
     }
 
     private sealed class GitFolder(string path, string commit) : AgentSource(path, commit)
     {
-        protected override async Task UnpackAsync(Builder builder, string folder, CancellationToken cancellationToken)
+        protected override async Task UnpackAsync(Builder builder, string folder, FetchLimits limits, CancellationToken cancellationToken)
         {
             const string copy = "/agent.git";
             await builder.RunAsync(["mkdir", copy], null, cancellationToken);
             await SendFolderAsync(builder, Location, copy, cancellationToken);
-            await FetchCommitAsync(builder, folder, copy, cancellationToken);
+            await FetchCommitAsync(builder, folder, copy, limits with { Retries = limits.Retries with { MaxAttempts = 1 } }, cancellationToken);
         }
     }
 
@@ -122,7 +189,7 @@ public abstract class AgentSource
             return Convert.ToHexString(hash.GetHashAndReset());
         }
 
-        protected override Task UnpackAsync(Builder builder, string folder, CancellationToken cancellationToken) =>
+        protected override Task UnpackAsync(Builder builder, string folder, FetchLimits limits, CancellationToken cancellationToken) =>
             SendFolderAsync(builder, Location, folder, cancellationToken);
     }
 
@@ -134,7 +201,7 @@ public abstract class AgentSource
             return Convert.ToHexString(SHA256.HashData(file));
         }
 
-        protected override async Task UnpackAsync(Builder builder, string folder, CancellationToken cancellationToken)
+        protected override async Task UnpackAsync(Builder builder, string folder, FetchLimits limits, CancellationToken cancellationToken)
         {
             // bsdtar knows tar in every compression, and zip.
             var result = await builder.RunAsync(

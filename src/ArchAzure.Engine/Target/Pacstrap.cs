@@ -10,6 +10,9 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
     /// <summary>Where the work directory's package cache is mounted, in the builder.</summary>
     public const string CachePath = "/work/cache";
 
+    private const string DownloadFailed = "PackageDownloadFailed";
+    private const string NotTrusted = "PackageNotTrusted";
+
     /// <summary>Installs packages and all they need; what is installed already is brought to the mirror's state along with them.</summary>
     /// <exception cref="ArchAzureException"><c>PackageNotFound</c>, <c>PackageDownloadFailed</c>, <c>PackageNotTrusted</c>, <c>NotEnoughSpace</c> or <c>CommandFailed</c>.</exception>
     public async Task InstallAsync(IReadOnlyList<string> packages, CancellationToken cancellationToken)
@@ -51,33 +54,78 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
         await builder.RunAsync(["gpgconf", "--homedir", "/etc/pacman.d/gnupg", "--kill", "all"], null, cancellationToken);
     }
 
-    /// <summary>Runs a command of pacman's family and names what went wrong.</summary>
-    public static async Task<CommandResult> RunAsync(Builder builder, IReadOnlyList<string> command, Action<string>? onLine, CancellationToken cancellationToken)
+    /// <summary>
+    /// Runs a command of pacman's family and names what went wrong. Where the mirror stalled (pacman gives up after 10 s without a
+    /// byte), broke off or was out of order for a moment, the same command runs again: nothing is installed before all is there,
+    /// and what is downloaded is kept, down to the last byte of a broken-off file.
+    /// </summary>
+    /// <param name="builder">Where.</param>
+    /// <param name="command">The command.</param>
+    /// <param name="onLine">Gets its lines, or null.</param>
+    /// <param name="cancellationToken">Stops waiting, also between two attempts.</param>
+    /// <param name="limits">How often it is tried; null for the defaults.</param>
+    /// <exception cref="ArchAzureException">As <see cref="InstallAsync"/>.</exception>
+    public static async Task<CommandResult> RunAsync(
+        Builder builder, IReadOnlyList<string> command, Action<string>? onLine, CancellationToken cancellationToken, RetryLimits? limits = null)
     {
-        List<string> errors = [];
-        try
-        {
-            return await builder.RunAsync(
-                command,
-                new CommandOptions
+        limits ??= RetryLimits.Default;
+        var mayPass = false;
+        return await Retries.Pipeline(limits, command[0], builder.Log.Detail, e => e is ArchAzureException && mayPass).ExecuteAsync(
+            async token =>
+            {
+                var resumes = await HasPartsAsync(builder, token);
+                List<string> errors = [];
+                var changed = false;
+                try
                 {
-                    OnLine = (line, _) =>
+                    return await builder.RunAsync(command, new CommandOptions { OnLine = OnLine }, token);
+                }
+                catch (CommandFailedException e)
+                {
+                    var error = Explain(errors, e);
+                    mayPass = !changed && error?.ErrorId == DownloadFailed && errors.TrueForAll(MayPass);
+                    if (!changed && error?.ErrorId == NotTrusted && resumes)
                     {
-                        if (line.Contains("error: ", StringComparison.Ordinal))
-                        {
-                            errors.Add(line);
-                        }
+                        // pacman takes a part that is whole (it was killed before it gave it its name) for a damaged package, run
+                        // after run; and one with wrong bytes in it is damaged once its end has come. Without the parts all is fetched anew.
+                        await RemovePartsAsync(builder, token);
+                        mayPass = true;
+                    }
 
-                        onLine?.Invoke(line);
-                    },
-                },
-                cancellationToken);
-        }
-        catch (CommandFailedException e)
-        {
-            throw Explain(errors, e) ?? e;
-        }
+                    throw error ?? e;
+                }
+
+                void OnLine(string line, bool isError)
+                {
+                    if (line.Contains("error: ", StringComparison.Ordinal))
+                    {
+                        errors.Add(line);
+                    }
+
+                    changed |= line.StartsWith(":: Processing package changes", StringComparison.Ordinal);
+                    onLine?.Invoke(line);
+                }
+            },
+            cancellationToken);
     }
+
+    /// <summary>Whether a line of pacman's errors leaves hope for the next attempt: not where the mirror says that it will not deliver.</summary>
+    internal static bool MayPass(string line)
+    {
+        if (StatusCode().Match(line) is { Success: true } status)
+        {
+            // 416: a part that is longer than the file; pacman drops it then.
+            return status.Groups[1].Value is "408" or "416" or "425" or "429" || status.Groups[1].Value[0] == '5';
+        }
+
+        return !line.Contains("certificate", StringComparison.OrdinalIgnoreCase) && !line.Contains("SSL", StringComparison.Ordinal);
+    }
+
+    private static async Task<bool> HasPartsAsync(Builder builder, CancellationToken cancellationToken) =>
+        (await builder.RunAsync(["find", CachePath, "-maxdepth", "1", "-name", "*.part", "-print", "-quit"], null, cancellationToken)).Output.Length > 0;
+
+    private static Task RemovePartsAsync(Builder builder, CancellationToken cancellationToken) =>
+        builder.RunAsync(["find", CachePath, "-maxdepth", "1", "-name", "*.part", "-delete"], null, cancellationToken);
 
     private static ArchAzureException? Explain(List<string> errors, CommandFailedException cause)
     {
@@ -108,13 +156,13 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
         if (errors.Any(line => line.Contains("failed retrieving file", StringComparison.Ordinal) || line.Contains("failed to synchronize", StringComparison.Ordinal) || line.Contains("failed to retrieve", StringComparison.Ordinal)))
         {
             return new ArchAzureException(
-                "PackageDownloadFailed", ErrorKind.ConnectionError, $"The mirror did not deliver:\n    {text}\nCheck the network and the setting MIRROR, and run the step again; what is downloaded is kept.", null, cause);
+                DownloadFailed, ErrorKind.ConnectionError, $"The mirror did not deliver:\n    {text}\nCheck the network and the setting MIRROR, and run the step again; what is downloaded is kept.", null, cause);
         }
 
         if (errors.Any(line => line.Contains("signature", StringComparison.Ordinal) || line.Contains("invalid or corrupted package", StringComparison.Ordinal) || line.Contains("is corrupted", StringComparison.Ordinal)))
         {
             return new ArchAzureException(
-                "PackageNotTrusted",
+                NotTrusted,
                 ErrorKind.InvalidData,
                 $"pacman refused a package:\n    {text}\nThe mirror is damaged or not trusted by the release's keyring. Use another mirror, or make the builder anew with a newer release: New-ArchBootstrap -Version latest -Force.",
                 null,
@@ -126,6 +174,9 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
 
     [GeneratedRegex(@"^Packages \((\d+)\)", RegexOptions.None, 1000)]
     private static partial Regex PackageCount();
+
+    [GeneratedRegex("The requested URL returned error: ([0-9]{3})", RegexOptions.None, 1000)]
+    private static partial Regex StatusCode();
 
     [GeneratedRegex("error: target not found: (.+)$", RegexOptions.None, 1000)]
     private static partial Regex TargetNotFound();

@@ -94,7 +94,7 @@ public sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
     private async Task<T> InSessionAsync<T>(bool keep, Func<Builder, TargetTree, Task<T>> work, CancellationToken cancellationToken)
     {
         var build = BuildStore.Load(directory);
-        using var docker = await DockerEngine.ConnectAsync(cancellationToken);
+        using var docker = await DockerEngine.ConnectAsync(reporter, cancellationToken);
         using var taken = BuildLock.Take(directory);
         build = BuildStore.Load(directory);
         var step = build.StepState(4) == StepState.Done ? 4 : 3;

@@ -1,4 +1,3 @@
-using System.IO.Pipelines;
 using System.Text.RegularExpressions;
 using ArchAzure.Bootstrap;
 using ArchAzure.Containers;
@@ -134,42 +133,16 @@ public sealed partial class BootstrapStep : BuildStep
     }
 
     /// <summary>Streams the archive's root into an image; nothing is unpacked on the host.</summary>
-    private static async Task ImportAsync(StepContext context, BootstrapArchiveFile archive, string image, IReadOnlyDictionary<string, string> labels, CancellationToken cancellationToken)
-    {
-        var pipe = new Pipe(new PipeOptions(pauseWriterThreshold: 1 << 22, resumeWriterThreshold: 1 << 21));
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var rewriting = RewriteAsync();
-        try
-        {
-            await context.Docker.ImportImageAsync(image, pipe.Reader.AsStream(), labels, cancellationToken);
-        }
-        catch when (rewriting.IsFaulted)
-        {
-            // The archive's own error says more than the broken import; it comes out of the await below.
-        }
-        finally
-        {
-            await stop.CancelAsync();
-            await pipe.Reader.CompleteAsync();
-        }
-
-        await rewriting;
-
-        async Task RewriteAsync()
-        {
-            try
+    private static Task ImportAsync(StepContext context, BootstrapArchiveFile archive, string image, IReadOnlyDictionary<string, string> labels, CancellationToken cancellationToken) =>
+        context.Docker.ImportImageAsync(
+            image,
+            async (stream, token) =>
             {
                 await using var input = File.OpenRead(archive.Path);
-                await BootstrapArchive.RewriteAsync(input, archive.FileName, pipe.Writer.AsStream(), context.Settings.Architecture, null, stop.Token);
-                await pipe.Writer.CompleteAsync();
-            }
-            catch (Exception e)
-            {
-                await pipe.Writer.CompleteAsync(e);
-                throw;
-            }
-        }
-    }
+                await BootstrapArchive.RewriteAsync(input, archive.FileName, stream, context.Settings.Architecture, null, token);
+            },
+            labels,
+            cancellationToken);
 
     private async Task MakeBuilderAsync(StepContext context, string bootstrapImage, string builderImage, CancellationToken cancellationToken)
     {

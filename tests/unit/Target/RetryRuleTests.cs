@@ -1,0 +1,33 @@
+using ArchAzure.Target;
+
+namespace ArchAzure.UnitTests.Target;
+
+/// <summary>Which words of pacman and git leave hope for another attempt.</summary>
+public sealed class RetryRuleTests
+{
+    [Theory]
+    [InlineData("Operation too slow. Less than 1 bytes/sec transferred the last 10 seconds", true)]
+    [InlineData("Recv failure: Connection reset by peer", true)]
+    [InlineData("transfer closed with 26471810 bytes remaining to read", true)]
+    [InlineData("Could not resolve host: mirror.example.org", true)]
+    [InlineData("The requested URL returned error: 503", true)]
+    [InlineData("The requested URL returned error: 429", true)]
+    [InlineData("The requested URL returned error: 416", true)]
+    [InlineData("The requested URL returned error: 404", false)]
+    [InlineData("The requested URL returned error: 403", false)]
+    [InlineData("SSL certificate problem: unable to get local issuer certificate", false)]
+    public void Pacman(string reason, bool mayPass) =>
+        Assert.Equal(mayPass, Pacstrap.MayPass($"error: failed retrieving file 'linux-6.1-1-x86_64.pkg.tar.zst' from mirror.example.org : {reason}"));
+
+    [Theory]
+    [InlineData("fatal: unable to access 'https://github.com/x/': Could not resolve host: github.com", true)]
+    [InlineData("fatal: unable to access 'https://github.com/x/': The requested URL returned error: 502", true)]
+    [InlineData("error: RPC failed; curl 28 Operation too slow. Less than 1 bytes/sec transferred the last 30 seconds fatal: expected flush after ref listing", true)]
+    [InlineData("fatal: the remote end hung up unexpectedly fatal: early EOF", true)]
+    [InlineData("fatal: unable to connect to 127.0.0.1: 127.0.0.1[0: 127.0.0.1]: errno=Connection refused", true)]
+    [InlineData("fatal: repository 'https://github.com/x/' not found", false)]
+    [InlineData("fatal: could not read Username for 'https://github.com': terminal prompts disabled", false)]
+    [InlineData("fatal: remote error: access denied or repository not exported: /x", false)]
+    [InlineData("fatal: unable to access 'https://github.com/x/': SSL certificate problem: certificate has expired", false)]
+    public void Git(string said, bool mayPass) => Assert.Equal(mayPass, AgentSource.MayPass(said));
+}
