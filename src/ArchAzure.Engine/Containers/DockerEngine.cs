@@ -68,6 +68,12 @@ public sealed class DockerEngine : IDisposable
             connection?.Dispose();
             throw EngineConnectionException.NotFound(endpoint, e);
         }
+        catch (EngineConnectionException e)
+        {
+            // The type is for those who hold a container; to others the error is one as any.
+            connection?.Dispose();
+            throw new ArchAzureException(e.ErrorId, e.Kind, e.Message, e.Target, e.InnerException);
+        }
         catch
         {
             connection?.Dispose();

@@ -29,13 +29,16 @@ public abstract class AgentSource
 
     private static readonly string[] s_noCommit = ["not our ref", "couldn't find remote ref", "unadvertised object"];
 
-    /// <summary>Words of git and libcurl for what may pass. Not among them: a repository that is not there or may not be read.</summary>
+    /// <summary>Words of git and libcurl for what may pass.</summary>
     private static readonly string[] s_brokeOff =
     [
         "could not resolve host", "unable to look up", "unable to connect", "couldn't connect", "failed to connect", "connection refused", "connection reset", "connection closed", "broken pipe", "timed out",
-        "operation too slow", "early eof", "unexpected disconnect", "the remote end hung up", "transfer closed", "empty reply", "rpc failed",
+        "operation too slow", "early eof", "unexpected disconnect", "the remote end hung up", "could not read from remote repository", "transfer closed", "empty reply", "rpc failed",
         "returned error: 408", "returned error: 429", "returned error: 5",
     ];
+
+    /// <summary>What ssh and git servers say of a repository that is not there or may not be read; git adds that it could not read from it.</summary>
+    private static readonly string[] s_refused = ["permission denied", "access denied", "host key verification", "not found", "does not exist", "does not appear to be"];
 
     private AgentSource(string location, string? commit)
     {
@@ -151,7 +154,8 @@ public abstract class AgentSource
     }
 
     /// <summary>Whether what git said leaves hope for the next attempt.</summary>
-    internal static bool MayPass(string said) => s_brokeOff.Any(words => said.Contains(words, StringComparison.OrdinalIgnoreCase));
+    internal static bool MayPass(string said) =>
+        s_brokeOff.Any(words => said.Contains(words, StringComparison.OrdinalIgnoreCase)) && !s_refused.Any(words => said.Contains(words, StringComparison.OrdinalIgnoreCase));
 
     private static string Seconds(TimeSpan time) => Math.Ceiling(time.TotalSeconds).ToString(CultureInfo.InvariantCulture);
 

@@ -25,6 +25,8 @@ public sealed class RetryRuleTests
     [InlineData("error: RPC failed; curl 28 Operation too slow. Less than 1 bytes/sec transferred the last 30 seconds fatal: expected flush after ref listing", true)]
     [InlineData("fatal: the remote end hung up unexpectedly fatal: early EOF", true)]
     [InlineData("fatal: unable to connect to 127.0.0.1: 127.0.0.1[0: 127.0.0.1]: errno=Connection refused", true)]
+    [InlineData("fatal: Could not read from remote repository. Please make sure you have the correct access rights and the repository exists.", true)]
+    [InlineData("git@github.com: Permission denied (publickey). fatal: Could not read from remote repository.", false)]
     [InlineData("fatal: repository 'https://github.com/x/' not found", false)]
     [InlineData("fatal: could not read Username for 'https://github.com': terminal prompts disabled", false)]
     [InlineData("fatal: remote error: access denied or repository not exported: /x", false)]
