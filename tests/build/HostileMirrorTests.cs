@@ -18,7 +18,7 @@ public sealed partial class HostileMirrorTests(Pipeline pipeline)
 
     [Fact]
     public async Task Signature_stripped() =>
-        await RefusedAsync(async (mirror, package) =>
+        await RefusedAsync("sudo-", async (mirror, package) =>
         {
             File.Delete(package + ".sig");
             await AlterAsync(mirror, entry => Signature().Replace(entry, ""));
@@ -26,7 +26,7 @@ public sealed partial class HostileMirrorTests(Pipeline pipeline)
 
     [Fact]
     public async Task Signature_by_a_key_that_nobody_trusts() =>
-        await RefusedAsync(async (mirror, package) =>
+        await RefusedAsync("required key missing from keyring", async (mirror, package) =>
         {
             using var folder = new TempFolder();
             await using var key = await OtherKey.CreateAsync(folder);
@@ -38,7 +38,7 @@ public sealed partial class HostileMirrorTests(Pipeline pipeline)
 
     [Fact]
     public async Task Another_package_with_a_good_signature_of_its_own() =>
-        await RefusedAsync(async (mirror, package) =>
+        await RefusedAsync("sudo-", async (mirror, package) =>
         {
             // Signed by the packager, and its sum is in the database: only that it is not what it is called.
             var other = Directory.GetFiles(Path.GetDirectoryName(package)!, "dosfstools-*.pkg.tar.zst").Single();
@@ -56,8 +56,8 @@ public sealed partial class HostileMirrorTests(Pipeline pipeline)
             });
         });
 
-    /// <summary>Has step 3 build from a mirror altered so: the package is refused by name, and nothing is left.</summary>
-    private async Task RefusedAsync(Func<string, string, Task> alter)
+    /// <summary>Has step 3 build from a mirror altered so: the package is refused, and nothing is left.</summary>
+    private async Task RefusedAsync(string named, Func<string, string, Task> alter)
     {
         using var folder = new TempFolder();
         var core = Directory.CreateDirectory(folder["core/os/x86_64"]).FullName;
@@ -72,7 +72,7 @@ public sealed partial class HostileMirrorTests(Pipeline pipeline)
         await using var server = await MirrorServer.StartAsync(folder.Path);
         await using var build = await TestBuild.AfterStepAsync(pipeline, 2);
         build.AddSettings($"MIRROR={server.BaseUrl}/$repo/os/$arch");
-        await build.FailsAsync(3, "PackageNotTrusted", [Victim, "MIRROR", "Use another mirror"]);
+        await build.FailsAsync(3, "PackageNotTrusted", [named, "MIRROR", "Use another mirror"]);
         Assert.Equal(2, build.State.LastGoodStep);
         Assert.False(File.Exists(build.Directory.Snapshot(3)));
     }

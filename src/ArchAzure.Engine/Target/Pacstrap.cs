@@ -97,7 +97,8 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
 
                 void OnLine(string line, bool isError)
                 {
-                    if (line.Contains("error: ", StringComparison.Ordinal))
+                    // The second names the file, the first does not.
+                    if (line.Contains("error: ", StringComparison.Ordinal) || line.EndsWith(" is invalid or corrupted", StringComparison.Ordinal))
                     {
                         errors.Add(line);
                     }
@@ -153,13 +154,15 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
                 cause);
         }
 
-        if (errors.Any(line => line.Contains("failed retrieving file", StringComparison.Ordinal) || line.Contains("failed to synchronize", StringComparison.Ordinal) || line.Contains("failed to retrieve", StringComparison.Ordinal)))
+        // A mirror without a package's signature does not fail to deliver: it hands out what nobody has signed.
+        var isStripped = errors.Any(line => line.Contains(".sig' from ", StringComparison.Ordinal) && StatusCode().Match(line) is { Success: true } status && status.Groups[1].Value == "404");
+        if (!isStripped && errors.Any(line => line.Contains("failed retrieving file", StringComparison.Ordinal) || line.Contains("failed to synchronize", StringComparison.Ordinal) || line.Contains("failed to retrieve", StringComparison.Ordinal)))
         {
             return new ArchAzureException(
                 DownloadFailed, ErrorKind.ConnectionError, $"The mirror did not deliver:\n    {text}\nCheck the network and the setting MIRROR, and run the step again; what is downloaded is kept.", null, cause);
         }
 
-        if (errors.Any(line => line.Contains("signature", StringComparison.Ordinal) || line.Contains("invalid or corrupted package", StringComparison.Ordinal) || line.Contains("is corrupted", StringComparison.Ordinal)))
+        if (isStripped || errors.Any(line => line.Contains("signature", StringComparison.Ordinal) || line.Contains("missing from keyring", StringComparison.Ordinal) || line.Contains("invalid or corrupted package", StringComparison.Ordinal) || line.Contains("is corrupted", StringComparison.Ordinal)))
         {
             return new ArchAzureException(
                 NotTrusted,
