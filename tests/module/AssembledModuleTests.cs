@@ -87,6 +87,8 @@ public sealed class AssembledModuleTests : IDisposable
     [InlineData("Invoke-ArchBuild $folder/none -First 6", "UnknownStep", ErrorCategory.InvalidArgument, "6")]
     [InlineData("Invoke-ArchBuild $folder/none 4 2", "StepsOutOfOrder", ErrorCategory.InvalidArgument, "4")]
     [InlineData("New-ArchBootstrap $folder/none -Mirror https://example.org/", "InvalidSettingValue", ErrorCategory.InvalidArgument, "MIRROR")]
+    [InlineData("New-ArchBootstrap $folder/none -Reproducible", "SettingsConflict", ErrorCategory.InvalidArgument, "REPRODUCIBLE")]
+    [InlineData("New-ArchBootstrap $folder/none -Snapshot 2026.11.31", "InvalidSettingValue", ErrorCategory.InvalidArgument, "SNAPSHOT")]
     [InlineData("New-ArchBootstrap $folder/none -Settings $folder/none.env", "SettingsFileNotFound", ErrorCategory.ObjectNotFound, "/none.env")]
     [InlineData("ConvertTo-AzureVhd -Path $folder/none.raw", "RawImageNotFound", ErrorCategory.ObjectNotFound, "/none.raw")]
     [InlineData("Invoke-ArchTarget $folder", "CommandOrScript", ErrorCategory.InvalidArgument, null)]
