@@ -13,7 +13,7 @@ case ${1:-} in
     '') ;;
     --fast) suites=(unit module) ;;
     --slow) suites=(build boot azure pester) ;;
-    --long) suites=(azure) filter='Speed=long' ;;
+    --long) suites=(build azure) filter='Speed=long' ;;
     --only) suites=("${2:?test.sh: --only needs a name: ${suites[*]}}") ;;
     --fuzz)
         export ARCHAZURE_FUZZ_SECONDS=${2:?test.sh: --fuzz needs the seconds for each parser}
