@@ -171,7 +171,7 @@ internal sealed class TestBuild : IAsyncDisposable
     private IEnumerable<string> HalfFiles() => !System.IO.Directory.Exists(Directory.Path)
         ? []
         : System.IO.Directory.EnumerateFiles(Directory.Path, "*", SearchOption.AllDirectories)
-            .Where(file => file.EndsWith(".part", StringComparison.Ordinal) || file.EndsWith(".tmp", StringComparison.Ordinal) || file.EndsWith(".new", StringComparison.Ordinal) || Path.GetFileName(file).StartsWith(".sparse-", StringComparison.Ordinal))
+            .Where(file => file.EndsWith(".part", StringComparison.Ordinal) || file.EndsWith(".tmp", StringComparison.Ordinal) || file.EndsWith(".new", StringComparison.Ordinal) || Path.GetFileName(file) == ".sparse")
             .Where(file => Path.GetDirectoryName(file) != Directory.DownloadFolder && Path.GetDirectoryName(file) != Directory.PackageCache);
 
     private static IEnumerable<string> Mounts() => File.ReadLines("/proc/self/mounts").Select(line => line.Split(' ')[1]);
