@@ -187,7 +187,8 @@ Describe 'about_ArchAzure' {
             $line.Count | Should -Be 1 -Because $setting.Key
             $setting.Parameter ? "-$($setting.Parameter)" : '' | Should -Be ($line[0] -match ' (-\w+) ' ? $Matches[1] : '')
             if ($setting.DefaultValue -and $setting.Key -ne 'WAAGENT_COMMIT') {
-                $line[0] | Should -Match " $([regex]::Escape($setting.DefaultValue))( \(.*\))?$"
+                # Its unit in parentheses and what it means after a colon may follow.
+                $line[0] | Should -Match " $([regex]::Escape($setting.DefaultValue))( \(.*\))?(: .+)?$"
             }
         }
     }

@@ -221,10 +221,11 @@ Describe 'Remove-ArchBuild' {
         (Get-ArchBuild $work).Id | Should -Be $build.Id
     }
 
-    It 'leaves the VHD, the settings, and what is not ours' {
+    It 'leaves the VHD with its list of packages and checksums, the settings, and what is not ours' {
         Set-Content -LiteralPath (Join-Path $work 'mine.txt') 'mine'
         Get-ArchBuild $work | Remove-ArchBuild -KeepImage -Confirm:$false | Should -BeNullOrEmpty
-        @(Get-ChildItem -LiteralPath $work).Name | Sort-Object | Should -Be @("ArchLinux-$($build.Version).vhd", 'mine.txt', 'settings.env' | Sort-Object)
+        $vhd = "ArchLinux-$($build.Version).vhd"
+        @(Get-ChildItem -LiteralPath $work).Name | Sort-Object | Should -Be @($vhd, "$vhd.cdx.json", 'mine.txt', 'settings.env', 'SHA256SUMS' | Sort-Object)
         docker image ls --quiet $build.Bootstrap.BuilderImage | Should -Not -BeNullOrEmpty
     }
 }
