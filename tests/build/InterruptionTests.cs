@@ -109,11 +109,21 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
             Assert.Contains(done.Bootstrap.BuilderImage, await ImagesAsync());
             await build.NothingLeftAsync();
 
+            // Made anew, the images leave none without a name.
+            var before = await IdsAsync(done);
+            done = await build.RunAsync(1, new StepRequest { Force = true });
+            var after = await IdsAsync(done);
+            Assert.Empty(before.Intersect(after, StringComparer.Ordinal));
+            foreach (var image in before)
+            {
+                Assert.NotEqual(0, (await Tool.TryAsync("docker", ["image", "inspect", image])).ExitCode);
+            }
+
             // The builder works: the next step runs in it.
             build.AddSettings($"DISK_SIZE={TestBuild.SmallDisk}");
             await build.RunAsync(2);
             (await ContainerQemuLauncher.CreateAsync(build.State, build.Reporter, default)).Dispose();
-            Assert.Contains(QemuRecipe.Image(done.Bootstrap.BuilderImage), await ImagesAsync());
+            Assert.Contains(QemuRecipe.Image(done.Bootstrap!.BuilderImage), await ImagesAsync());
             await BuildRemoval.RunAsync(build.Directory, includeVhd: true, keepImages: false, build.Reporter, default);
             Assert.DoesNotContain(QemuRecipe.Image(done.Bootstrap.BuilderImage), await ImagesAsync());
             Assert.DoesNotContain(done.Bootstrap.BuilderImage, await ImagesAsync());
@@ -218,6 +228,9 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
             Assert.True(!File.Exists(build.Directory.BuildFile) || build.State.LastGoodStep == step - 1, $"Step {step}, cancelled at '{moment}', counts as done.");
         }
     }
+
+    private static async Task<IReadOnlyList<string>> IdsAsync(ArchBuild build) =>
+        (await Tool.RunAsync("docker", "image", "inspect", "--format", "{{.Id}}", build.Bootstrap!.BootstrapImage, build.Bootstrap.BuilderImage)).Split('\n', StringSplitOptions.RemoveEmptyEntries);
 
     private static bool IsBuilder(string image) => image.StartsWith("archazure/builder:", StringComparison.Ordinal);
 

@@ -99,14 +99,17 @@ public sealed class Builder : IAsyncDisposable
         var (repository, tag) = DockerEngine.SplitImage(image);
         try
         {
-            await _engine.Calls.CommitAsync(
-                new CommitContainerChangesParameters
-                {
-                    ContainerID = _container.Id,
-                    RepositoryName = repository,
-                    Tag = tag,
-                    Changes = [.. labels.Select(label => $"LABEL {label.Key}={label.Value}")],
-                },
+            await _engine.ReplaceImageAsync(
+                image,
+                () => _engine.Calls.CommitAsync(
+                    new CommitContainerChangesParameters
+                    {
+                        ContainerID = _container.Id,
+                        RepositoryName = repository,
+                        Tag = tag,
+                        Changes = [.. labels.Select(label => $"LABEL {label.Key}={label.Value}")],
+                    },
+                    cancellationToken),
                 cancellationToken);
         }
         catch (Exception e) when (!cancellationToken.IsCancellationRequested && LifelineContainer.IsEngineFailure(e))

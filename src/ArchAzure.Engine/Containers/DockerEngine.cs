@@ -108,23 +108,49 @@ public sealed class DockerEngine : IDisposable
             Tag = tag,
             Changes = [.. labels.Select(label => $"LABEL {label.Key}={label.Value}")],
         };
-        JSONError? error;
-        try
+        await ReplaceImageAsync(
+            image,
+            async () =>
+            {
+                JSONError? error;
+                try
+                {
+                    error = await Calls.RepeatAsync(
+                        $"import {image}",
+                        token => ImportOnceAsync(parameters, writeTar, token),
+                        e => e is EngineConnectionException or DockerApiException && EngineCalls.MayPass(e),
+                        cancellationToken);
+                }
+                catch (DockerApiException e)
+                {
+                    throw ImportFailed(image, e.Message, e);
+                }
+
+                if (error is not null)
+                {
+                    throw ImportFailed(image, error.Message, null);
+                }
+            },
+            cancellationToken);
+    }
+
+    /// <summary>Makes an image. One that had its name before would stay without any, and nobody would find it: it goes.</summary>
+    internal async Task ReplaceImageAsync(string image, Func<Task> make, CancellationToken cancellationToken)
+    {
+        var before = (await TryInspectImageAsync(image, cancellationToken))?.ID;
+        await make();
+        if (before is null || before == (await TryInspectImageAsync(image, cancellationToken))?.ID)
         {
-            error = await Calls.RepeatAsync(
-                $"import {image}",
-                token => ImportOnceAsync(parameters, writeTar, token),
-                e => e is EngineConnectionException or DockerApiException && EngineCalls.MayPass(e),
-                cancellationToken);
-        }
-        catch (DockerApiException e)
-        {
-            throw ImportFailed(image, e.Message, e);
+            return;
         }
 
-        if (error is not null)
+        try
         {
-            throw ImportFailed(image, error.Message, null);
+            await RemoveImageAsync(before, cancellationToken);
+        }
+        catch (DockerApiException e) when (e.StatusCode == HttpStatusCode.Conflict)
+        {
+            // Another image stands on it or a container runs of it: the engine removes it with the last of these images.
         }
     }
 

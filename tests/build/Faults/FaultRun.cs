@@ -65,8 +65,8 @@ internal sealed class FaultRun : IAsyncDisposable
     }
 
     /// <summary>Starts the step's cmdlet.</summary>
-    public Process Start(params string[] before) =>
-        HostProcess.Start($"$null = {s_cmdlets[Step - 1]} -WorkDirectory {HostProcess.Quote(Build.Directory.Path)}", _folder, before, Environment);
+    public Process Start() =>
+        HostProcess.Start($"$null = {s_cmdlets[Step - 1]} -WorkDirectory {HostProcess.Quote(Build.Directory.Path)}", _folder, [], Environment);
 
     /// <summary>Waits until a command that begins so stands in the step's log.</summary>
     public async Task CommandAsync(Process process, string command)

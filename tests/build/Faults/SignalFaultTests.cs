@@ -7,10 +7,10 @@ namespace ArchAzure.BuildTests.Faults;
 
 /// <summary>SIGINT, SIGTERM and SIGKILL of the PowerShell process, in each step and at each stage of it.</summary>
 /// <remarks>
-/// "During" watches the step's log for a command and waits for as long as the seed says. The other stages are system calls of the
+/// "Before" and "during" watch the step's log for a command and wait for as long as the seed says. The other stages are system calls of the
 /// process on files of the product: strace delivers the signal at the call itself, so there is no race and no hook in the product.
 /// SIGKILL comes before the call is done; the others let it be done. strace counts calls by thread, and build.json is written at the
-/// step's begin too: for what is at its end, strace comes in when the last command has begun, while the process is stopped.
+/// step's begin too: strace comes in when the last command has begun, while the process is stopped.
 /// </remarks>
 [Collection(Pipeline.Name)]
 public sealed class SignalFaultTests(Pipeline pipeline, InterruptTimes times, ITestOutputHelper output) : IClassFixture<InterruptTimes>
@@ -30,6 +30,9 @@ public sealed class SignalFaultTests(Pipeline pipeline, InterruptTimes times, IT
         [("tar --extract --file /work", 700), ("pacstrap", 800), ("arch-chroot /target env --chdir", 600), ("tar --create", 500)],
         [("tar --extract --file /work", 800), ("arch-chroot /target cp", 200), ("bash -s", 100), ("mke2fs", 600), ("e2fsck", 200)],
     ];
+
+    // The container is not there yet: it is being made and started.
+    private const string FirstCommand = "start builder";
 
     // The last thing each step does in the container.
     private static readonly string[] s_lastCommands = ["commit", "sgdisk --verify", "tar --create", "tar --create", "e2fsck"];
@@ -76,7 +79,7 @@ public sealed class SignalFaultTests(Pipeline pipeline, InterruptTimes times, IT
         await using var run = await FaultRun.PrepareAsync(pipeline, @case.Step);
         var end = @case.Stage switch
         {
-            FaultStage.During => await DuringAsync(run, @case),
+            FaultStage.Before or FaultStage.During => await AtCommandAsync(run, @case),
             FaultStage.Renamed => await RenamedAsync(run),
             _ => await AtCallAsync(run, @case),
         };
@@ -106,11 +109,12 @@ public sealed class SignalFaultTests(Pipeline pipeline, InterruptTimes times, IT
         await run.EndsRightAsync();
     }
 
-    private static async Task<FaultEnd> DuringAsync(FaultRun run, FaultCase @case)
+    /// <summary>The signal comes when a command stands in the step's log, or a while after.</summary>
+    private static async Task<FaultEnd> AtCommandAsync(FaultRun run, FaultCase @case)
     {
 #pragma warning disable CA5394 // Repeatable, not secret.
         var random = new Random(@case.Seed + (@case.Step * 1000));
-        var commands = s_commands[@case.Step - 1];
+        (string, int)[] commands = @case.Stage == FaultStage.Before ? [(FirstCommand, 100)] : s_commands[@case.Step - 1];
         var (command, milliseconds) = commands[random.Next(commands.Length)];
         var delay = random.Next(milliseconds);
 #pragma warning restore CA5394
@@ -129,26 +133,16 @@ public sealed class SignalFaultTests(Pipeline pipeline, InterruptTimes times, IT
         var state = run.Build.Directory.BuildFile + ".part";
         var (path, calls) = @case.Stage switch
         {
-            FaultStage.Before or FaultStage.Rename => (state, Renames),
+            FaultStage.Rename => (state, Renames),
             _ when @case.Step == 1 || @case.Seed % 3 == 0 => (state, "fsync"),
             _ when @case.Seed % 3 == 1 => (ProductPart(run, @case.Step), "fsync"),
             _ => (ProductPart(run, @case.Step), Renames),
         };
         string[] strace = Strace(run, path, $"inject={calls}:signal=SIG{@case.Signal}:when=1");
-        FaultEnd end;
-        if (@case.Stage == FaultStage.Before)
-        {
-            using var process = run.Start([.. strace, "--seccomp-bpf", "--"]);
-            end = await FaultRun.EndAsync(process, () => Task.CompletedTask, s_stepLimit);
-        }
-        else
-        {
-            using var process = run.Start();
-            using var tracer = await TraceAtTheEndAsync(run, process, strace, ofState: @case.Stage == FaultStage.Rename);
-            end = await FaultRun.EndAsync(process, () => Task.CompletedTask, s_stepLimit);
-            await tracer.WaitForExitAsync();
-        }
-
+        using var process = run.Start();
+        using var tracer = await TraceAtTheEndAsync(run, process, strace, ofState: @case.Stage == FaultStage.Rename);
+        var end = await FaultRun.EndAsync(process, () => Task.CompletedTask, s_stepLimit);
+        await tracer.WaitForExitAsync();
         return end with { FromSignal = await FromSignalAsync(run) };
     }
 
