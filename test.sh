@@ -13,7 +13,7 @@ case ${1:-} in
     '') ;;
     --fast) suites=(unit module) ;;
     --slow) suites=(build boot azure pester) ;;
-    --long) suites=(azure) filter='Speed=long' ;;
+    --long) suites=(build azure) filter='Speed=long' ;;
     --only) suites=("${2:?test.sh: --only needs a name: ${suites[*]}}") ;;
     --fuzz)
         export ARCHAZURE_FUZZ_SECONDS=${2:?test.sh: --fuzz needs the seconds for each parser}
@@ -49,7 +49,14 @@ build_module || exit 1
 export ARCHAZURE_MODULE=$module
 
 passed=0 failed=0 skipped=0
-# count LOG: adds the closing line of dotnet test.
+# summed LOG WORD: a number of the summary that closes a detailed log.
+summed() {
+    local number
+    number=$(sed -nE "/^Total tests: /,\$ s/^ *$2: *([0-9]+)\$/\1/p" "$1" | tail -n 1)
+    echo "${number:-0}"
+}
+
+# count LOG: adds the closing line of dotnet test, or the lines of a detailed log.
 count() {
     local line
     line=$(grep -aE '^(Passed|Failed)! +- Failed:' "$1" | tail -n 1)
@@ -57,6 +64,10 @@ count() {
         failed=$(( failed + BASH_REMATCH[1] ))
         passed=$(( passed + BASH_REMATCH[2] ))
         skipped=$(( skipped + BASH_REMATCH[3] ))
+    elif grep -qa '^Total tests: ' "$1"; then
+        failed=$(( failed + $(summed "$1" Failed) ))
+        passed=$(( passed + $(summed "$1" Passed) ))
+        skipped=$(( skipped + $(summed "$1" Skipped) ))
     else
         failed=$(( failed + 1 ))
     fi
@@ -70,7 +81,7 @@ run_project() {
         tee "$log" | grep --line-buffered -avE '^\s*$|^(Test run for|VSTest|A total of|Starting test)| -> /|Restored |up-to-date|Determining projects'
     local status=${PIPESTATUS[0]}
     count "$log"
-    if (( status != 0 )) && ! grep -qaE '^Failed!' "$log"; then
+    if (( status != 0 )) && ! grep -qaE '^(Failed!| *Failed: [1-9])' "$log"; then
         failed=$(( failed + 1 ))
     fi
     say "tests/$1: $(( SECONDS - start )) s"

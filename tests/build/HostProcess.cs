@@ -15,12 +15,16 @@ internal static class HostProcess
     }
 
     /// <summary>Starts the host; the caller waits for its end.</summary>
-    public static Process Start(string script, TempFolder folder)
+    public static Process Start(string script, TempFolder folder) => Start(script, folder, [], null);
+
+    /// <summary>The same under another program (strace), and with more environment.</summary>
+    public static Process Start(string script, TempFolder folder, IReadOnlyList<string> before, IReadOnlyDictionary<string, string>? environment)
     {
         var path = folder.Write("script.ps1", $"$ErrorActionPreference = 'Stop'\nImport-Module {Quote(Path.Combine(TestSetup.Module, "ArchAzure.psd1"))}\n{script}\n");
 
         // A job in the background of a shell has SIGINT ignored, and children inherit that: the tests must not depend on it.
-        return Tool.Start("env", ["--default-signal=INT", "dotnet", TestSetup.Host, "-NoProfile", "-NonInteractive", "-File", path]);
+        List<string> command = [.. before, "env", "--default-signal=INT", "dotnet", TestSetup.Host, "-NoProfile", "-NonInteractive", "-File", path];
+        return Tool.Start(command[0], command[1..], environment);
     }
 
     /// <summary>A text as PowerShell reads it back.</summary>

@@ -14,6 +14,7 @@ public sealed class Pipeline : IAsyncLifetime
     public const string Name = "pipeline";
 
     private MirrorServer? _mirror;
+    private TestBuild? _small;
 
     /// <summary>The mirror; tests take back the faults they set.</summary>
     public MirrorServer Mirror => _mirror!;
@@ -36,9 +37,27 @@ public sealed class Pipeline : IAsyncLifetime
         _mirror = await MirrorServer.StartAsync(TestSetup.StandIn, Settings.ReleaseUrl.Port);
     }
 
+    /// <summary>An undisturbed, reproducible build on a small disk, made once; never written. Whoever builds with its settings gets its VHD to the byte.</summary>
+    internal async Task<TestBuild> SmallBuildAsync()
+    {
+        if (_small is null)
+        {
+            var build = TestBuild.Empty(this, "SNAPSHOT=2026.11.15", "REPRODUCIBLE=true", "SEED=undisturbed", $"DISK_SIZE={TestBuild.SmallDisk}");
+            await build.RunAllAsync();
+            _small = build;
+        }
+
+        return _small;
+    }
+
     /// <inheritdoc/>
     public async Task DisposeAsync()
     {
+        if (_small is not null)
+        {
+            await _small.DisposeAsync();
+        }
+
         if (_mirror is not null)
         {
             await _mirror.DisposeAsync();

@@ -10,7 +10,6 @@ namespace ArchAzure.BuildTests;
 public sealed class ReproducibleTests(Pipeline pipeline)
 {
     private const string Canary = "CANARY-5f0d9a";
-    private const string Snapshot = "2026.11.15";
 
     private static readonly DateTimeOffset s_epoch = new(2026, 11, 15, 0, 0, 0, TimeSpan.Zero);
 
@@ -18,10 +17,9 @@ public sealed class ReproducibleTests(Pipeline pipeline)
     [Trait("Speed", "slow")]
     public async Task Two_builds_of_the_same_settings_are_equal_to_the_byte_and_hold_nothing_of_their_surroundings()
     {
-        string[] settings = [$"SNAPSHOT={Snapshot}", "REPRODUCIBLE=true", "SEED=twins", $"DISK_SIZE={TestBuild.SmallDisk}"];
-        await using var one = TestBuild.Empty(pipeline, settings);
-        await using var other = TestBuild.Named(pipeline, "another folder", settings);
-        var first = await one.RunAllAsync();
+        var one = await pipeline.SmallBuildAsync();
+        await using var other = TestBuild.WithSettingsOf(one, "another folder");
+        var first = one.State;
 
         // Another process, umask, time zone and language, and secrets all around.
         var result = await HostProcess.RunAsync(

@@ -13,7 +13,7 @@ internal sealed class TestBuild : IAsyncDisposable
 
     private readonly TempFolder _folder = new();
 
-    private TestBuild(string name = "work") => Directory = new WorkDirectory(_folder[name]);
+    private TestBuild(string name) => Directory = new WorkDirectory(_folder[name]);
 
     public WorkDirectory Directory { get; }
 
@@ -22,6 +22,9 @@ internal sealed class TestBuild : IAsyncDisposable
     /// <summary>How long the engine may keep silent; null for the product's own limits.</summary>
     public EngineLimits? EngineLimits { get; set; }
 
+    /// <summary>The engine that has this build's containers, as DOCKER_HOST; null for the usual one.</summary>
+    public string? DockerHost { get; set; }
+
     /// <summary>What build.json says now.</summary>
     public ArchBuild State => BuildStore.Load(Directory);
 
@@ -29,38 +32,37 @@ internal sealed class TestBuild : IAsyncDisposable
     public static TestBuild Empty(Pipeline pipeline, params string[] lines) => Named(pipeline, "work", lines);
 
     /// <summary>The same in a folder of this name.</summary>
-    public static TestBuild Named(Pipeline pipeline, string name, params string[] lines)
-    {
-        var build = new TestBuild(name);
-        System.IO.Directory.CreateDirectory(build.Directory.Path);
-        File.Copy(pipeline.Image.SettingsFile, build.Directory.SettingsFile);
-        build.AddSettings(lines);
-        return build;
-    }
+    public static TestBuild Named(Pipeline pipeline, string name, params string[] lines) => Create(pipeline.Image, name, lines);
+
+    /// <summary>A new work directory of this name with another's settings and more lines.</summary>
+    public static TestBuild WithSettingsOf(TestBuild other, string name, params string[] lines) => Create(other.Directory, name, lines);
 
     /// <summary>A copy of the shared image's work directory, as it was after a step; with an identity of its own and an empty package cache.</summary>
-    public static async Task<TestBuild> AfterStepAsync(Pipeline pipeline, int step)
+    public static Task<TestBuild> AfterStepAsync(Pipeline pipeline, int step) => CopyAsync(pipeline.Image, pipeline.ImageBuild, step);
+
+    /// <summary>The same of any complete build.</summary>
+    public static async Task<TestBuild> CopyAsync(WorkDirectory source, ArchBuild sourceBuild, int step)
     {
-        var build = Empty(pipeline);
+        var build = Create(source, "work");
         string[] files =
         [
-            .. step >= 2 ? [pipeline.Image.Disk] : Array.Empty<string>(),
-            .. Enumerable.Range(3, 2).Where(number => number <= step).Select(pipeline.Image.Snapshot),
-            .. step >= 5 ? [pipeline.ImageBuild.VhdPath!, pipeline.ImageBuild.VhdPath! + ".cdx.json", Path.Combine(pipeline.Image.Path, "SHA256SUMS")] : Array.Empty<string>(),
+            .. step >= 2 ? [source.Disk] : Array.Empty<string>(),
+            .. Enumerable.Range(3, 2).Where(number => number <= step).Select(source.Snapshot),
+            .. step >= 5 ? [sourceBuild.VhdPath!, sourceBuild.VhdPath! + ".cdx.json", Path.Combine(source.Path, "SHA256SUMS")] : Array.Empty<string>(),
         ];
         if (files.Length > 0)
         {
             await Tool.RunAsync("cp", ["--archive", "--sparse=always", "--reflink=auto", "--target-directory", build.Directory.Path, .. files]);
         }
 
-        BuildStore.Save(build.Directory, pipeline.ImageBuild with
+        BuildStore.Save(build.Directory, sourceBuild with
         {
             Id = Guid.NewGuid(),
-            Steps = [.. pipeline.ImageBuild.Steps.Where(record => record.Number <= step)],
-            Disk = step >= 2 ? pipeline.ImageBuild.Disk : null,
-            Base = step >= 3 ? pipeline.ImageBuild.Base : null,
-            Agent = step >= 4 ? pipeline.ImageBuild.Agent : null,
-            Vhd = step >= 5 ? pipeline.ImageBuild.Vhd : null,
+            Steps = [.. sourceBuild.Steps.Where(record => record.Number <= step)],
+            Disk = step >= 2 ? sourceBuild.Disk : null,
+            Base = step >= 3 ? sourceBuild.Base : null,
+            Agent = step >= 4 ? sourceBuild.Agent : null,
+            Vhd = step >= 5 ? sourceBuild.Vhd : null,
         });
         return build;
     }
@@ -115,13 +117,13 @@ internal sealed class TestBuild : IAsyncDisposable
     /// <summary>The ids of this build's containers, running or not: those that carry its label, and those that see its files.</summary>
     public async Task<IReadOnlyList<string>> ContainersAsync()
     {
-        var ids = (await Tool.RunAsync("docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", "label=archazure.build")).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        var ids = (await Tool.RunAsync("docker", [.. Engine, "ps", "--all", "--quiet", "--no-trunc", "--filter", "label=archazure.build"])).Split('\n', StringSplitOptions.RemoveEmptyEntries);
         List<string> ours = [];
         var id = BuildId();
         foreach (var container in ids)
         {
             // One that is gone by now belongs to another run on this engine.
-            var inspected = await Tool.TryAsync("docker", ["inspect", "--format", "{{index .Config.Labels \"archazure.build\"}} {{range .Mounts}}{{.Source}} {{end}}", container]);
+            var inspected = await Tool.TryAsync("docker", [.. Engine, "inspect", "--format", "{{index .Config.Labels \"archazure.build\"}} {{range .Mounts}}{{.Source}} {{end}}", container]);
             var words = inspected.Output.Split([' ', '\n'], StringSplitOptions.RemoveEmptyEntries);
             if (words.Any(word => word == id || word.StartsWith(_folder.Path + "/", StringComparison.Ordinal)))
             {
@@ -136,11 +138,22 @@ internal sealed class TestBuild : IAsyncDisposable
     {
         foreach (var container in await ContainersAsync())
         {
-            await Tool.TryAsync("docker", ["rm", "--force", container]);
+            await Tool.TryAsync("docker", [.. Engine, "rm", "--force", container]);
         }
 
         _folder.Dispose();
     }
+
+    private static TestBuild Create(WorkDirectory source, string name, params string[] lines)
+    {
+        var build = new TestBuild(name);
+        System.IO.Directory.CreateDirectory(build.Directory.Path);
+        File.Copy(source.SettingsFile, build.Directory.SettingsFile);
+        build.AddSettings(lines);
+        return build;
+    }
+
+    private string[] Engine => DockerHost is null ? [] : ["--host", DockerHost];
 
     private string? BuildId()
     {
@@ -158,7 +171,7 @@ internal sealed class TestBuild : IAsyncDisposable
     private IEnumerable<string> HalfFiles() => !System.IO.Directory.Exists(Directory.Path)
         ? []
         : System.IO.Directory.EnumerateFiles(Directory.Path, "*", SearchOption.AllDirectories)
-            .Where(file => file.EndsWith(".part", StringComparison.Ordinal) || file.EndsWith(".tmp", StringComparison.Ordinal) || file.EndsWith(".new", StringComparison.Ordinal))
+            .Where(file => file.EndsWith(".part", StringComparison.Ordinal) || file.EndsWith(".tmp", StringComparison.Ordinal) || file.EndsWith(".new", StringComparison.Ordinal) || Path.GetFileName(file) == ".sparse")
             .Where(file => Path.GetDirectoryName(file) != Directory.DownloadFolder && Path.GetDirectoryName(file) != Directory.PackageCache);
 
     private static IEnumerable<string> Mounts() => File.ReadLines("/proc/self/mounts").Select(line => line.Split(' ')[1]);

@@ -149,7 +149,7 @@ public sealed class Downloader(HttpClient client, IReporter reporter)
         {
             try
             {
-                File.Move(_part, path, options.Overwrite);
+                AtomicFile.Move(_part, path, options.Overwrite);
                 File.Delete(_info);
             }
             catch (IOException) when (!options.Overwrite && File.Exists(path))

@@ -15,7 +15,7 @@ public static class AtomicFile
             file.Flush(flushToDisk: true);
         }
 
-        Replace(part, path);
+        Move(part, path, overwrite: true);
     }
 
     /// <summary>Flushes a finished file and gives it its name, replacing what was there.</summary>
@@ -26,12 +26,13 @@ public static class AtomicFile
             RandomAccess.FlushToDisk(handle);
         }
 
-        Replace(part, path);
+        Move(part, path, overwrite: true);
     }
 
-    private static void Replace(string part, string path)
+    /// <summary>Gives a file that is on the disk already its name, and makes that durable too.</summary>
+    public static void Move(string part, string path, bool overwrite)
     {
-        File.Move(part, path, overwrite: true);
+        File.Move(part, path, overwrite);
         FlushFolder(Path.GetDirectoryName(path)!);
     }
 

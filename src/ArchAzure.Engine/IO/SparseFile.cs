@@ -137,7 +137,9 @@ public static class SparseFile
     /// <summary>Whether a file in this folder can have holes: a small one is made, measured and removed.</summary>
     public static bool IsSupportedIn(string folder)
     {
-        var path = Path.Combine(folder, $".sparse-{Guid.NewGuid():N}");
+        // Always the same name: what a run killed in this instant leaves, the next one removes.
+        var path = Path.Combine(folder, ".sparse");
+        File.Delete(path);
         try
         {
             using var handle = File.OpenHandle(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None, FileOptions.DeleteOnClose);

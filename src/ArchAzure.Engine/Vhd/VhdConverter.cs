@@ -64,7 +64,7 @@ public static class VhdConverter
                 Finish(handle, footer);
             }
 
-            File.Move(source, destination, conversion.Force);
+            AtomicFile.Move(source, destination, conversion.Force);
             return footer;
         }
 
@@ -88,7 +88,7 @@ public static class VhdConverter
                 Finish(to, footer);
             }
 
-            File.Move(part, destination, conversion.Force);
+            AtomicFile.Move(part, destination, conversion.Force);
         }
         catch
         {

@@ -119,13 +119,15 @@ public sealed class VhdStep : BuildStep
                 conversion = conversion with { UniqueId = same.Identities("vhd")(), Timestamp = same.Epoch };
             }
 
-            var footer = await VhdConverter.ConvertAsync(conversion, context.Reporter, cancellationToken);
+            var product = new VhdProduct(PathInBuild(context, destination), disk.SizeMiB, conversion.UniqueId);
+            Claim(context, product);
+            await VhdConverter.ConvertAsync(conversion, context.Reporter, cancellationToken);
 
             AtomicFile.WriteAllText(list, PackageList.Write(context.Build.Version!, packages, context.Build.Agent!));
             context.Say("reckoning the checksum", 95);
             var sha256 = await SparseFile.Sha256Async(destination, cancellationToken);
             ChecksumFile.Add(folder, new Dictionary<string, string>(StringComparer.Ordinal) { [name] = sha256, [Path.GetFileName(list)] = await SparseFile.Sha256Async(list, cancellationToken) });
-            return context.Build with { Vhd = new VhdProduct(PathInBuild(context, destination), disk.SizeMiB, footer.UniqueId, sha256) };
+            return context.Build with { Vhd = product with { Sha256 = sha256 } };
         }
         finally
         {
@@ -133,6 +135,13 @@ public sealed class VhdStep : BuildStep
             File.Delete(root);
         }
     }
+
+    /// <summary>
+    /// Writes down whose the file will be, before it gets its name: a run that is killed before its end would else find a VHD that it
+    /// must take for somebody's, and refuse to replace it. The step itself does not count as done until its end.
+    /// </summary>
+    private static void Claim(StepContext context, VhdProduct product) =>
+        BuildStore.Save(context.Directory, context.Build.WithStaleAfter(4) with { Vhd = product });
 
     private static string Destination(StepContext context) =>
         Path.GetFullPath(context.Request.Destination ?? context.Build.VhdPath ?? context.Directory.Vhd(context.Build.Version!));

@@ -1,0 +1,190 @@
+using System.Diagnostics;
+using ArchAzure.Builds;
+using ArchAzure.Vhd;
+
+namespace ArchAzure.BuildTests.Faults;
+
+/// <summary>How a disturbed process ended.</summary>
+internal sealed record FaultEnd(int ExitCode, string Text, TimeSpan FromSignal);
+
+/// <summary>
+/// One case of the matrix: the undisturbed build as it was before a step, that step in a process of its own, a fault; then a whole run
+/// that must end in the image of the undisturbed build.
+/// </summary>
+internal sealed class FaultRun : IAsyncDisposable
+{
+    /// <summary>The older release for step 1: no other test uses its images, so they are made and removed as a case needs it.</summary>
+    private const string OwnRelease = "2026.10.01";
+
+    // Generous: nothing that a person waits for at the prompt takes longer.
+    private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(60);
+
+    private static readonly string[] s_cmdlets = ["New-ArchBootstrap", "New-ArchDisk", "Install-ArchBase", "Install-WaAgent", "ConvertTo-AzureVhd"];
+
+    private readonly TempFolder _folder = new();
+    private readonly TestBuild _small;
+    private readonly PrivateEngine? _engine;
+    private readonly IReadOnlyList<StepRecord> _before;
+
+    private FaultRun(int step, TestBuild build, TestBuild small, PrivateEngine? engine)
+    {
+        Step = step;
+        Build = build;
+        _small = small;
+        _engine = engine;
+        _before = BuildStore.TryLoad(build.Directory)?.Steps ?? [];
+    }
+
+    public int Step { get; }
+
+    public TestBuild Build { get; }
+
+    public string StraceLog => _folder["strace.log"];
+
+    private IReadOnlyDictionary<string, string>? Environment => _engine is null ? null : new Dictionary<string, string>(StringComparer.Ordinal) { ["DOCKER_HOST"] = _engine.Host };
+
+    /// <summary>Prepares the state before a step.</summary>
+    /// <param name="pipeline">Mirror and reference.</param>
+    /// <param name="step">The step that will be disturbed.</param>
+    /// <param name="engine">The engine to use, or null for the usual one.</param>
+    /// <param name="cache">Whether the packages are there already; they are hard links, which pacman replaces and never writes into.</param>
+    public static async Task<FaultRun> PrepareAsync(Pipeline pipeline, int step, PrivateEngine? engine = null, bool cache = true)
+    {
+        var small = await pipeline.SmallBuildAsync();
+        var build = step == 1
+            ? TestBuild.WithSettingsOf(small, "work", $"ARCH_VERSION={OwnRelease}")
+            : await TestBuild.CopyAsync(small.Directory, small.State, step - 1);
+        build.DockerHost = engine?.Host;
+        if (cache)
+        {
+            Directory.CreateDirectory(build.Directory.PackageCache);
+            await Tool.RunAsync("cp", "--recursive", "--link", $"{small.Directory.PackageCache}/.", build.Directory.PackageCache);
+        }
+
+        return new FaultRun(step, build, small, engine);
+    }
+
+    /// <summary>Starts the step's cmdlet.</summary>
+    public Process Start(params string[] before) =>
+        HostProcess.Start($"$null = {s_cmdlets[Step - 1]} -WorkDirectory {HostProcess.Quote(Build.Directory.Path)}", _folder, before, Environment);
+
+    /// <summary>Waits until a command that begins so stands in the step's log.</summary>
+    public async Task CommandAsync(Process process, string command)
+    {
+        var log = Build.Directory.Log(Step);
+        while (!File.Exists(log) || !(await ReadSharedAsync(log)).Contains("  > " + command, StringComparison.Ordinal))
+        {
+            Assert.False(process.HasExited, $"The step ended before '{command}' ran.");
+            await Task.Delay(10);
+        }
+    }
+
+    /// <summary>Waits for the end of a process that has to end.</summary>
+    public static async Task<FaultEnd> EndAsync(Process process, Func<Task> strike, TimeSpan? limit = null)
+    {
+        var (output, error) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
+        await strike();
+        var clock = Stopwatch.StartNew();
+        using var stop = new CancellationTokenSource(limit ?? s_limit);
+        try
+        {
+            await process.WaitForExitAsync(stop.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            process.Kill(entireProcessTree: true);
+            Assert.Fail($"The process had not ended {limit ?? s_limit} after the fault.");
+        }
+
+        var elapsed = clock.Elapsed;
+        return new FaultEnd(process.ExitCode, await output + await error, elapsed);
+    }
+
+    /// <summary>What must hold at any instant: build.json is whole and names the right steps, and what bears a product's name is whole.</summary>
+    /// <param name="lastGood">The last good steps that are right.</param>
+    public async Task StateIsGoodAsync(params int[] lastGood)
+    {
+        var state = BuildStore.TryLoad(Build.Directory);
+        Assert.Contains(state?.LastGoodStep ?? 0, lastGood);
+        foreach (var record in _before.Where(record => record.Number < Step))
+        {
+            Assert.Contains(record, state!.Steps);
+        }
+
+        var directory = Build.Directory;
+        if (File.Exists(directory.Disk))
+        {
+            Assert.Equal(long.Parse(TestBuild.SmallDisk, System.Globalization.CultureInfo.InvariantCulture) << 20, new FileInfo(directory.Disk).Length);
+            Assert.Contains("No problems found", await Tool.RunAsync("sgdisk", "--verify", directory.Disk), StringComparison.Ordinal);
+        }
+
+        foreach (var snapshot in new[] { 3, 4 }.Select(directory.Snapshot).Where(File.Exists))
+        {
+            await Tool.RunAsync("tar", "--list", "--zstd", "--file", snapshot);
+        }
+
+        foreach (var vhd in Directory.EnumerateFiles(directory.Path, "*.vhd"))
+        {
+            Assert.Equal((long.Parse(TestBuild.SmallDisk, System.Globalization.CultureInfo.InvariantCulture) << 20) + 512, new FileInfo(vhd).Length);
+            Assert.NotEqual(Guid.Empty, FixedVhd.ReadFooter(vhd).UniqueId);
+        }
+
+        if (File.Exists(Path.Combine(directory.Path, "SHA256SUMS")))
+        {
+            await ChecksumsHoldAsync();
+        }
+
+        foreach (var json in new[] { directory.BuildFile }.Concat(Directory.EnumerateFiles(directory.Path, "*.cdx.json")).Where(File.Exists))
+        {
+            System.Text.Json.JsonDocument.Parse(await File.ReadAllTextAsync(json)).Dispose();
+        }
+    }
+
+    /// <summary>The next run: from the last good step to the undisturbed build's image, with nothing left.</summary>
+    public async Task EndsRightAsync()
+    {
+        var good = BuildStore.TryLoad(Build.Directory);
+        var first = (good?.LastGoodStep ?? 0) + 1;
+        using var process = HostProcess.Start($"$null = Invoke-ArchBuild {HostProcess.Quote(Build.Directory.Path)}", _folder, [], Environment);
+        var end = await EndAsync(process, () => Task.CompletedTask, TimeSpan.FromMinutes(10));
+        Assert.True(end.ExitCode == 0, $"The next run ended with {end.ExitCode}: {end.Text}");
+        await Build.NothingLeftAsync();
+        var done = Build.State;
+        Assert.Equal(5, done.LastGoodStep);
+        Assert.Equal(good?.Steps.Where(record => record.Number < first) ?? [], done.Steps.Where(record => record.Number < first));
+        await ChecksumsHoldAsync();
+        await SameImageAsync(_small.State, done);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Build.DisposeAsync();
+        _folder.Dispose();
+        if (Step == 1)
+        {
+            string[] engine = _engine is null ? [] : ["--host", _engine.Host];
+            var images = (await Tool.TryAsync("docker", [.. engine, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"])).Output.Split('\n')
+                .Where(image => image.StartsWith("archazure/", StringComparison.Ordinal) && image.Contains($":{OwnRelease}", StringComparison.Ordinal));
+            foreach (var image in images.OrderDescending(StringComparer.Ordinal))
+            {
+                await Tool.TryAsync("docker", [.. engine, "image", "rm", image]);
+            }
+        }
+    }
+
+    /// <summary>The one place that says when two builds made the same image: to the byte, since they are reproducible. What differs is named.</summary>
+    private static async Task SameImageAsync(ArchBuild undisturbed, ArchBuild build)
+    {
+        var differences = await ImageComparison.BytesAsync(ComparedImage.Of(undisturbed), ComparedImage.Of(build));
+        Assert.True(differences.Count == 0, $"The image differs from that of an undisturbed build:\n{string.Join('\n', differences)}");
+    }
+
+    private Task ChecksumsHoldAsync() => Tool.RunAsync("env", $"--chdir={Build.Directory.Path}", "sha256sum", "--check", "--strict", "SHA256SUMS");
+
+    private static async Task<string> ReadSharedAsync(string path)
+    {
+        await using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        using var reader = new StreamReader(file);
+        return await reader.ReadToEndAsync();
+    }
+}
