@@ -16,6 +16,9 @@ internal enum EngineFault
     /// <summary>The engine does what was asked, but the connection ends instead of its answer.</summary>
     AnswerLost,
 
+    /// <summary>The engine does what was asked, and its answer arrives two seconds later.</summary>
+    LateAnswer,
+
     /// <summary>Status 500; the engine has not seen the request.</summary>
     ServerError,
 
@@ -46,7 +49,7 @@ internal sealed class EngineProxy : IDisposable
         _ = AcceptAsync();
     }
 
-    /// <summary>Ends when the first fault has been met.</summary>
+    /// <summary>Ends when the first fault has been met; with a late answer, when the engine has done what was asked.</summary>
     public Task Met => _met.Task;
 
     /// <summary>Requests whose method and path match go wrong so many times.</summary>
@@ -129,6 +132,13 @@ internal sealed class EngineProxy : IDisposable
                 }
 
                 var up = CopyAsync(client, engine);
+                if (fault == EngineFault.LateAnswer)
+                {
+                    await engine.ReceiveAsync(new byte[1], SocketFlags.Peek, _stop.Token);
+                    _met.TrySetResult();
+                    await Task.Delay(TimeSpan.FromSeconds(2), _stop.Token);
+                }
+
                 await CopyAsync(engine, client, close: fault != EngineFault.NeverCloses);
                 if (fault == EngineFault.NeverCloses)
                 {
@@ -199,7 +209,11 @@ internal sealed class EngineProxy : IDisposable
                 if (times > 0 && FileSystemName.MatchesSimpleExpression(pattern, line))
                 {
                     _faults[i] = (pattern, fault, times - 1);
-                    _met.TrySetResult();
+                    if (fault != EngineFault.LateAnswer)
+                    {
+                        _met.TrySetResult();
+                    }
+
                     return fault;
                 }
             }

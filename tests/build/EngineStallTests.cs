@@ -129,14 +129,16 @@ public sealed class EngineStallTests(Pipeline pipeline)
     }
 
     [Theory]
-    [InlineData("GET */info")]
-    [InlineData("GET */containers/json")]
-    [InlineData("POST */containers/create")]
-    [InlineData("POST */exec/*/start")]
-    public async Task Control_C_during_a_call_that_stalls_goes_through_at_once(string call)
+    [InlineData("GET */info", EngineFault.Stall)]
+    [InlineData("GET */containers/json", EngineFault.Stall)]
+    [InlineData("POST */containers/create", EngineFault.Stall)]
+    [InlineData("POST */containers/create", EngineFault.LateAnswer)]
+    [InlineData("POST */containers/*/start", EngineFault.LateAnswer)]
+    [InlineData("POST */exec/*/start", EngineFault.Stall)]
+    internal async Task Control_C_during_a_call_goes_through_at_once_and_leaves_no_container(string call, EngineFault fault)
     {
         await using var build = await TestBuild.AfterStepAsync(pipeline, 1);
-        using var proxy = new EngineProxy().With(call, EngineFault.Stall, int.MaxValue);
+        using var proxy = new EngineProxy().With(call, fault, int.MaxValue);
         using var stop = new CancellationTokenSource();
         var clock = new Stopwatch();
         await proxy.UseAsync(async () =>

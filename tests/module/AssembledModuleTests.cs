@@ -104,6 +104,11 @@ public sealed class AssembledModuleTests : IDisposable
         Assert.False(Directory.Exists(Path.Combine(_folder, "none")));
     }
 
+    [Fact]
+    public void An_engine_that_is_not_there_is_told_in_whole_sentences() =>
+        Assert.Contains(
+            "no-engine.sock: there is no such socket. Start Docker", _session.Error("New-ArchBootstrap $folder/none").Exception.Message, StringComparison.Ordinal);
+
     [Theory]
     [InlineData("Install-ArchBase -Kernel linux-zen", "linux-lts")]
     [InlineData("New-ArchDisk -RootFileSystem xfs", "btrfs")]

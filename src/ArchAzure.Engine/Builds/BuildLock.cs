@@ -27,7 +27,7 @@ public sealed class BuildLock : IDisposable
         catch (UnauthorizedAccessException e)
         {
             throw new ArchAzureException(
-                "WorkDirectoryNotWritable", ErrorKind.PermissionDenied, $"The lock '{directory.LockFile}' cannot be written: {e.Message} It may belong to another user; run as that user or use another work directory.", directory.LockFile, e);
+                "WorkDirectoryNotWritable", ErrorKind.PermissionDenied, $"The lock '{directory.LockFile}' cannot be written: {e.Message.TrimEnd('.')}. It may belong to another user; run as that user or use another work directory.", directory.LockFile, e);
         }
         catch (IOException e)
         {

@@ -74,7 +74,7 @@ public sealed class BuildRunner
         {
             log.Write(e.ToString());
             throw new ArchAzureException(
-                "WorkDirectoryFailed", ErrorKind.ResourceUnavailable, $"A file of the build could not be read or written: {e.Message} Check the room and the permissions of '{directory.Path}', and run the step again. The log is '{log.Path}'.", directory.Path, e);
+                "WorkDirectoryFailed", ErrorKind.ResourceUnavailable, $"A file of the build could not be read or written: {e.Message.TrimEnd('.')}. Check the room and the permissions of '{directory.Path}', and run the step again. The log is '{log.Path}'.", directory.Path, e);
         }
         finally
         {

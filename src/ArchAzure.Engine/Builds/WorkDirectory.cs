@@ -65,7 +65,7 @@ public sealed class WorkDirectory
         catch (Exception e) when (e is UnauthorizedAccessException or IOException)
         {
             throw new ArchAzureException(
-                "WorkDirectoryNotWritable", ErrorKind.PermissionDenied, $"The work directory '{Path}' cannot be written: {e.Message} Change its permissions or its disk, or name another.", Path, e);
+                "WorkDirectoryNotWritable", ErrorKind.PermissionDenied, $"The work directory '{Path}' cannot be written: {e.Message.TrimEnd('.')}. Change its permissions or its disk, or name another.", Path, e);
         }
     }
 

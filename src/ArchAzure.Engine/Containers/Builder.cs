@@ -117,7 +117,7 @@ public sealed class Builder : IAsyncDisposable
             throw new ArchAzureException(
                 "ImageNotSaved",
                 ErrorKind.ConnectionError,
-                $"The Docker engine could not make the image '{image}' of the builder {Name}: {e.GetBaseException().Message} Check the room in its data folder ({_engine.Info.DockerRootDir}) and its log, and run the step again.",
+                $"The Docker engine could not make the image '{image}' of the builder {Name}: {e.GetBaseException().Message.TrimEnd('.')}. Check the room in its data folder ({_engine.Info.DockerRootDir}) and its log, and run the step again.",
                 image,
                 e);
         }
@@ -197,7 +197,7 @@ public sealed class Builder : IAsyncDisposable
         new(
             "BuilderDied",
             ErrorKind.ConnectionError,
-            $"The builder {Name} ended in the middle of the work (was it killed, was the Docker engine stopped, or is its disk full?){(cause is null ? "." : $": {cause.GetBaseException().Message}")} Run the step again.",
+            $"The builder {Name} ended in the middle of the work (was it killed, was the Docker engine stopped, or is its disk full?){(cause is null ? "." : $": {cause.GetBaseException().Message.TrimEnd('.')}.")} Run the step again.",
             Name,
             cause);
 
@@ -220,7 +220,7 @@ public sealed class Builder : IAsyncDisposable
         }
 
         return new ArchAzureException(
-            "BuilderNotStarted", ErrorKind.ConnectionError, $"The Docker engine could not start a builder of '{spec.Image}': {e.Message} See 'docker info' and the engine's log.", spec.Image, e);
+            "BuilderNotStarted", ErrorKind.ConnectionError, $"The Docker engine could not start a builder of '{spec.Image}': {e.Message.TrimEnd('.')}. See 'docker info' and the engine's log.", spec.Image, e);
     }
 
     /// <summary>Collects output by lines for the log, the callback and the error.</summary>

@@ -293,7 +293,14 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
         MultiplexedStream? input = null;
         try
         {
-            id = (await OnceAsync(limits.WorkTimeout, token => client.Containers.CreateContainerAsync(parameters, token), cancellationToken)).ID;
+            // The engine makes the container even when nobody waits any more: a Ctrl-C has its turn after the answer.
+            using var stop = new CancellationTokenSource();
+            await using (cancellationToken.Register(() => stop.CancelAfter(limits.StopTimeout)))
+            {
+                id = (await OnceAsync(limits.WorkTimeout, token => client.Containers.CreateContainerAsync(parameters, token), stop.Token)).ID;
+            }
+
+            cancellationToken.ThrowIfCancellationRequested();
             input = await OnceAsync(
                 limits.WorkTimeout, token => client.Containers.AttachContainerAsync(id, new ContainerAttachParameters { Stream = true, Stdin = true }, token), cancellationToken);
             await OnceAsync(limits.WorkTimeout, token => client.Containers.StartContainerAsync(id, new ContainerStartParameters(), token), cancellationToken);

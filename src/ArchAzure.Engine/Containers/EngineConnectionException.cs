@@ -21,7 +21,7 @@ internal sealed class EngineConnectionException : ArchAzureException
             : new EngineConnectionException(
                 "DockerConnectionLost",
                 ErrorKind.ConnectionError,
-                $"The connection to the Docker engine at {endpoint} broke off ({what}{(attempts > 1 ? $", tried {attempts} times" : "")}): {cause.GetBaseException().Message} See the engine's log, and run the step again.",
+                $"The connection to the Docker engine at {endpoint} broke off ({what}{(attempts > 1 ? $", tried {attempts} times" : "")}): {Reason(endpoint, cause)}. See the engine's log, and run the step again.",
                 endpoint,
                 cause,
                 notThere: false);
@@ -39,10 +39,16 @@ internal sealed class EngineConnectionException : ArchAzureException
             : new EngineConnectionException(
                 "DockerEngineNotFound",
                 ErrorKind.ConnectionError,
-                $"No Docker engine answers at {endpoint}: {cause.GetBaseException().Message} Start Docker (e.g. sudo systemctl start docker), or name a running engine in DOCKER_HOST.",
+                $"No Docker engine answers at {endpoint}: {Reason(endpoint, cause)}. Start Docker (e.g. sudo systemctl start docker), or name a running engine in DOCKER_HOST.",
                 endpoint,
                 cause,
                 notThere: true);
+
+    /// <summary>What the system says, without a full stop; of a socket that is not there it says something else.</summary>
+    private static string Reason(string endpoint, Exception cause) =>
+        cause.GetBaseException() is SocketException { SocketErrorCode: SocketError.AddressNotAvailable } && endpoint.StartsWith("unix:", StringComparison.Ordinal)
+            ? "there is no such socket"
+            : cause.GetBaseException().Message.TrimEnd('.');
 
     /// <summary>Whether an error says that nobody listens, as against a connection that was made and broke off.</summary>
     public static bool IsNotThere(Exception e) => Chain(e).Any(cause =>

@@ -21,6 +21,9 @@ public sealed record EngineLimits
     /// <summary>Longest time for removing a container at the end, all attempts together.</summary>
     public TimeSpan CleanUpTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
+    /// <summary>Longest wait, once the user has stopped the work, for a container that is just being made: only what is known can be removed.</summary>
+    public TimeSpan StopTimeout { get; init; } = TimeSpan.FromSeconds(5);
+
     /// <summary>How often what may be repeated is tried.</summary>
     public RetryLimits Retries { get; init; } = RetryLimits.Default;
 }
