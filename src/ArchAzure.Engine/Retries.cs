@@ -16,14 +16,18 @@ public sealed record RetryLimits(int MaxAttempts, TimeSpan FirstPause, TimeSpan 
 /// <summary>Attempts with growing pauses. Some jitter keeps many builds on one server from coming back at the same instant.</summary>
 internal static class Retries
 {
+    /// <summary>How far a pause may be off its length. Polly's own jitter may make the next pause the shorter one; with this each is longer than the one before.</summary>
+    private const double Jitter = 0.25;
+
     /// <summary>Makes the pipeline that repeats one thing.</summary>
     /// <param name="limits">How often.</param>
     /// <param name="what">What is repeated, as it begins the note.</param>
     /// <param name="note">Gets what failed, which attempt comes next, and in how many seconds.</param>
     /// <param name="mayPass">Whether a later attempt may get over an error.</param>
     /// <param name="askedPause">The pause that the other side asked for, if it did.</param>
+    /// <param name="describe">What failed, for the note; null for the error's message.</param>
     public static ResiliencePipeline Pipeline(
-        RetryLimits limits, string what, Action<string> note, Func<Exception, bool> mayPass, Func<Exception, TimeSpan?>? askedPause = null)
+        RetryLimits limits, string what, Action<string> note, Func<Exception, bool> mayPass, Func<Exception, TimeSpan?>? askedPause = null, Func<Exception, string>? describe = null)
     {
         if (limits.MaxAttempts <= 1)
         {
@@ -35,20 +39,22 @@ internal static class Retries
             {
                 ShouldHandle = a => ValueTask.FromResult(a.Outcome.Exception is { } e && !a.Context.CancellationToken.IsCancellationRequested && mayPass(e)),
                 MaxRetryAttempts = limits.MaxAttempts - 1,
-                BackoffType = DelayBackoffType.Exponential,
-                UseJitter = true,
-                Delay = limits.FirstPause,
-                MaxDelay = limits.MaxPause,
-                DelayGenerator = a => ValueTask.FromResult(
-                    a.Outcome.Exception is { } e && askedPause?.Invoke(e) is { } wait
-                        ? wait < limits.MaxPause ? wait : limits.MaxPause
-                        : (TimeSpan?)null),
+                DelayGenerator = a =>
+                {
+                    var pause = (a.Outcome.Exception is { } e ? askedPause?.Invoke(e) : null) ?? Pause(limits.FirstPause, a.AttemptNumber);
+                    return ValueTask.FromResult<TimeSpan?>(pause < limits.MaxPause ? pause : limits.MaxPause);
+                },
                 OnRetry = a =>
                 {
-                    note($"{what}: {a.Outcome.Exception?.Message.TrimEnd('.')}; attempt {a.AttemptNumber + 2} of {limits.MaxAttempts} in {a.RetryDelay.TotalSeconds:0.0} s");
+                    var error = a.Outcome.Exception!;
+                    note($"{what}: {(describe is null ? error.Message : describe(error)).TrimEnd('.')}; attempt {a.AttemptNumber + 2} of {limits.MaxAttempts} in {a.RetryDelay.TotalSeconds:0.0} s");
                     return ValueTask.CompletedTask;
                 },
             })
             .Build();
     }
+
+    /// <summary>The pause after an attempt, the first of which is number 0.</summary>
+    internal static TimeSpan Pause(TimeSpan first, int attempt) =>
+        first * Math.Pow(2, attempt) * (1 - Jitter + (2 * Jitter * Random.Shared.NextDouble()));
 }

@@ -10,6 +10,9 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
     /// <summary>Where the work directory's package cache is mounted, in the builder.</summary>
     public const string CachePath = "/work/cache";
 
+    /// <summary>Some 14 seconds of pauses: a mirror that is restarted is back by then, and nobody waits long for one that is gone.</summary>
+    private static readonly RetryLimits s_limits = RetryLimits.Default with { FirstPause = TimeSpan.FromSeconds(2) };
+
     private const string DownloadFailed = "PackageDownloadFailed";
     private const string NotTrusted = "PackageNotTrusted";
 
@@ -68,13 +71,14 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
     public static async Task<CommandResult> RunAsync(
         Builder builder, IReadOnlyList<string> command, Action<string>? onLine, CancellationToken cancellationToken, RetryLimits? limits = null)
     {
-        limits ??= RetryLimits.Default;
+        limits ??= s_limits;
         var mayPass = false;
-        return await Retries.Pipeline(limits, command[0], builder.Log.Detail, e => e is ArchAzureException && mayPass).ExecuteAsync(
+        List<string> errors = [];
+        return await Retries.Pipeline(limits, command[0], builder.Log.Detail, e => e is ArchAzureException && mayPass, describe: _ => errors.FirstOrDefault() ?? "it failed").ExecuteAsync(
             async token =>
             {
                 var resumes = await HasPartsAsync(builder, token);
-                List<string> errors = [];
+                errors.Clear();
                 var changed = false;
                 try
                 {

@@ -5,6 +5,18 @@ namespace ArchAzure.UnitTests.Target;
 /// <summary>Which words of pacman and git leave hope for another attempt.</summary>
 public sealed class RetryRuleTests
 {
+    [Fact]
+    public void Each_pause_is_longer_than_the_one_before()
+    {
+        for (var i = 0; i < 1000; i++)
+        {
+            var pauses = Enumerable.Range(0, 6).Select(attempt => ArchAzure.Retries.Pause(TimeSpan.FromSeconds(1), attempt)).ToList();
+            Assert.Equal(pauses.Order(), pauses);
+            Assert.InRange(pauses[0].TotalSeconds, 0.75, 1.25);
+            Assert.InRange(pauses[5].TotalSeconds, 24, 40);
+        }
+    }
+
     [Theory]
     [InlineData("Operation too slow. Less than 1 bytes/sec transferred the last 10 seconds", true)]
     [InlineData("Recv failure: Connection reset by peer", true)]
