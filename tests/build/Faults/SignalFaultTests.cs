@@ -84,7 +84,9 @@ public sealed class SignalFaultTests(Pipeline pipeline, InterruptTimes times, IT
             _ => await AtCallAsync(run, @case),
         };
 
-        Assert.Equal(128 + SignalNumber(@case.Signal), end.ExitCode);
+        // At its last breath the process may end well before it has heard the signal.
+        int[] exitCodes = !@case.Kills && (@case.Stage is FaultStage.Between or FaultStage.Rename) ? [128 + SignalNumber(@case.Signal), 0] : [128 + SignalNumber(@case.Signal)];
+        Assert.Contains(end.ExitCode, exitCodes);
         if (@case.Signal == "INT")
         {
             times.Add(@case, end.FromSignal);
