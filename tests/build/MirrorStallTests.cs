@@ -35,14 +35,14 @@ public sealed class MirrorStallTests(Pipeline pipeline) : IDisposable
         foreach (var (package, kind) in faults)
         {
             var range = packages.Single(group => group.Key == Package(package)).Last().Range;
-            if (kind == MirrorFaultKind.Reset)
+            if (kind == MirrorFaultKind.Unavailable)
             {
-                // A reset throws away what the client had not read yet.
-                Assert.InRange(int.Parse(range!["bytes=".Length..^1], CultureInfo.InvariantCulture), 1, 100_000);
+                Assert.Null(range);
             }
             else
             {
-                Assert.Equal(kind == MirrorFaultKind.Unavailable ? null : "bytes=100000-", range);
+                // Where it was: of what was sent, a connection that breaks off may take the end along.
+                Assert.InRange(int.Parse(range!["bytes=".Length..^1], CultureInfo.InvariantCulture), 1, 100_000);
             }
         }
 
