@@ -127,7 +127,7 @@ public sealed class ImageComparisonTests(Pipeline pipeline)
     }
 
     [Fact]
-    [Trait("Speed", "slow")]
+    [Trait("Speed", "long")]
     public async Task Two_builds_differ_in_nothing_that_is_not_listed()
     {
         await using var one = await TestBuild.AfterStepAsync(pipeline, 1);
