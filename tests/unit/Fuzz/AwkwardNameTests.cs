@@ -141,8 +141,8 @@ public sealed class AwkwardNameTests(ITestOutputHelper output)
                 Assert.All(layer.Packages, AssertPlainArgument);
                 Assert.All([.. layer.EnabledServices, .. layer.DisabledServices], name =>
                 {
-                    // systemd's names may have a backslash.
-                    AssertPlainArgument(name.Replace("\\", "", StringComparison.Ordinal));
+                    // systemd's names may have a backslash, also as the first character: that is no option's hyphen.
+                    AssertPlainArgument(name.Replace('\\', 'x'));
                     Assert.DoesNotContain('/', name);
                 });
             },
