@@ -30,7 +30,7 @@ public sealed class VhdStep : BuildStep
     public override IReadOnlyList<string> SettingKeys => [];
 
     /// <inheritdoc/>
-    public override IEnumerable<string> OtherInputs(StepContext context) => 
+    public override IEnumerable<string> OtherInputs(StepContext context) =>
         [
             PathInBuild(context, Destination(context)), File.ReadAllText(Script(context, SealScript)),
             .. context.Reproducibility is null ? [] : context.ReproducibilityInputs.Append(File.ReadAllText(Script(context, ClampScript))),
