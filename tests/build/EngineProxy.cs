@@ -32,13 +32,12 @@ internal enum EngineFault
 /// </summary>
 internal sealed class EngineProxy : IDisposable
 {
-    private const string RealSocket = "/var/run/docker.sock";
-
     private readonly TempFolder _folder = new();
     private readonly Socket _listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
     private readonly CancellationTokenSource _stop = new();
     private readonly TaskCompletionSource _met = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly List<(string Pattern, EngineFault Fault, int Times)> _faults = [];
+    private readonly string _realSocket = TestSetup.EngineSocket;
     private readonly string? _before = Environment.GetEnvironmentVariable("DOCKER_HOST");
     private TaskCompletionSource? _frozen;
 
@@ -123,7 +122,7 @@ internal sealed class EngineProxy : IDisposable
                         return;
                 }
 
-                await engine.ConnectAsync(new UnixDomainSocketEndPoint(RealSocket), _stop.Token);
+                await engine.ConnectAsync(new UnixDomainSocketEndPoint(_realSocket), _stop.Token);
                 await engine.SendAsync(head, _stop.Token);
                 if (fault == EngineFault.AnswerLost)
                 {

@@ -8,7 +8,6 @@ namespace ArchAzure.BuildTests;
 /// </summary>
 internal sealed class OtherUserHost : IAsyncDisposable
 {
-    private const string Socket = "/var/run/docker.sock";
     private readonly TempFolder _folder = new();
     private readonly int _user;
     private readonly string _groups;
@@ -26,7 +25,7 @@ internal sealed class OtherUserHost : IAsyncDisposable
     public static async Task<OtherUserHost> CreateAsync(Pipeline pipeline, int user, bool mayUseDocker)
     {
         Assert.True(Environment.IsPrivilegedProcess, "Running as another user takes root. Run the build tests as root.");
-        var group = (await Tool.RunAsync("stat", "--dereference", "--format=%g", SocketPath())).Trim();
+        var group = (await Tool.RunAsync("stat", "--dereference", "--format=%g", TestSetup.EngineSocket)).Trim();
         var host = new OtherUserHost(user, mayUseDocker ? group : "");
         var shared = host._folder["shared"];
         Directory.CreateDirectory(shared);
@@ -66,7 +65,4 @@ internal sealed class OtherUserHost : IAsyncDisposable
         _folder.Dispose();
         return ValueTask.CompletedTask;
     }
-
-    private static string SocketPath() =>
-        Environment.GetEnvironmentVariable("DOCKER_HOST") is { } address && address.StartsWith("unix://", StringComparison.Ordinal) ? address["unix://".Length..] : Socket;
 }

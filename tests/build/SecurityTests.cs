@@ -148,7 +148,7 @@ public sealed class SecurityTests(Pipeline pipeline)
         Assert.All(["CapEff", "CapBnd", "CapPrm"], set => Assert.Equal(expected.ToString("x16", CultureInfo.InvariantCulture), status[set]));
         Assert.Equal("2", status["Seccomp"]);
 
-        var look = await Tool.TryAsync("docker", ["exec", container, "ls", secret, workDirectory, "/var/run/docker.sock"]);
+        var look = await Tool.TryAsync("docker", ["exec", container, "ls", secret, workDirectory, "/var/run/docker.sock", TestSetup.EngineSocket]);
         Assert.NotEqual(0, look.ExitCode);
         Assert.Equal("", look.Output);
     }

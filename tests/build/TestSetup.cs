@@ -17,6 +17,18 @@ internal static class TestSetup
     /// <summary>A work directory with a full build against the stand-in. It is read, and never written.</summary>
     public static string ImageWorkDirectory => Folder("ARCHAZURE_IMAGE_WORKDIR", "build.json", "a work directory in which 'build.sh --stand-in' has made an image");
 
+    /// <summary>The socket of the Docker engine that these tests use: test.sh may have started one of its own.</summary>
+    public static string EngineSocket
+    {
+        get
+        {
+            const string scheme = "unix://";
+            var address = Environment.GetEnvironmentVariable("DOCKER_HOST");
+            Assert.True(string.IsNullOrEmpty(address) || address.StartsWith(scheme, StringComparison.Ordinal), $"DOCKER_HOST is '{address}'. These tests use an engine on a unix socket.");
+            return string.IsNullOrEmpty(address) ? "/var/run/docker.sock" : address[scheme.Length..];
+        }
+    }
+
     /// <summary>The checkout.</summary>
     public static string Checkout { get; } = FindCheckout();
 
