@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Security.Cryptography;
 using ArchAzure.Builds;
 using ArchAzure.Vhd;
 
@@ -179,7 +180,18 @@ internal sealed class FaultRun : IAsyncDisposable
         Assert.True(differences.Count == 0, $"The image differs from that of an undisturbed build:\n{string.Join('\n', differences)}");
     }
 
-    private Task ChecksumsHoldAsync() => Tool.RunAsync("env", $"--chdir={Build.Directory.Path}", "sha256sum", "--check", "--strict", "SHA256SUMS");
+    /// <summary>What <c>sha256sum --check</c> does (which InterruptionTests runs), with the processor's own instructions: this is done in every case.</summary>
+    private async Task ChecksumsHoldAsync()
+    {
+        var lines = await File.ReadAllLinesAsync(Path.Combine(Build.Directory.Path, "SHA256SUMS"));
+        Assert.NotEmpty(lines);
+        foreach (var line in lines)
+        {
+            var parts = line.Split("  ", 2);
+            await using var file = File.OpenRead(Path.Combine(Build.Directory.Path, parts[1]));
+            Assert.Equal(parts[0], Convert.ToHexStringLower(await SHA256.HashDataAsync(file)));
+        }
+    }
 
     private static async Task<string> ReadSharedAsync(string path)
     {
