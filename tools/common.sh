@@ -5,6 +5,7 @@ module=$here/artifacts/ArchAzure
 host=$here/artifacts/host/archazure-host
 stand_in_tool=$here/artifacts/standin/archazure-standin
 stand_in_port=${ARCHAZURE_STANDIN_PORT:-48080}
+engine_data=/var/lib/archazure-docker
 stand_in_mark='# Written by build.sh --stand-in.'
 started_processes=()
 
@@ -105,11 +106,11 @@ need_docker() {
         return 0
     fi
     install_packages docker.io iptables ca-certificates
-    local data=/var/lib/archazure-docker run=/run/archazure-docker pid attempt
-    say "no Docker engine answers: starting one for this run (its images stay in $data)"
-    mkdir -p "$data" "$run"
+    local run=/run/archazure-docker pid attempt
+    say "no Docker engine answers: starting one for this run (its images lie in $engine_data)"
+    mkdir -p "$engine_data" "$run"
     export DOCKER_HOST=unix://$run/docker.sock
-    setsid dockerd --host "$DOCKER_HOST" --data-root "$data" --exec-root "$run/exec" --pidfile "$run/docker.pid" > "$run/log" 2>&1 < /dev/null &
+    setsid dockerd --host "$DOCKER_HOST" --data-root "$engine_data" --exec-root "$run/exec" --pidfile "$run/docker.pid" > "$run/log" 2>&1 < /dev/null &
     pid=$!
     started_processes+=("$pid")
     for attempt in {1..60}; do
