@@ -176,7 +176,7 @@ public sealed class EngineStallTests(Pipeline pipeline)
     [InlineData(EngineFault.Reset, 1, null)]
     [InlineData(EngineFault.ServerError, 1, null)]
     [InlineData(EngineFault.Stall, int.MaxValue, "DockerEngineStalled")]
-    [InlineData(EngineFault.Reset, int.MaxValue, "DockerConnectionLost")]
+    [InlineData(EngineFault.Reset, int.MaxValue, "ImageImportFailed")]
     internal async Task Import(EngineFault fault, int times, string? errorId)
     {
         using var proxy = new EngineProxy().With("POST */images/create", fault, times);

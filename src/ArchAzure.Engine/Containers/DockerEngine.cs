@@ -96,7 +96,7 @@ public sealed class DockerEngine : IDisposable
     /// <param name="writeTar">Writes an uncompressed tar archive (engine 20.10 reads no zstd); called anew where the connection broke off.</param>
     /// <param name="labels">Labels of the image.</param>
     /// <param name="cancellationToken">Stops the import; no image is left then.</param>
-    /// <exception cref="ArchAzureException"><c>ImageImportFailed</c>, <c>DockerEngineStalled</c> or <c>DockerConnectionLost</c>; what <paramref name="writeTar"/> throws.</exception>
+    /// <exception cref="ArchAzureException"><c>ImageImportFailed</c> or <c>DockerEngineStalled</c>; what <paramref name="writeTar"/> throws.</exception>
     public async Task ImportImageAsync(
         string image, Func<Stream, CancellationToken, Task> writeTar, IReadOnlyDictionary<string, string> labels, CancellationToken cancellationToken)
     {
@@ -124,6 +124,11 @@ public sealed class DockerEngine : IDisposable
                 catch (DockerApiException e)
                 {
                     throw ImportFailed(image, e.Message, e);
+                }
+                catch (EngineConnectionException e) when (!e.NotThere)
+                {
+                    // An engine that has no room tells it, and breaks off before all is sent: its word is lost with the connection.
+                    throw ImportFailed(image, $"the connection broke off: {e.GetBaseException().Message.TrimEnd('.')}.", e);
                 }
 
                 if (error is not null)
@@ -280,7 +285,7 @@ public sealed class DockerEngine : IDisposable
         new(
             "ImageImportFailed",
             ErrorKind.ConnectionError,
-            $"The Docker engine could not import '{image}': {reason} Check the room in its data folder ({Info.DockerRootDir}), and try again.",
+            $"The Docker engine could not import '{image}': {reason} See its log and whether its data folder ({Info.DockerRootDir}) has space left, and run the step again.",
             image,
             cause);
 

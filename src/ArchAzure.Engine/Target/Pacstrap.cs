@@ -132,7 +132,8 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
     private static Task RemovePartsAsync(Builder builder, CancellationToken cancellationToken) =>
         builder.RunAsync(["find", CachePath, "-maxdepth", "1", "-name", "*.part", "-delete"], null, cancellationToken);
 
-    private static ArchAzureException? Explain(List<string> errors, CommandFailedException cause)
+    /// <summary>What lines of pacman's errors mean, or null where they are best left as they are.</summary>
+    internal static ArchAzureException? Explain(IReadOnlyList<string> errors, Exception cause)
     {
         var missing = errors.Select(line => TargetNotFound().Match(line)).Where(match => match.Success).Select(match => match.Groups[1].Value).ToList();
         if (missing.Count > 0)
@@ -145,7 +146,9 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
                 cause);
         }
 
-        var text = string.Join("\n    ", errors);
+        // A full disk brings a line for each file.
+        const int most = 10;
+        var text = string.Join("\n    ", errors.Count <= most ? errors : [.. errors.Take(most - 2), $"({errors.Count - most + 1} more)", errors[^1]]);
 
         // libcurl's word for a full disk, seen by pacman as a download that failed; libc's; pacman's own.
         if (errors.Any(line => line.Contains("writing output to destination", StringComparison.Ordinal) || line.Contains("No space left on device", StringComparison.Ordinal) || line.Contains("not enough free disk space", StringComparison.Ordinal)))
@@ -154,6 +157,17 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
                 "NotEnoughSpace",
                 ErrorKind.ResourceUnavailable,
                 $"There is no space left for the packages:\n    {text}\nThey are kept in the work directory's folder 'cache' and unpacked in the Docker engine's data folder. Free some room in both, and run the step again.",
+                null,
+                cause);
+        }
+
+        // libarchive: "(Write failed)", "(Can't create ...)"; the reason is not told.
+        if (errors.Any(line => line.Contains("could not extract ", StringComparison.Ordinal)))
+        {
+            return new ArchAzureException(
+                "NotEnoughSpace",
+                ErrorKind.ResourceUnavailable,
+                $"The packages could not be unpacked; most likely there is no space left in the Docker engine's data folder:\n    {text}\nFree some room there (see 'docker info', Docker Root Dir), and run the step again.",
                 null,
                 cause);
         }

@@ -60,7 +60,7 @@ public sealed class EngineFaultTests(Pipeline pipeline, PrivateEngine engine) : 
             await Tool.RunAsync("docker", "kill", Assert.Single(await run.Build.ContainersAsync()));
         });
         Assert.Equal(1, end.ExitCode);
-        Assert.Contains("ended in the middle of the work", end.Text.ReplaceLineEndings(" "), StringComparison.Ordinal);
+        Assert.True(end.Text.ReplaceLineEndings(" ").Contains("ended in the middle of the work", StringComparison.Ordinal), $"The error does not tell that the builder has gone: {end.Text}");
         await run.Build.NothingLeftAsync();
         await run.StateIsGoodAsync(step - 1);
         await run.EndsRightAsync();
@@ -87,7 +87,7 @@ public sealed class EngineFaultTests(Pipeline pipeline, PrivateEngine engine) : 
         }
 
         Assert.Equal(1, end.ExitCode);
-        Assert.Contains("was the Docker engine stopped", end.Text.ReplaceLineEndings(" "), StringComparison.Ordinal);
+        Assert.True(end.Text.ReplaceLineEndings(" ").Contains("was the Docker engine stopped", StringComparison.Ordinal), $"The error does not tell that the engine may have been stopped: {end.Text}");
         await run.StateIsGoodAsync(step - 1);
         await run.EndsRightAsync();
     }
@@ -109,7 +109,7 @@ public sealed class EngineFaultTests(Pipeline pipeline, PrivateEngine engine) : 
         }
 
         Assert.Equal(1, end.ExitCode);
-        Assert.Contains("space", end.Text, StringComparison.OrdinalIgnoreCase);
+        Assert.True(end.Text.Contains("space", StringComparison.OrdinalIgnoreCase), $"The error does not tell that there is no space: {end.Text}");
         await run.Build.NothingLeftAsync();
         await run.StateIsGoodAsync(step - 1);
         await run.EndsRightAsync();

@@ -31,6 +31,20 @@ public sealed class RetryRuleTests
     public void Pacman(string reason, bool mayPass) =>
         Assert.Equal(mayPass, Pacstrap.MayPass($"error: failed retrieving file 'linux-6.1-1-x86_64.pkg.tar.zst' from mirror.example.org : {reason}"));
 
+    /// <summary>pacman tells of a full disk in a line for each file, and not by that name.</summary>
+    [Fact]
+    public void A_full_disk_is_named_in_few_lines()
+    {
+        string[] lines = [.. Enumerable.Range(1, 500).Select(i => $"error: could not extract /target/usr/share/{i} (Write failed)"), "error: failed to commit transaction (transaction aborted)"];
+        var error = Pacstrap.Explain(lines, new InvalidOperationException());
+        Assert.Equal("NotEnoughSpace", error?.ErrorId);
+        Assert.Contains("no space left in the Docker engine's data folder", error!.Message, StringComparison.Ordinal);
+        Assert.Contains("/target/usr/share/1 (Write failed)", error.Message, StringComparison.Ordinal);
+        Assert.Contains("(492 more)", error.Message, StringComparison.Ordinal);
+        Assert.Contains(lines[^1], error.Message, StringComparison.Ordinal);
+        Assert.InRange(error.Message.Split('\n').Length, 11, 13);
+    }
+
     [Theory]
     [InlineData("fatal: unable to access 'https://github.com/x/': Could not resolve host: github.com", true)]
     [InlineData("fatal: unable to access 'https://github.com/x/': The requested URL returned error: 502", true)]
