@@ -52,7 +52,7 @@ fi
 work_in_memory() {
     local free
     free=$(awk '$1 == "MemAvailable:" { print int($2 / 1048576) }' /proc/meminfo)
-    (( EUID == 0 && free >= 20 )) && mount -t tmpfs -o size=14g,mode=0755 tmpfs "$work" 2> /dev/null || return 0
+    (( EUID == 0 && free >= 16 )) && mount -t tmpfs -o size=14g,mode=0755 tmpfs "$work" 2> /dev/null || return 0
     in_memory=1
     mkdir --mode=1777 "$work/tmp"
     export TMPDIR=$work/tmp
