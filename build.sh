@@ -38,14 +38,12 @@ need_docker
 
 # A work directory made with --stand-in stays with it: its settings say so.
 if [[ -n $stand_in ]] || grep -qsF "$stand_in_mark" "$work_directory/settings.env"; then
-    make_stand_in
-    serve_stand_in
-    if ! grep -qsF "$stand_in_mark" "$work_directory/settings.env"; then
-        if [[ -e $work_directory/settings.env ]]; then
-            die "'$work_directory/settings.env' is there already, and --stand-in writes its own. Use another work directory."
-        fi
-        write_stand_in_settings "$work_directory/settings.env"
+    if [[ -e $work_directory/settings.env ]] && ! grep -qF "$stand_in_mark" "$work_directory/settings.env"; then
+        die "'$work_directory/settings.env' is there already, and --stand-in writes its own. Use another work directory."
     fi
+    make_stand_in
+    serve_stand_in "$(stand_in_port "$work_directory/settings.env")"
+    write_stand_in_settings "$work_directory/settings.env"
 elif [[ ! -e $work_directory/settings.env ]]; then
     # A settings.env beside build.sh wins over the default.
     if [[ -e $here/settings.env ]]; then

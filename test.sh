@@ -28,7 +28,17 @@ case ${1:-} in
 esac
 wants() { [[ " ${suites[*]} " == *" $1 "* ]]; }
 
+# Runs in one checkout come one after the other: they build in the same folders. The lock ends with this process, whatever it has started.
+if command -v flock > /dev/null; then
+    mkdir -p "$here/artifacts"
+    flock --nonblock "$here/artifacts/test.lock" true || say "another test.sh runs in this checkout: waiting for its end"
+    exec {turn}< <(exec flock "$here/artifacts/test.lock" bash -c 'echo; exec tail --pid="$1" --follow /dev/null' bash $$)
+    read -r -u "$turn"
+fi
+
 work=$(mktemp -d "${TMPDIR:-/tmp}/archazure-test.XXXXXX")
+# An engine of this run: beside another's, and away from what build.sh keeps. Nothing here uses its bridge.
+engine_data=$work/docker engine_run=$work/run engine_options=(--bridge=none --iptables=false --ip-forward=false --ip-masq=false)
 in_memory=
 cleanup() {
     stop_started
@@ -56,7 +66,6 @@ work_in_memory() {
     in_memory=1
     mkdir --mode=1777 "$work/tmp"
     export TMPDIR=$work/tmp
-    engine_data=$work/docker
 }
 
 build_module || exit 1
@@ -111,7 +120,7 @@ fi
 
 if wants build || wants boot || wants azure || wants pester; then
     make_stand_in
-    export ARCHAZURE_STANDIN=$stand_in_folder ARCHAZURE_STANDIN_PORT=$stand_in_port ARCHAZURE_IMAGE_WORKDIR=$work/image
+    export ARCHAZURE_STANDIN=$stand_in_folder ARCHAZURE_IMAGE_WORKDIR=$work/image
     say "the image that the tests look at: build.sh --stand-in"
     if bash "$here/build.sh" --stand-in "$ARCHAZURE_IMAGE_WORKDIR"; then
         ! wants build || run_project build
@@ -120,7 +129,8 @@ if wants build || wants boot || wants azure || wants pester; then
         if wants pester; then
             if command -v pwsh > /dev/null && pwsh -NoProfile -NonInteractive -Command 'exit [int](-not (Get-Module -ListAvailable Pester | Where-Object { $_.Version.Major -ge 5 }))'; then
                 say "tests/*.Tests.ps1"
-                serve_stand_in
+                serve_stand_in "$(stand_in_port "$ARCHAZURE_IMAGE_WORKDIR/settings.env")"
+                export ARCHAZURE_STANDIN_URL=$stand_in_url
                 pwsh -NoProfile -NonInteractive -File "$here/tests/Run-Pester.ps1" 2>&1 < /dev/null | tee "$work/pester.log"
                 if [[ $(grep -aE '^[0-9]+ passed, [0-9]+ failed' "$work/pester.log" | tail -n 1) =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
                     passed=$(( passed + BASH_REMATCH[1] ))

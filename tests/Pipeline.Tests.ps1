@@ -1,18 +1,17 @@
 #Requires -Version 7.4
 #Requires -Modules @{ ModuleName = 'Pester'; ModuleVersion = '5.3' }
-# The whole pipe at a prompt, against the stand-in mirror (ARCHAZURE_STANDIN, served at ARCHAZURE_STANDIN_PORT).
+# The whole pipe at a prompt, against the stand-in mirror (ARCHAZURE_STANDIN, served at ARCHAZURE_STANDIN_URL).
 
 BeforeAll {
     . "$PSScriptRoot/PesterCommon.ps1"
     Import-Module $Manifest -Force
-    if (-not $env:ARCHAZURE_STANDIN) { throw 'ARCHAZURE_STANDIN must name the folder of the stand-in mirror; test.sh sets it.' }
+    if (-not ($env:ARCHAZURE_STANDIN -and $env:ARCHAZURE_STANDIN_URL)) { throw 'ARCHAZURE_STANDIN and ARCHAZURE_STANDIN_URL must name the stand-in mirror; test.sh sets them.' }
 
     $root = (New-Item -ItemType Directory -Path (Join-Path ([IO.Path]::GetTempPath()) "archazure-pester-$PID")).FullName
     # As users name folders; nothing of it may be executed or split.
     $work = Join-Path $root "größe 1 it's `$(touch x)"
     $settings = Join-Path $root 'stand-in.env'
-    $port = $env:ARCHAZURE_STANDIN_PORT ? $env:ARCHAZURE_STANDIN_PORT : 48080
-    & "$PSScriptRoot/../artifacts/standin/archazure-standin" settings $env:ARCHAZURE_STANDIN "http://127.0.0.1:$port" | Set-Content -LiteralPath $settings
+    & "$PSScriptRoot/../artifacts/standin/archazure-standin" settings $env:ARCHAZURE_STANDIN $env:ARCHAZURE_STANDIN_URL | Set-Content -LiteralPath $settings
     if ($LASTEXITCODE -ne 0) { throw 'archazure-standin could not tell its settings.' }
 
     function Get-Container([guid] $Build) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env pwsh
 # Runs the Pester tests: the assembled module as its users see it.
 #   ARCHAZURE_MODULE        folder of the assembled module (artifacts/ArchAzure)
-#   ARCHAZURE_STANDIN       folder of the stand-in mirror; Pipeline needs it served at ARCHAZURE_STANDIN_PORT
+#   ARCHAZURE_STANDIN       folder of the stand-in mirror; Pipeline needs it served at ARCHAZURE_STANDIN_URL
 param(
     [ValidateSet('Module', 'Pipeline')] [string[]] $Name = @('Module', 'Pipeline'),
     [ValidateSet('None', 'Normal', 'Detailed')] [string] $Output = 'Detailed'

@@ -4,8 +4,9 @@
 module=$here/artifacts/ArchAzure
 host=$here/artifacts/host/archazure-host
 stand_in_tool=$here/artifacts/standin/archazure-standin
-stand_in_port=${ARCHAZURE_STANDIN_PORT:-48080}
 engine_data=/var/lib/archazure-docker
+engine_run=/run/archazure-docker
+engine_options=()
 stand_in_mark='# Written by build.sh --stand-in.'
 started_processes=()
 
@@ -53,7 +54,10 @@ publish() {
     say "building $what"
     mkdir -p "$(dirname "$stamp")"
     log=$(mktemp)
-    if ! "$@" > "$log" 2>&1 < /dev/null; then
+    # Two runs in one checkout build one after the other; the second finds all done.
+    local once=()
+    ! command -v flock > /dev/null || once=(flock --close "$here/artifacts/build.lock")
+    if ! ${once[@]+"${once[@]}"} "$@" > "$log" 2>&1 < /dev/null; then
         cat "$log" >&2
         rm -f "$log"
         die "$what could not be built."
@@ -106,11 +110,11 @@ need_docker() {
         return 0
     fi
     install_packages docker.io iptables ca-certificates
-    local run=/run/archazure-docker pid attempt
+    local run=$engine_run pid attempt
     say "no Docker engine answers: starting one for this run (its images lie in $engine_data)"
     mkdir -p "$engine_data" "$run"
     export DOCKER_HOST=unix://$run/docker.sock
-    setsid dockerd --host "$DOCKER_HOST" --data-root "$engine_data" --exec-root "$run/exec" --pidfile "$run/docker.pid" > "$run/log" 2>&1 < /dev/null &
+    setsid dockerd ${engine_options[@]+"${engine_options[@]}"} --host "$DOCKER_HOST" --data-root "$engine_data" --exec-root "$run/exec" --pidfile "$run/docker.pid" > "$run/log" 2>&1 < /dev/null &
     pid=$!
     started_processes+=("$pid")
     for attempt in {1..60}; do
@@ -131,26 +135,43 @@ make_stand_in() {
     stand_in_folder=$("$stand_in_tool" make | tail -n 1)
 }
 
-# Serves the stand-in mirror on loopback until this script ends.
+# stand_in_port SETTINGS: the mirror's port that these settings name. Without one it is the checkout's own, in all its runs: the
+# name of the builder's image depends on the mirror's address. It lies below the ports that the kernel gives out by itself.
+stand_in_port() {
+    local sum
+    sed -nE 's#^MIRROR=http://127\.0\.0\.1:([0-9]+)/.*#\1#p' "$1" 2> /dev/null | grep . && return
+    sum=$(cksum <<< "$here")
+    echo "$(( 20000 + ${sum%% *} % 10000 ))"
+}
+
+# serve_stand_in PORT: serves the stand-in mirror on loopback until this script ends, at the first free port from PORT on; its address
+# is then in $stand_in_url.
 serve_stand_in() {
     local ready pid attempt
     ready=$(mktemp)
-    "$stand_in_tool" serve "$stand_in_folder" --port "$stand_in_port" > "$ready" 2>&1 < /dev/null &
+    "$stand_in_tool" serve "$stand_in_folder" --port "$1" > "$ready" 2>&1 < /dev/null &
     pid=$!
     started_processes+=("$pid")
+    stand_in_url=
     for attempt in {1..100}; do
-        ! grep -qE 'listening|reused' "$ready" || break
-        kill -0 "$pid" 2> /dev/null || break
+        stand_in_url=$(sed -n 's/^listening on //p' "$ready")
+        [[ -z $stand_in_url ]] && kill -0 "$pid" 2> /dev/null || break
         sleep 0.1
     done
-    grep -qE 'listening|reused' "$ready" || { cat "$ready" >&2; rm -f "$ready"; die "The stand-in mirror could not be served."; }
+    [[ -n $stand_in_url ]] || { cat "$ready" >&2; rm -f "$ready"; die "The stand-in mirror could not be served."; }
     rm -f "$ready"
 }
 
+# write_stand_in_settings SETTINGS: makes the file where it is not there; else only the mirror's address in it becomes the one where it is
+# served now.
 write_stand_in_settings() {
+    if [[ -e $1 ]]; then
+        sed --in-place -E "s#^([A-Z_]+=)http://127\.0\.0\.1:$(stand_in_port "$1")/#\1$stand_in_url/#" "$1"
+        return
+    fi
     {
         printf '%s\n# Debian packages under the names of Arch: for trying and testing, not for use.\n' "$stand_in_mark"
-        "$stand_in_tool" settings "$stand_in_folder" "http://127.0.0.1:$stand_in_port"
+        "$stand_in_tool" settings "$stand_in_folder" "$stand_in_url"
     } > "$1"
 }
 

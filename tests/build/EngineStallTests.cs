@@ -9,7 +9,8 @@ namespace ArchAzure.BuildTests;
 [Collection(Pipeline.Name)]
 public sealed class EngineStallTests(Pipeline pipeline)
 {
-    private const string Image = "archazure/stall-test:1";
+    /// <summary>Another run of the tests may use the same engine.</summary>
+    private static readonly string Image = $"archazure/stall-test:{Environment.ProcessId}";
 
     /// <summary>The product's own limits would make these tests wait for minutes.</summary>
     private static readonly EngineLimits s_short = new()

@@ -40,11 +40,12 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
     [Trait("Speed", "slow")]
     public async Task Step_1_broken_off_everywhere_and_then_run_to_the_end()
     {
-        // The older release: no other test uses its images. Made anew even where a run before this one has left them.
-        await using var build = TestBuild.Empty(pipeline, "ARCH_VERSION=2026.10.01", "REUSE_DOCKER_IMAGE=false");
-        var tarball = Path.Combine(build.Directory.DownloadFolder, "archlinux-bootstrap-2026.10.01-x86_64.tar.zst");
-        var path = "*/iso/2026.10.01/" + Path.GetFileName(tarball);
-        var size = new FileInfo(Path.Combine(TestSetup.StandIn, "iso/2026.10.01", Path.GetFileName(tarball))).Length;
+        // Made anew even where a run before this one has left its images.
+        using var alone = await OlderRelease.TakeAsync();
+        await using var build = TestBuild.Empty(pipeline, $"ARCH_VERSION={OlderRelease.Version}", "REUSE_DOCKER_IMAGE=false");
+        var tarball = Path.Combine(build.Directory.DownloadFolder, $"archlinux-bootstrap-{OlderRelease.Version}-x86_64.tar.zst");
+        var path = $"*/iso/{OlderRelease.Version}/{Path.GetFileName(tarball)}";
+        var size = new FileInfo(Path.Combine(TestSetup.StandIn, "iso", OlderRelease.Version, Path.GetFileName(tarball))).Length;
         var images = await ImagesAsync();
         try
         {
@@ -104,7 +105,7 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
             pipeline.Mirror.ClearFaults();
 
             var done = await build.RunAsync(1);
-            Assert.Equal("2026.10.01", done.Version);
+            Assert.Equal(OlderRelease.Version, done.Version);
             Assert.Equal(pipeline.ImageBuild.Bootstrap!.SignedBy, done.Bootstrap!.SignedBy);
             Assert.Contains(done.Bootstrap.BuilderImage, await ImagesAsync());
             await build.NothingLeftAsync();
@@ -238,7 +239,7 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
     private static async Task<IReadOnlyList<string>> ImagesAsync() =>
         [
             .. (await Tool.RunAsync("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}")).Split('\n')
-                .Where(image => image.StartsWith("archazure/", StringComparison.Ordinal) && image.Contains(":2026.10.01", StringComparison.Ordinal))
+                .Where(image => image.StartsWith("archazure/", StringComparison.Ordinal) && image.Contains($":{OlderRelease.Version}", StringComparison.Ordinal))
                 .Order(StringComparer.Ordinal),
         ];
 }

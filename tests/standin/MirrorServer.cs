@@ -80,30 +80,29 @@ public sealed class MirrorServer : IAsyncDisposable
         catch (IOException e) when (e.InnerException is Microsoft.AspNetCore.Connections.AddressInUseException or SocketException)
         {
             await application.DisposeAsync();
-            throw new StandInException($"Port {port} of 127.0.0.1 is taken by another program: end it, or name another port with --port.");
+            throw new PortTakenException($"Port {port} of 127.0.0.1 is taken by another program: end it, or name another port with --port.");
         }
 
         server.BaseUrl = application.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single();
         return server;
     }
 
-    /// <summary>Whether a server of this very mirror answers on a port.</summary>
-    public static async Task<bool> IsServedAsync(string directory, int port, CancellationToken cancellation)
+    /// <summary>Serves a directory at the first free port from one on.</summary>
+    /// <param name="directory">Of a mirror, or any other.</param>
+    /// <param name="port">The first port; 0 takes any that is free.</param>
+    /// <exception cref="StandInException">No such directory, or a hundred ports are taken.</exception>
+    public static async Task<MirrorServer> StartAtOrAfterAsync(string directory, int port)
     {
-        string mark = Path.Combine(directory, ".standin");
-        if (port == 0 || !File.Exists(mark))
+        for (int next = port; ; next++)
         {
-            return false;
-        }
-
-        using HttpClient client = new(new SocketsHttpHandler { UseProxy = false }) { Timeout = TimeSpan.FromSeconds(5) };
-        try
-        {
-            return await client.GetStringAsync(new Uri($"http://127.0.0.1:{port}/.standin"), cancellation) == await File.ReadAllTextAsync(mark, cancellation);
-        }
-        catch (Exception e) when (e is HttpRequestException or TaskCanceledException && !cancellation.IsCancellationRequested)
-        {
-            return false;
+            try
+            {
+                return await StartAsync(directory, next);
+            }
+            catch (PortTakenException) when (next < port + 100)
+            {
+                // The next one, then.
+            }
         }
     }
 

@@ -4,7 +4,7 @@ using ArchAzure.StandIn;
 
 const string Usage = """
     usage: standin make [--cache DIR]              makes the mirror if the cache lacks it and prints its directory
-           standin serve DIR [--port N]            serves it on loopback (default port 48080) until SIGTERM or SIGINT
+           standin serve DIR [--port N]            serves it on loopback until SIGTERM or SIGINT: at the first free port from N on, or any
            standin settings DIR BASEURL            prints the settings of a build against it
     """;
 
@@ -24,7 +24,7 @@ try
             Console.WriteLine(await new MirrorMaker(Path.GetFullPath(cache), Console.Error).MakeAsync(stop.Token));
             return 0;
         case ["serve", string directory]:
-            return await ServeAsync(directory, 48080);
+            return await ServeAsync(directory, 0);
         case ["serve", string directory, "--port", string port] when int.TryParse(port, NumberStyles.None, CultureInfo.InvariantCulture, out int number):
             return await ServeAsync(directory, number);
         case ["settings", string directory, string url]:
@@ -54,13 +54,7 @@ catch (Exception e) when (e is StandInException or IOException or UnauthorizedAc
 
 async Task<int> ServeAsync(string directory, int port)
 {
-    if (await MirrorServer.IsServedAsync(directory, port, stop.Token))
-    {
-        Console.WriteLine($"reused: http://127.0.0.1:{port} serves {directory} already");
-        return 0;
-    }
-
-    await using MirrorServer server = await MirrorServer.StartAsync(directory, port);
+    await using MirrorServer server = await MirrorServer.StartAtOrAfterAsync(directory, port);
     Console.WriteLine($"listening on {server.BaseUrl}");
     try
     {

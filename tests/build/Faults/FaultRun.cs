@@ -14,9 +14,6 @@ internal sealed record FaultEnd(int ExitCode, string Text, TimeSpan FromSignal);
 /// </summary>
 internal sealed class FaultRun : IAsyncDisposable
 {
-    /// <summary>The older release for step 1: no other test uses its images, so they are made and removed as a case needs it.</summary>
-    private const string OwnRelease = "2026.10.01";
-
     // Generous: nothing that a person waits for at the prompt takes longer.
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(60);
 
@@ -25,14 +22,16 @@ internal sealed class FaultRun : IAsyncDisposable
     private readonly TempFolder _folder = new();
     private readonly TestBuild _small;
     private readonly PrivateEngine? _engine;
+    private readonly IDisposable? _release;
     private readonly IReadOnlyList<StepRecord> _before;
 
-    private FaultRun(int step, TestBuild build, TestBuild small, PrivateEngine? engine)
+    private FaultRun(int step, TestBuild build, TestBuild small, PrivateEngine? engine, IDisposable? release)
     {
         Step = step;
         Build = build;
         _small = small;
         _engine = engine;
+        _release = release;
         _before = BuildStore.TryLoad(build.Directory)?.Steps ?? [];
     }
 
@@ -52,8 +51,9 @@ internal sealed class FaultRun : IAsyncDisposable
     public static async Task<FaultRun> PrepareAsync(Pipeline pipeline, int step, PrivateEngine? engine = null, bool cache = true)
     {
         var small = await pipeline.SmallBuildAsync();
+        var release = step == 1 ? await OlderRelease.TakeAsync() : null;
         var build = step == 1
-            ? TestBuild.WithSettingsOf(small, "work", $"ARCH_VERSION={OwnRelease}")
+            ? TestBuild.WithSettingsOf(small, "work", $"ARCH_VERSION={OlderRelease.Version}")
             : await TestBuild.CopyAsync(small.Directory, small.State, step - 1);
         build.DockerHost = engine?.Host;
         if (cache)
@@ -62,7 +62,7 @@ internal sealed class FaultRun : IAsyncDisposable
             await Tool.RunAsync("cp", "--recursive", "--link", $"{small.Directory.PackageCache}/.", build.Directory.PackageCache);
         }
 
-        return new FaultRun(step, build, small, engine);
+        return new FaultRun(step, build, small, engine, release);
     }
 
     /// <summary>Starts the step's cmdlet.</summary>
@@ -165,12 +165,14 @@ internal sealed class FaultRun : IAsyncDisposable
         {
             string[] engine = _engine is null ? [] : ["--host", _engine.Host];
             var images = (await Tool.TryAsync("docker", [.. engine, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"])).Output.Split('\n')
-                .Where(image => image.StartsWith("archazure/", StringComparison.Ordinal) && image.Contains($":{OwnRelease}", StringComparison.Ordinal));
+                .Where(image => image.StartsWith("archazure/", StringComparison.Ordinal) && image.Contains($":{OlderRelease.Version}", StringComparison.Ordinal));
             foreach (var image in images.OrderDescending(StringComparer.Ordinal))
             {
                 await Tool.TryAsync("docker", [.. engine, "image", "rm", image]);
             }
         }
+
+        _release?.Dispose();
     }
 
     /// <summary>The one place that says when two builds made the same image: to the byte, since they are reproducible. What differs is named.</summary>
