@@ -31,8 +31,9 @@ done
 mkdir -p -- "${arguments[0]}"
 work_directory=$(cd -- "${arguments[0]}" && pwd)
 
-trap stop_started EXIT
+listen
 need_dotnet
+find_powershell
 build_module
 need_docker
 
@@ -58,7 +59,7 @@ script_arguments=(-Module "$module/ArchAzure.psd1" -WorkDirectory "$work_directo
 [[ ${#arguments[@]} -lt 3 ]] || script_arguments+=(-Last "${arguments[2]}")
 
 status=0
-run_powershell "$here/build.ps1" "${script_arguments[@]}" || status=$?
+run_powershell -File "$here/build.ps1" "${script_arguments[@]}" || status=$?
 if (( status == 69 )) && ! grep -qsF "$stand_in_mark" "$work_directory/settings.env"; then
     cat >&2 <<EOF
 

@@ -5,14 +5,14 @@ set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/tools/common.sh"
 
-suites=(unit module build boot azure pester)
+suites=(unit module build boot azure pipeline)
 # What takes long and tells little new each time (images without a fix must fail as of old) is run only when asked for.
 filter='Speed!=long'
 options=()
 case ${1:-} in
     '') ;;
     --fast) suites=(unit module) ;;
-    --slow) suites=(build boot azure pester) ;;
+    --slow) suites=(build boot azure pipeline) ;;
     --long) suites=(build azure) filter='Speed=long' ;;
     --only) suites=("${2:?test.sh: --only needs a name: ${suites[*]}}") ;;
     --fuzz)
@@ -22,7 +22,7 @@ case ${1:-} in
         suites=(unit) filter='FullyQualifiedName~Fuzz|FullyQualifiedName~HostileImage' options=(--logger 'console;verbosity=detailed')
         ;;
     *)
-        echo "Usage: bash test.sh [--fast | --slow | --long | --only unit|module|build|boot|azure|pester | --fuzz SECONDS]" >&2
+        echo "Usage: bash test.sh [--fast | --slow | --long | --only unit|module|build|boot|azure|pipeline | --fuzz SECONDS]" >&2
         exit 64
         ;;
 esac
@@ -45,9 +45,8 @@ cleanup() {
     [[ -z $in_memory ]] || umount "$work" || umount --lazy "$work"
     rm -rf "$work"
 }
+listen
 trap cleanup EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 need_dotnet
 if is_debian; then
@@ -68,7 +67,8 @@ work_in_memory() {
     export TMPDIR=$work/tmp
 }
 
-build_module || exit 1
+build_module
+find_powershell
 export ARCHAZURE_MODULE=$module
 
 passed=0 failed=0 skipped=0
@@ -110,15 +110,29 @@ run_project() {
     say "tests/$1: $(( SECONDS - start )) s"
 }
 
+# run_pester NAME: tests/NAME.Tests.ps1, in the PowerShell that build.sh uses too.
+run_pester() {
+    local output=$work/$1.log start=$SECONDS project=$here/tests/module/Pester.csproj pester
+    say "tests/$1.Tests.ps1"
+    pester=$(dotnet_packages)/pester/$(sed -nE 's/.*"Pester" Version="\[(.*)\]".*/\1/p' "$project")/tools
+    [[ -d $pester ]] || quietly "Pester could not be restored." dotnet restore "$project"
+    run_powershell -File "$here/tests/Run-Pester.ps1" -Pester "$pester/Pester.psd1" -Name "$1" 2>&1 < /dev/null | tee "$output"
+    if [[ $(grep -aE '^[0-9]+ passed, [0-9]+ failed' "$output" | tail -n 1) =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
+        passed=$(( passed + BASH_REMATCH[1] ))
+        failed=$(( failed + BASH_REMATCH[2] ))
+    else
+        failed=$(( failed + 1 ))
+    fi
+    say "tests/$1.Tests.ps1: $(( SECONDS - start )) s"
+}
+
 ! wants unit || run_project unit
 
-if wants module || wants build || wants boot || wants azure || wants pester; then
+! wants module || run_pester Module
+
+if wants build || wants boot || wants azure || wants pipeline; then
     work_in_memory
     need_docker
-fi
-! wants module || run_project module
-
-if wants build || wants boot || wants azure || wants pester; then
     make_stand_in
     export ARCHAZURE_STANDIN=$stand_in_folder ARCHAZURE_IMAGE_WORKDIR=$work/image
     say "the image that the tests look at: build.sh --stand-in"
@@ -126,21 +140,10 @@ if wants build || wants boot || wants azure || wants pester; then
         ! wants build || run_project build
         ! wants boot || run_project boot
         ! wants azure || run_project azure
-        if wants pester; then
-            if command -v pwsh > /dev/null && pwsh -NoProfile -NonInteractive -Command 'exit [int](-not (Get-Module -ListAvailable Pester | Where-Object { $_.Version.Major -ge 5 }))'; then
-                say "tests/*.Tests.ps1"
-                serve_stand_in "$(stand_in_port "$ARCHAZURE_IMAGE_WORKDIR/settings.env")"
-                export ARCHAZURE_STANDIN_URL=$stand_in_url
-                pwsh -NoProfile -NonInteractive -File "$here/tests/Run-Pester.ps1" 2>&1 < /dev/null | tee "$work/pester.log"
-                if [[ $(grep -aE '^[0-9]+ passed, [0-9]+ failed' "$work/pester.log" | tail -n 1) =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
-                    passed=$(( passed + BASH_REMATCH[1] ))
-                    failed=$(( failed + BASH_REMATCH[2] ))
-                else
-                    failed=$(( failed + 1 ))
-                fi
-            else
-                say "tests/*.Tests.ps1 are left out: they need pwsh 7.4 or later and Pester 5, which are not here"
-            fi
+        if wants pipeline; then
+            serve_stand_in "$(stand_in_port "$ARCHAZURE_IMAGE_WORKDIR/settings.env")"
+            export ARCHAZURE_STANDIN_URL=$stand_in_url
+            run_pester Pipeline
         fi
     else
         failed=$(( failed + 1 ))

@@ -281,12 +281,16 @@ Describe 'Errors' {
         @{ Case = 'steps out of order'; Script = { Invoke-ArchBuild "$root/none" -First 4 -Last New-ArchDisk @args }; Id = 'StepsOutOfOrder'; Category = 'InvalidArgument'; Target = '4'; Message = '*comes after*' }
         @{ Case = 'a size with a unit'; Script = { New-ArchDisk (New-SampleBuild "$root/unit") -SizeMiB 8GB @args }; Id = 'SettingWrongUnit'; Category = 'InvalidArgument'; Target = 'DISK_SIZE'; Message = '-SizeMiB: *8192*' }
         @{ Case = 'a mirror without $repo'; Script = { New-ArchBootstrap "$root/none" -Mirror 'https://example.org/' @args }; Id = 'InvalidSettingValue'; Category = 'InvalidArgument'; Target = 'MIRROR'; Message = '-Mirror: *$repo*' }
+        @{ Case = 'a reproducible build of today'; Script = { New-ArchBootstrap "$root/none" -Reproducible @args }; Id = 'SettingsConflict'; Category = 'InvalidArgument'; Target = 'REPRODUCIBLE'; Message = '*SNAPSHOT*' }
+        @{ Case = 'a day that is none'; Script = { New-ArchBootstrap "$root/none" -Snapshot 2026.11.31 @args }; Id = 'InvalidSettingValue'; Category = 'InvalidArgument'; Target = 'SNAPSHOT'; Message = '-Snapshot: *2026.11.31*' }
         @{ Case = 'a package with a shell command'; Script = { Install-ArchBase (New-SampleBuild "$root/package") -Package 'vim', '$(reboot)' @args }; Id = 'InvalidSettingValue'; Category = 'InvalidArgument'; Target = 'PACKAGES'; Message = '-Package: *$(reboot)*' }
         @{ Case = 'no settings file'; Script = { New-ArchBootstrap "$root/none" -Settings "$root/none.env" @args }; Id = 'SettingsFileNotFound'; Category = 'ObjectNotFound'; Target = 'none.env'; Message = '*does not exist*' }
         @{ Case = 'an unknown setting'; Script = { Set-Content "$root/s.env" 'DISK_SIZES=4096'; New-ArchBootstrap "$root/none" -Settings "$root/s.env" @args }; Id = 'UnknownSetting'; Category = 'InvalidArgument'; Target = 'DISK_SIZES'; Message = '*DISK_SIZES*DISK_SIZE*' }
         @{ Case = 'neither command nor script'; Script = { Invoke-ArchTarget $root @args }; Id = 'CommandOrScript'; Category = 'InvalidArgument'; Target = $null; Message = '*-Command*-ScriptPath*' }
         @{ Case = 'no such script'; Script = { Invoke-ArchTarget (New-SampleBuild "$root/script") -ScriptPath "$root/none.sh" @args }; Id = 'ScriptNotFound'; Category = 'ObjectNotFound'; Target = 'none.sh'; Message = '*none.sh*' }
         @{ Case = 'no raw image'; Script = { ConvertTo-AzureVhd -Path "$root/none.raw" @args }; Id = 'RawImageNotFound'; Category = 'ObjectNotFound'; Target = 'none.raw'; Message = '*none.raw*' }
+        @{ Case = 'no build to bring QEMU'; Script = { Test-AzureVhd (New-SampleVhd "$root/alone").FullName -Boot -Qemu Builder @args }; Id = 'BuildNotFound'; Category = 'ObjectNotFound'; Target = $null; Message = '*-WorkDirectory*' }
+        @{ Case = 'no engine for the QEMU of a build'; Script = { $vhd = New-SampleVhd "$root/beside"; Get-ArchBuild (New-SampleBuild "$root/qemu") | Test-AzureVhd -Path $vhd.FullName -Boot -Qemu Builder @args }; Id = 'DockerEngineNotFound'; Category = 'ConnectionError'; Target = $null; Message = '*no-engine.sock*' }
         @{ Case = 'no Docker engine'; Script = { New-ArchBootstrap "$root/none" @args }; Id = 'DockerEngineNotFound'; Category = 'ConnectionError'; Target = $null; Message = '*no-engine.sock*Start Docker*DOCKER_HOST*' }
     ) {
         $failure = Get-ErrorOf $Script
@@ -312,6 +316,8 @@ Describe 'Errors' {
 
     It 'of parameters name the values that are possible' {
         { Install-ArchBase $root -Kernel linux-zen } | Should -Throw -ErrorId 'ParameterArgumentValidationError,*' -ExpectedMessage '*linux-lts*'
+        { Install-WaAgent $root -Agent other } | Should -Throw -ErrorId 'ParameterArgumentValidationError,*' -ExpectedMessage '*cloud-init*'
+        { Test-AzureVhd "$root/none.vhd" -Boot -Qemu podman } | Should -Throw -ErrorId 'CannotConvertArgumentNoMessage,*' -ExpectedMessage '*Auto*Host*Builder*'
         { New-ArchDisk $root -RootFileSystem xfs } | Should -Throw -ErrorId 'ParameterArgumentValidationError,*' -ExpectedMessage '*btrfs*'
         { Get-ArchBuild -WorkDirectory '' } | Should -Throw -ErrorId 'ParameterArgumentValidationError,*'
         { $null | New-ArchDisk } | Should -Throw -ErrorId 'ParameterArgumentValidationError*'
@@ -406,5 +412,33 @@ Describe 'ConvertTo-AzureVhd -Path' {
         { ConvertTo-AzureVhd -Path $vhd.FullName -Destination "$folder/twice.vhd" -ErrorAction Stop } | Should -Throw -ErrorId 'NotARawImage,*'
         "$folder/twice.vhd" | Should -Not -Exist
         "$folder/twice.vhd.part" | Should -Not -Exist
+    }
+}
+
+Describe 'build.ps1, which build.sh runs' {
+    BeforeEach {
+        $folder = (New-Item -ItemType Directory -Path (Join-Path $root "script $([guid]::NewGuid())")).FullName
+        function Invoke-BuildScript { pwsh -NoProfile -NonInteractive -File "$PSScriptRoot/../build.ps1" -Module $Manifest -WorkDirectory $folder @args 2>&1 | Out-String -Width 1000 }
+    }
+
+    It 'ends with 1 for the setting <Line>, before anything is touched' -ForEach @(
+        @{ Line = 'DISK_SIZE=30G'; Message = '*DISK_SIZE*30720*' }
+        @{ Line = 'NO_SUCH_KEY=1'; Message = '*settings.env:1*NO_SUCH_KEY*' }
+        @{ Line = 'MIRROR=$(reboot)'; Message = '*settings.env:1*MIRROR*' }
+    ) {
+        Set-Content -LiteralPath (Join-Path $folder 'settings.env') $Line
+        Invoke-BuildScript | Should -BeLike $Message
+        $LASTEXITCODE | Should -Be 1
+        @(Get-ChildItem -LiteralPath $folder).Name | Should -Be 'settings.env'
+    }
+
+    It 'ends with 1 for a step that does not exist' {
+        Invoke-BuildScript -First 7 | Should -BeLike "*There is no step '7'*"
+        $LASTEXITCODE | Should -Be 1
+    }
+
+    It 'ends with 1 for an engine that is not there' {
+        Invoke-BuildScript | Should -BeLike '*no-engine.sock*'
+        $LASTEXITCODE | Should -Be 1
     }
 }

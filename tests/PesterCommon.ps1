@@ -4,12 +4,22 @@ $ModulePath = $env:ARCHAZURE_MODULE ? $env:ARCHAZURE_MODULE : (Join-Path $PSScri
 $Manifest = Join-Path (Resolve-Path -LiteralPath $ModulePath).ProviderPath 'ArchAzure.psd1'
 $Samples = Join-Path $PSScriptRoot 'module/samples'
 
+# This very PowerShell, as a process of its own. A dotnet tool has no program but a shim.
+function pwsh { if (Test-Path "$PSHOME/pwsh") { & "$PSHOME/pwsh" @args } else { dotnet "$PSHOME/pwsh.dll" @args } }
+
 # A work directory whose build.json is one of the stored samples (done, stale).
 function New-SampleBuild {
     param([string] $Path, [string] $Sample = 'done')
     $null = New-Item -ItemType Directory -Force -Path $Path
     Copy-Item -LiteralPath (Join-Path $Samples "$Sample.json") -Destination (Join-Path $Path 'build.json')
     $Path
+}
+
+# A VHD of 1 MiB of nothing.
+function New-SampleVhd {
+    param([string] $Path)
+    [IO.File]::WriteAllBytes("$Path.raw", [byte[]]::new(1MB))
+    ConvertTo-AzureVhd -Path "$Path.raw" -InPlace
 }
 
 # The error that a piece of script ends with or writes; fails where there is none.

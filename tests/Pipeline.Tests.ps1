@@ -194,6 +194,14 @@ Describe 'Errors' {
         "$failure" | Should -BeLike '*http://127.0.0.1:9/iso/*'
     }
 
+    It 'of a server that does not answer end build.ps1 with 69, for which build.sh names the ways out' {
+        $folder = (New-Item -ItemType Directory (Join-Path $root 'unreachable')).FullName
+        Set-Content -LiteralPath (Join-Path $folder 'settings.env') 'RELEASE_URL=http://127.0.0.1:9/iso/'
+        $text = pwsh -NoProfile -NonInteractive -File "$PSScriptRoot/../build.ps1" -Module $Manifest -WorkDirectory $folder 2>&1 | Out-String -Width 1000
+        $LASTEXITCODE | Should -Be 69
+        $text | Should -BeLike 'ERROR: *http://127.0.0.1:9/iso/*'
+    }
+
     It 'of a release signed by another key than the one asked for keep it out' {
         $failure = Get-ErrorOf { New-ArchBootstrap (Join-Path $root 'other key') -Settings $settings -ReleaseKey "$PSScriptRoot/../src/ArchAzure.Engine/Bootstrap/Keys/arch-release.asc" -Force @args }
         $failure.CategoryInfo.Category | Should -Be 'InvalidData'

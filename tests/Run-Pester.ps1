@@ -4,17 +4,20 @@
 #   ARCHAZURE_STANDIN       folder of the stand-in mirror; Pipeline needs it served at ARCHAZURE_STANDIN_URL
 param(
     [ValidateSet('Module', 'Pipeline')] [string[]] $Name = @('Module', 'Pipeline'),
-    [ValidateSet('None', 'Normal', 'Detailed')] [string] $Output = 'Detailed'
+    [ValidateSet('None', 'Normal', 'Detailed')] [string] $Output = 'Detailed',
+    # The module, by its folder where it is not installed.
+    [string] $Pester = 'Pester'
 )
 
 $ErrorActionPreference = 'Stop'
-Import-Module Pester -MinimumVersion 5.3
+Import-Module $Pester -MinimumVersion 5.3
 
 $configuration = New-PesterConfiguration
 $configuration.Run.Path = @($Name | ForEach-Object { Join-Path $PSScriptRoot "$_.Tests.ps1" })
 $configuration.Run.PassThru = $true
 $configuration.Output.Verbosity = $Output
 $configuration.Output.CIFormat = 'None'
+$configuration.Output.RenderMode = 'Plaintext'
 $result = Invoke-Pester -Configuration $configuration
 
 # A block or a file that does not even come to its tests is a failure too.

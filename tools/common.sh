@@ -2,16 +2,59 @@
 # shellcheck shell=bash
 
 module=$here/artifacts/ArchAzure
-host=$here/artifacts/host/archazure-host
 stand_in_tool=$here/artifacts/standin/archazure-standin
 engine_data=/var/lib/archazure-docker
 engine_run=/run/archazure-docker
 engine_options=()
 stand_in_mark='# Written by build.sh --stand-in.'
 started_processes=()
+log='' child='' heard=''
 
 say() { printf '== %s\n' "$*" >&2; }
 die() { printf 'ERROR: %s\n' "$*" >&2; exit 1; }
+
+# listen: from now on a signal ends what runs under 'attended' and then this script, with 128 and the signal's number.
+listen() {
+    trap 'hear INT 2' INT
+    trap 'hear TERM 15' TERM
+    trap 'hear HUP 1' HUP
+    trap stop_started EXIT
+}
+
+hear() {
+    [[ -n $child ]] || exit $(( 128 + $2 ))
+    [[ -n $heard ]] || say "stopping"
+    heard=$2
+    kill -s "$1" "$child" 2> /dev/null || true
+}
+
+# attended COMMAND...: runs a program and waits for it. bash handles no signal while it waits for a program in the foreground, so this
+# one runs in the background; there a shell ignores INT, which is taken back (bash before 4.3, as on macOS, cannot do that itself).
+attended() {
+    local status=0
+    if (( BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 403 )); then
+        set -- perl -e '$SIG{INT} = "DEFAULT"; exec { $ARGV[0] } @ARGV' "$@"
+    fi
+    ( trap - INT TERM HUP; exec "$@" ) <&0 &
+    child=$!
+    # A signal ends the wait. Without the redirection bash would print the job's whole line if the program died by one.
+    while wait "$child" 2> /dev/null && status=0 || status=$?; kill -0 "$child" 2> /dev/null; do :; done
+    child=
+    [[ -z $heard ]] || exit $(( 128 + heard ))
+    return "$status"
+}
+
+# quietly ERROR COMMAND...: shows what the program says only if it fails; then this script ends with the error.
+quietly() {
+    local error=$1
+    shift
+    log=$(mktemp)
+    if ! attended "$@" > "$log" 2>&1 < /dev/null; then
+        cat "$log" >&2
+        die "$error"
+    fi
+    rm -f "$log"
+}
 
 is_debian() { [[ -r /etc/os-release ]] && grep -qE '^(ID|ID_LIKE)=.*(debian|ubuntu)' /etc/os-release; }
 
@@ -24,14 +67,8 @@ install_packages() {
     (( ${#missing[@]} )) || return 0
     [[ $EUID -eq 0 ]] || die "These packages are missing: ${missing[*]}. Install them: sudo apt-get install ${missing[*]}"
     say "installing ${missing[*]}"
-    local log
-    log=$(mktemp)
-    if ! { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends "${missing[@]}"; } > "$log" 2>&1 < /dev/null; then
-        cat "$log" >&2
-        rm -f "$log"
-        die "apt-get could not install: ${missing[*]}."
-    fi
-    rm -f "$log"
+    quietly "apt-get could not read the lists of packages." apt-get -qq update
+    quietly "apt-get could not install: ${missing[*]}." env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends "${missing[@]}"
 }
 
 need_dotnet() {
@@ -41,7 +78,7 @@ need_dotnet() {
 
 # publish STAMP WHAT FOLDER... -- COMMAND...: runs the command unless nothing in the folders is newer than the stamp.
 publish() {
-    local stamp=$1 what=$2 inputs=() log
+    local stamp=$1 what=$2 inputs=()
     shift 2
     while [[ $1 != -- ]]; do
         inputs+=("$1")
@@ -53,16 +90,10 @@ publish() {
     fi
     say "building $what"
     mkdir -p "$(dirname "$stamp")"
-    log=$(mktemp)
-    # Two runs in one checkout build one after the other; the second finds all done.
-    local once=()
-    ! command -v flock > /dev/null || once=(flock --close "$here/artifacts/build.lock")
-    if ! ${once[@]+"${once[@]}"} "$@" > "$log" 2>&1 < /dev/null; then
-        cat "$log" >&2
-        rm -f "$log"
-        die "$what could not be built."
-    fi
-    rm -f "$log"
+    # Two runs in one checkout build one after the other; the second finds all done. What stays behind of dotnet must not hold the lock.
+    ! command -v flock > /dev/null || { exec 9> "$here/artifacts/build.lock" && flock 9; }
+    quietly "$what could not be built." "$@" 9>&-
+    exec 9>&-
     touch "$stamp"
 }
 
@@ -71,27 +102,39 @@ build_module() {
         dotnet build "$here/src/ArchAzure.PowerShell" --configuration Release
 }
 
-# run_powershell SCRIPT [ARGUMENT...]: with pwsh if it is there, else with the small host of this project.
-run_powershell() {
-    local shell=(pwsh)
-    if ! command -v pwsh > /dev/null || [[ -n ${ARCHAZURE_USE_HOST:-} ]]; then
-        publish "$here/artifacts/host.stamp" "the PowerShell host" "$here/src/ArchAzure.Host" -- \
-            dotnet publish "$here/src/ArchAzure.Host" --configuration Release --use-current-runtime --self-contained false --output "$here/artifacts/host"
-        shell=("$host")
+# dotnet_packages: the folder into which NuGet unpacks.
+dotnet_packages() {
+    local line
+    line=$(dotnet nuget locals global-packages --list --force-english-output)
+    line=${line#*: }
+    echo "${line%/}"
+}
+
+# Finds the PowerShell that runs the module and puts its program (pwsh or pwsh.dll) into $ARCHAZURE_POWERSHELL: the pwsh on the PATH
+# from 7.4 on, else the one of .config/dotnet-tools.json. Never the shim that a dotnet tool is started by: it passes no signal on.
+find_powershell() {
+    local home manifest=$here/.config/dotnet-tools.json version
+    home=$(pwsh -NoProfile -NonInteractive -Command 'if ($PSVersionTable.PSVersion -ge [version] "7.4") { $PSHOME }' 2> /dev/null < /dev/null) || home=
+    if [[ -z $home ]]; then
+        version=$(sed -n 's/.*"version": "\(.*\)".*/\1/p' "$manifest")
+        home=$(dotnet_packages)/powershell/$version/tools/net10.0/any/unix
+        if [[ ! -e $home/pwsh.dll ]]; then
+            say "installing PowerShell $version"
+            quietly "PowerShell could not be installed." dotnet tool restore --tool-manifest "$manifest"
+        fi
     fi
-    local options=(-NoProfile)
-    [[ -t 0 && -t 1 ]] || options+=(-NonInteractive)
-    # In the background, so that a signal to this script reaches the shell and is waited for.
-    "${shell[@]}" "${options[@]}" -File "$@" <&0 &
-    local pid=$! status=0
-    trap 'kill -TERM $pid 2> /dev/null' TERM
-    trap 'kill -INT $pid 2> /dev/null' INT
-    wait "$pid" || status=$?
-    while kill -0 "$pid" 2> /dev/null; do
-        wait "$pid" || status=$?
-    done
-    trap - TERM INT
-    return "$status"
+    ARCHAZURE_POWERSHELL=$home/pwsh
+    [[ -x $ARCHAZURE_POWERSHELL ]] || ARCHAZURE_POWERSHELL=$home/pwsh.dll
+    export ARCHAZURE_POWERSHELL
+}
+
+# run_powershell ARGUMENT...: with its options for a terminal or for none.
+run_powershell() {
+    local command=("$ARCHAZURE_POWERSHELL")
+    [[ $ARCHAZURE_POWERSHELL != *.dll ]] || command=(dotnet "$ARCHAZURE_POWERSHELL")
+    command+=(-NoProfile)
+    [[ -t 0 && -t 1 ]] || command+=(-NonInteractive)
+    attended "${command[@]}" "$@"
 }
 
 engine_answers() {
@@ -132,7 +175,10 @@ make_stand_in() {
     publish "$here/artifacts/standin.stamp" "the stand-in mirror's tool" "$here/tests/standin" -- \
         dotnet build "$here/tests/standin" --configuration Release --output "$here/artifacts/standin"
     say "stand-in mirror"
-    stand_in_folder=$("$stand_in_tool" make | tail -n 1)
+    log=$(mktemp)
+    attended "$stand_in_tool" make > "$log" < /dev/null
+    stand_in_folder=$(tail -n 1 "$log")
+    rm -f "$log"
 }
 
 # stand_in_port SETTINGS: the mirror's port that these settings name. Without one it is the checkout's own, in all its runs: the
@@ -175,9 +221,11 @@ write_stand_in_settings() {
     } > "$1"
 }
 
-# Ends what this script has started, the youngest first.
+# Ends what this script has started, the youngest first; no other signal breaks in.
 stop_started() {
     local i
+    trap '' INT TERM HUP
+    rm -f "$log"
     for (( i = ${#started_processes[@]} - 1; i >= 0; i-- )); do
         kill -TERM "${started_processes[i]}" 2> /dev/null || continue
         wait "${started_processes[i]}" 2> /dev/null || true

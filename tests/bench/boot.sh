@@ -9,8 +9,9 @@ vhd=$(realpath "${1:?usage: tests/bench/boot.sh VHD [RUNS]}")
 runs=${2:-2}
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2> /dev/null || true; rm -rf "$work"' EXIT
-shell=pwsh
-command -v pwsh > /dev/null || shell=$here/artifacts/host/archazure-host
+source "$here/tools/common.sh"
+need_dotnet
+find_powershell
 accelerator=(-accel tcg,thread=multi -cpu max)
 if [[ -w /dev/kvm ]] && grep -qwE 'vmx|svm' /proc/cpuinfo; then accelerator=(-accel kvm -cpu host); fi
 
@@ -38,7 +39,7 @@ bare() {
 
 # harness GENERATION: seconds to LoginPrompt, Ready and Ssh, and MiB.
 harness() {
-    "$shell" -NoProfile -Command "
+    run_powershell -Command "
         \$ProgressPreference = 'SilentlyContinue'
         Import-Module '$here/artifacts/ArchAzure/ArchAzure.psd1'
         \$report = Test-AzureVhd '$vhd' -Boot -Generation $1

@@ -7,8 +7,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 raw=${1:?usage: tests/bench/convert.sh RAW_DISK}
 work=$(mktemp -d "$(dirname "$(realpath "$raw")")/bench.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-shell=pwsh
-command -v pwsh > /dev/null || shell=$here/artifacts/host/archazure-host
+source "$here/tools/common.sh"
+need_dotnet
+find_powershell
 
 # best COMMAND...: seconds, the least of three runs; $work/out is removed before each.
 best() {
@@ -25,7 +26,7 @@ best() {
 
 # The module measures itself inside the session: the shell's own start is not the question.
 module_seconds() { # PARAMETERS
-    "$shell" -NoProfile -Command "
+    run_powershell -Command "
         Import-Module '$here/artifacts/ArchAzure/ArchAzure.psd1'
         \$least = [double]::MaxValue
         foreach (\$i in 1..3) {

@@ -30,7 +30,7 @@ internal sealed class OtherUserHost : IAsyncDisposable
         var shared = host._folder["shared"];
         Directory.CreateDirectory(shared);
         await Tool.RunAsync("cp", "--recursive", "--no-target-directory", TestSetup.Module, Path.Combine(shared, "module"));
-        await Tool.RunAsync("cp", "--recursive", "--no-target-directory", Path.GetDirectoryName(TestSetup.Host)!, Path.Combine(shared, "host"));
+        await Tool.RunAsync("cp", "--recursive", "--no-target-directory", TestSetup.PowerShellFolder, Path.Combine(shared, "powershell"));
 
         // The mirror's files lie in root's cache.
         Directory.CreateDirectory(host.WorkDirectory);
@@ -49,14 +49,14 @@ internal sealed class OtherUserHost : IAsyncDisposable
     /// <summary>Runs PowerShell text with the module loaded.</summary>
     public async Task<ToolResult> RunAsync(string script)
     {
-        var path = _folder.Write($"shared/{Guid.NewGuid()}.ps1", $"$ErrorActionPreference = 'Stop'\nImport-Module {HostProcess.Quote(_folder["shared/module/ArchAzure.psd1"])}\n{script}\n");
+        var path = HostProcess.Write(_folder, $"shared/{Guid.NewGuid()}.ps1", _folder["shared/module"], script);
         File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.GroupRead | UnixFileMode.OtherRead);
         var id = _user.ToString(CultureInfo.InvariantCulture);
         return await Tool.TryAsync(
             "setpriv",
             [
                 $"--reuid={id}", $"--regid={id}", .. _groups.Length > 0 ? [$"--groups={_groups}"] : new[] { "--clear-groups" }, "--no-new-privs", "--",
-                "env", $"--chdir={Home}", $"HOME={Home}", "dotnet", _folder[$"shared/host/{Path.GetFileName(TestSetup.Host)}"], "-NoProfile", "-NonInteractive", "-File", path,
+                "env", $"--chdir={Home}", $"HOME={Home}", .. HostProcess.Command(_folder["shared/powershell"], path),
             ]);
     }
 

@@ -1,5 +1,3 @@
-using System.Reflection;
-
 namespace ArchAzure.BuildTests;
 
 /// <summary>What test.sh prepares for these tests and names in the environment. What is missing fails the tests; nothing is skipped.</summary>
@@ -32,9 +30,16 @@ internal static class TestSetup
     /// <summary>The checkout.</summary>
     public static string Checkout { get; } = FindCheckout();
 
-    /// <summary>The host's assembly, to be run by dotnet.</summary>
-    public static string Host =>
-        typeof(TestSetup).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(attribute => attribute.Key == "Host").Value!;
+    /// <summary>The folder of the PowerShell that build.sh uses too.</summary>
+    public static string PowerShellFolder
+    {
+        get
+        {
+            var program = Environment.GetEnvironmentVariable("ARCHAZURE_POWERSHELL");
+            Assert.True(File.Exists(program), $"ARCHAZURE_POWERSHELL is '{program}'. It names pwsh or pwsh.dll; run the tests with test.sh.");
+            return Path.GetDirectoryName(program)!;
+        }
+    }
 
     private static string Folder(string variable, string mark, string what)
     {

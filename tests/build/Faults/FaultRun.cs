@@ -67,7 +67,7 @@ internal sealed class FaultRun : IAsyncDisposable
 
     /// <summary>Starts the step's cmdlet.</summary>
     public Process Start() =>
-        HostProcess.Start($"$null = {s_cmdlets[Step - 1]} -WorkDirectory {HostProcess.Quote(Build.Directory.Path)}", _folder, [], Environment);
+        HostProcess.Start($"$null = {s_cmdlets[Step - 1]} -WorkDirectory {HostProcess.Quote(Build.Directory.Path)}", _folder, Environment);
 
     /// <summary>Waits until a command that begins so stands in the step's log.</summary>
     public async Task CommandAsync(Process process, string command)
@@ -146,7 +146,7 @@ internal sealed class FaultRun : IAsyncDisposable
     {
         var good = BuildStore.TryLoad(Build.Directory);
         var first = (good?.LastGoodStep ?? 0) + 1;
-        using var process = HostProcess.Start($"$null = Invoke-ArchBuild {HostProcess.Quote(Build.Directory.Path)}", _folder, [], Environment);
+        using var process = HostProcess.Start($"$null = Invoke-ArchBuild {HostProcess.Quote(Build.Directory.Path)}", _folder, Environment);
         var end = await EndAsync(process, () => Task.CompletedTask, TimeSpan.FromMinutes(10));
         Assert.True(end.ExitCode == 0, $"The next run ended with {end.ExitCode}: {end.Text}");
         await Build.NothingLeftAsync();
