@@ -194,7 +194,9 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
         await Tool.RunAsync("kill", "-INT", $"{process.Id}");
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(60));
         await process.WaitForExitAsync(limit.Token);
-        Assert.True(process.ExitCode == 130, $"It ended with {process.ExitCode}: {await error}{await output}");
+
+        // pwsh itself ends so; build.sh makes 130 of it.
+        Assert.True(process.ExitCode == 0, $"It ended with {process.ExitCode}: {await error}{await output}");
         await build.NothingLeftAsync();
         Assert.Equal(2, build.State.LastGoodStep);
     }
