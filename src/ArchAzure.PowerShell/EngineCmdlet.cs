@@ -6,12 +6,13 @@ using System.Runtime.ExceptionServices;
 namespace ArchAzure.PowerShell;
 
 /// <summary>
-/// Runs the engine's asynchronous work for a cmdlet: what it reports is written on the pipeline's thread, Ctrl-C cancels it and waits
-/// until it has cleaned up, and its errors become error records.
+/// Runs the engine's asynchronous work for a cmdlet: what it reports is written on the pipeline's thread, Ctrl-C and SIGTERM cancel it and
+/// wait until it has cleaned up, and its errors become error records.
 /// </summary>
 public abstract class EngineCmdlet : PSCmdlet, IDisposable
 {
     private readonly CancellationTokenSource _stop = new();
+    private readonly ManualResetEventSlim _stopped = new();
 
     /// <summary>The module's folder.</summary>
     protected string ModuleFolder => MyInvocation.MyCommand.Module?.ModuleBase
@@ -33,11 +34,38 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
         if (disposing)
         {
             _stop.Dispose();
+            _stopped.Dispose();
         }
     }
 
     /// <inheritdoc/>
-    protected override void StopProcessing() => _stop.Cancel();
+    protected sealed override void StopProcessing()
+    {
+        _stopped.Set();
+        _stop.Cancel();
+    }
+
+    /// <summary>The cmdlet's work on one object from the pipe.</summary>
+    protected abstract void Process();
+
+    /// <inheritdoc/>
+    protected sealed override void ProcessRecord()
+    {
+        Termination.Enter(_stop);
+        try
+        {
+            Process();
+        }
+        finally
+        {
+            if (Termination.Leave(_stop))
+            {
+                // The script must not go on, nor end with a status of its own, while the signal ends the process. A program that hosts
+                // PowerShell and outlives the signal stops its pipelines.
+                _stopped.Wait();
+            }
+        }
+    }
 
     /// <summary>Runs work of the engine and returns its result.</summary>
     protected T Run<T>(Func<IReporter, CancellationToken, Task<T>> work)
@@ -69,7 +97,7 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
         {
             try
             {
-                if (!Stopping && failure is null)
+                if (!_stop.IsCancellationRequested)
                 {
                     message();
                 }
@@ -88,12 +116,12 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
             failure?.Throw();
             return result;
         }
-        catch (ArchAzureException e) when (failure is null && !Stopping)
+        catch (ArchAzureException e) when (!_stop.IsCancellationRequested)
         {
             ThrowTerminatingError(ErrorRecords.From(e));
             throw;
         }
-        catch (Exception e) when (failure is not null || (Stopping && e is not PipelineStoppedException))
+        catch (Exception e) when (_stop.IsCancellationRequested && e is not PipelineStoppedException)
         {
             failure?.Throw();
             throw new PipelineStoppedException();

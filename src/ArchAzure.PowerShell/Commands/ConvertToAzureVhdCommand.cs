@@ -29,7 +29,7 @@ public sealed class ConvertToAzureVhdCommand : StepCmdlet
     public SwitchParameter InPlace { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord()
+    protected override void Process()
     {
         var destination = Destination is null ? null : FilePath(Destination);
         if (ParameterSetName != ByPath)

@@ -12,7 +12,7 @@ public sealed class EnterArchTargetCommand : BuildCmdlet
     public SwitchParameter Discard { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord()
+    protected override void Process()
     {
         var directory = Directory;
         if (ShouldProcess(directory.Path, "Open a shell in the target"))

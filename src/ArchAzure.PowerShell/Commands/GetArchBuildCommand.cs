@@ -14,7 +14,7 @@ public sealed class GetArchBuildCommand : EngineCmdlet
     public string WorkDirectory { get; set; } = ".";
 
     /// <inheritdoc/>
-    protected override void ProcessRecord()
+    protected override void Process()
     {
         var directory = new WorkDirectory(FilePath(WorkDirectory));
         if (TryRun((_, _) => Task.FromResult(BuildStore.Load(directory)), out var build))

@@ -42,6 +42,6 @@ public sealed class InstallArchBaseCommand : StepCmdlet
     public string[]? Layer { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord() =>
+    protected override void Process() =>
         RunStep(StepName.Base, "Install Arch Linux into the target", new StepRequest { Parameters = GivenSettings(), Force = Force });
 }

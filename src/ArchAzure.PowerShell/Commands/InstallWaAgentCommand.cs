@@ -25,6 +25,6 @@ public sealed class InstallWaAgentCommand : StepCmdlet
     public string? Agent { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord() =>
+    protected override void Process() =>
         RunStep(StepName.Agent, "Install the Azure Linux agent into the target", new StepRequest { Parameters = GivenSettings(), Force = Force });
 }

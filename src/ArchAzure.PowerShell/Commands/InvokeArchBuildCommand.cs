@@ -32,7 +32,7 @@ public sealed class InvokeArchBuildCommand : EngineCmdlet
     public string? Settings { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord()
+    protected override void Process()
     {
         var first = First is null ? 1 : Run(() => StepName.Parse(First));
         var last = Last is null ? StepName.All.Count : Run(() => StepName.Parse(Last));

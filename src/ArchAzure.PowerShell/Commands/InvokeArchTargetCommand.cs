@@ -26,7 +26,7 @@ public sealed class InvokeArchTargetCommand : BuildCmdlet
     public SwitchParameter Discard { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord()
+    protected override void Process()
     {
         if ((Command is null) == (ScriptPath is null))
         {

@@ -54,7 +54,7 @@ public sealed class NewArchBootstrapCommand : StepCmdlet
     public string? BootstrapPath { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord() => RunStep(
+    protected override void Process() => RunStep(
         StepName.Bootstrap,
         "Download and verify Arch's bootstrap, make the builder image",
         new StepRequest { Parameters = GivenSettings(), Force = Force, SettingsPath = Settings is null ? null : FilePath(Settings) });

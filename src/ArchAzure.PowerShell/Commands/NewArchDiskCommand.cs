@@ -20,6 +20,6 @@ public sealed class NewArchDiskCommand : StepCmdlet
     public string? RootFileSystem { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord() =>
+    protected override void Process() =>
         RunStep(StepName.Disk, "Make a partitioned raw disk", new StepRequest { Parameters = GivenSettings(), Force = Force });
 }

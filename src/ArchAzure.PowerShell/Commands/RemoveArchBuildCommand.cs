@@ -16,7 +16,7 @@ public sealed class RemoveArchBuildCommand : BuildCmdlet
     public SwitchParameter KeepImage { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord()
+    protected override void Process()
     {
         var directory = Directory;
         if (ShouldProcess(directory.Path, IncludeVhd ? "Remove the build and its VHD" : "Remove the build, keep its VHD and settings"))

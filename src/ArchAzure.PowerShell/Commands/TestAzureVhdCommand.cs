@@ -63,7 +63,7 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
     public SwitchParameter Quiet { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord()
+    protected override void Process()
     {
         var path = FilePath(Path);
         if (Boot)
