@@ -111,6 +111,18 @@ internal sealed class FileTree
         }
     }
 
+    /// <summary>The one path that a pattern of the recipe matches; a plain path as it is.</summary>
+    public string Match(string pattern)
+    {
+        if (!Recipe.IsPattern(pattern))
+        {
+            return pattern;
+        }
+
+        string[] found = [.. _entries.Keys.Where(p => Recipe.Matches(pattern, p)).Take(2)];
+        return found.Length == 1 ? found[0] : throw new StandInException($"{pattern} matches {(found.Length == 0 ? "no file" : "several files")} of the package; the recipe is out of date with Debian's packages.");
+    }
+
     public void Move(string from, string to)
     {
         TreeEntry entry = this[from];

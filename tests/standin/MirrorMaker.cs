@@ -14,7 +14,7 @@ namespace ArchAzure.StandIn;
 /// tarball and the agent's repository. Reads top to bottom.
 /// </summary>
 [SupportedOSPlatform("linux")]
-internal sealed class MirrorMaker(string cache, TextWriter log)
+internal sealed class MirrorMaker(string cache, string suite, TextWriter log)
 {
     /// <summary>The releases, newest first. The older ones are hard links of the newest: same bytes, its <c>version</c> too.</summary>
     private static readonly string[] Releases = ["2026.11.01", "2026.10.01"];
@@ -23,15 +23,19 @@ internal sealed class MirrorMaker(string cache, TextWriter log)
     private const string Snapshot = "2026.11.15";
 
     // What the program needs of Debian besides what every installation has.
-    private static readonly (string Program, string Package)[] Tools = [("zstd", "zstd"), ("gpg", "gnupg"), ("gpgconf", "gnupg"), ("git", "git"), ("bsdtar", "libarchive-tools")];
+    private static readonly (string Program, string Package)[] Tools =
+        [("zstd", "zstd"), ("xz", "xz-utils"), ("gpg", "gnupg"), ("gpgconf", "gnupg"), ("git", "git"), ("bsdtar", "libarchive-tools")];
 
-    private readonly Recipe _recipe = Recipe.Load();
+    private readonly Recipe _recipe = Recipe.Load(suite);
     private readonly Stopwatch _stage = new();
     private string _stageName = "";
+    private string _sitePackages = "";
 
     /// <summary>Returns the mirror's directory, made if the cache lacks it.</summary>
-    /// <exception cref="StandInException">Not root, not Debian, or a tool failed.</exception>
-    public async Task<string> MakeAsync(CancellationToken cancellation)
+    /// <param name="debianAddress">The Debian archive to make it from; null for the one the host installs from.</param>
+    /// <param name="cancellation">Ends it; what was made so far goes.</param>
+    /// <exception cref="StandInException">Not root, no apt, no Debian archive, or a tool failed.</exception>
+    public async Task<string> MakeAsync(string? debianAddress, CancellationToken cancellation)
     {
         string mirror = Path.Combine(cache, _recipe.Hash);
         if (Directory.Exists(mirror))
@@ -64,18 +68,19 @@ internal sealed class MirrorMaker(string cache, TextWriter log)
         {
             Stopwatch total = Stopwatch.StartNew();
             Stage("Debian packages");
-            IReadOnlyList<DebianPackage> debian = await DownloadAsync(cancellation);
+            IReadOnlyList<DebianPackage> debian = await DownloadAsync(debianAddress, cancellation);
 
             Stage("Arch packages");
-            Task<FileTree> kernel = ReadKernelAsync(Kernel(debian), cancellation);
+            _sitePackages = $"usr/lib/{PythonVersion(debian)}/site-packages";
+            Task<DebianKernel> kernel = DebianKernel.ReadAsync(debian, IsUnwanted, work, cancellation);
             Dictionary<string, ArchPackage> packages = await SplitAsync(debian, cancellation);
-            AddKernels(packages, Kernel(debian), await kernel);
+            AddKernels(packages, await kernel);
             string packageKey = await signer.CreateKeyAsync("ArchAzure stand-in packager <packager@stand-in.invalid>", cancellation);
             await AddKeyringAsync(packages["archlinux-keyring"], signer, packageKey, work, cancellation);
 
             Stage("byte code");
-            await ExtractAsync(packages, Closure(packages, ["base", "arch-install-scripts", "python-setuptools", "cloud-init"]), root, cancellation);
-            await CompilePythonAsync(packages.Values, root, cancellation);
+            await ExtractAsync(packages, Closure(packages, ["base", "arch-install-scripts", "python-setuptools", "python-distro", "cloud-init"]), root, cancellation);
+            await CompilePythonAsync(packages.Values, PythonVersion(debian), root, cancellation);
 
             Stage("repositories");
             await WriteRepositoriesAsync(packages.Values, signer, packageKey, staged, cancellation);
@@ -121,14 +126,12 @@ internal sealed class MirrorMaker(string cache, TextWriter log)
 
     private async Task EnsureToolsAsync(CancellationToken cancellation)
     {
-        string release = File.Exists("/etc/os-release") ? await File.ReadAllTextAsync("/etc/os-release", cancellation) : "";
-        if (!release.Contains("\nID=debian", StringComparison.Ordinal) || !release.Contains("VERSION_ID=\"12\"", StringComparison.Ordinal))
+        if (!IsInstalled("apt-get") || !IsInstalled("dpkg-deb"))
         {
-            throw new StandInException("The stand-in mirror is made from Debian 12's packages by its apt: run this on Debian 12 (or copy a finished cache from there).");
+            throw new StandInException("The stand-in mirror is made from Debian's packages by apt: run this on Debian or Ubuntu (or copy a finished cache from there).");
         }
 
-        string[] path = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':');
-        string[] missing = [.. Tools.Where(t => !path.Any(p => File.Exists(Path.Combine(p, t.Program)))).Select(t => t.Package).Distinct()];
+        string[] missing = [.. Tools.Where(t => !IsInstalled(t.Program)).Select(t => t.Package).Distinct()];
         if (missing.Length > 0 || !Directory.EnumerateFiles("/var/lib/apt/lists", "*_Packages*").Any())
         {
             log.WriteLine("apt-get update");
@@ -142,63 +145,52 @@ internal sealed class MirrorMaker(string cache, TextWriter log)
         }
     }
 
-    private async Task<IReadOnlyList<DebianPackage>> DownloadAsync(CancellationToken cancellation)
+    private static bool IsInstalled(string program) =>
+        (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Any(p => File.Exists(Path.Combine(p, program)));
+
+    private async Task<IReadOnlyList<DebianPackage>> DownloadAsync(string? address, CancellationToken cancellation)
     {
-        string archives = Path.Combine(cache, "debian");
+        address ??= await DebianSuite.HostAddressAsync(cancellation)
+            ?? throw new StandInException("This host does not install from a Debian archive, so it is not known where one is: name one with --debian URL or ARCHAZURE_DEBIAN_URL (https://www.debian.org/mirror/list).");
+        DebianSuite debian = await DebianSuite.OpenAsync(suite, address, _recipe.Text("debian-archive-keys.asc"), cache, cancellation);
         try
         {
-            return await DebianPackage.DownloadAsync(_recipe.Sets, archives, cancellation);
+            return await debian.DownloadAsync(_recipe.Sets, cancellation);
         }
         catch (StandInException e)
         {
-            // The lists may be older than the server's last point release.
+            // The suite has moved on since its lists were fetched.
             log.WriteLine($"{e.Message}\napt-get update, and once more");
-            _ = await Tool.RunAsync("apt-get", ["update", "--quiet=2"], cancellation);
-            return await DebianPackage.DownloadAsync(_recipe.Sets, archives, cancellation);
+            await debian.UpdateAsync(cancellation);
+            return await debian.DownloadAsync(_recipe.Sets, cancellation);
         }
     }
 
     /// <summary>Regroups Debian's files into Arch's packages as the recipe says.</summary>
     private async Task<Dictionary<string, ArchPackage>> SplitAsync(IReadOnlyList<DebianPackage> debian, CancellationToken cancellation)
     {
-        Dictionary<string, PackageRule> rules = new(_recipe.Packages, StringComparer.Ordinal);
-        HashSet<string> named = [.. rules.Values.SelectMany(r => r.Sources)];
-        Dictionary<string, DebianPackage> byName = debian.ToDictionary(d => d.Name, StringComparer.Ordinal);
-        if (named.FirstOrDefault(n => !byName.ContainsKey(n)) is { } unknown)
-        {
-            throw new StandInException($"packages.conf names {unknown}, which is not among the {debian.Count} packages that apt resolved.");
-        }
-
-        foreach (DebianPackage rest in debian.Where(d => !named.Contains(d.Name) && !_recipe.Dropped.Exists(p => Recipe.Matches(p, d.Name))))
-        {
-            bool python = rest.Name.StartsWith("python3-", StringComparison.Ordinal);
-            string name = python ? "python-" + rest.Name["python3-".Length..] : rest.Name;
-            rules.Add(name, new PackageRule(python ? "extra" : "core", name, [rest.Name]));
-        }
-
+        Dictionary<PackageRule, List<DebianPackage>> sources = Assign(debian);
         Dictionary<string, string> archName = new(StringComparer.Ordinal);
-        foreach (PackageRule rule in rules.Values)
+        foreach ((PackageRule rule, DebianPackage source) in sources.SelectMany(s => s.Value.Select(d => (s.Key, d))))
         {
-            foreach (string source in rule.Sources)
+            foreach (string provided in source.Provides)
             {
-                foreach (string provided in byName[source].Provides)
-                {
-                    _ = archName.TryAdd(provided, rule.Name);
-                }
-
-                archName[source] = rule.Name;
+                _ = archName.TryAdd(provided, rule.Name);
             }
+
+            archName[source.Name] = rule.Name;
         }
 
         ConcurrentDictionary<string, ArchPackage> made = new(StringComparer.Ordinal);
-        await Parallel.ForEachAsync(rules.Values, new ParallelOptions { MaxDegreeOfParallelism = 2, CancellationToken = cancellation }, async (rule, token) =>
+        await Parallel.ForEachAsync(sources, new ParallelOptions { MaxDegreeOfParallelism = 2, CancellationToken = cancellation }, async (assigned, token) =>
         {
-            DebianPackage? first = rule.Sources.Length > 0 ? byName[rule.Sources[0]] : null;
+            (PackageRule rule, List<DebianPackage> parts) = assigned;
+            DebianPackage? first = parts.FirstOrDefault();
             ArchPackage package = new(rule.Repository, rule.Name, first?.ArchVersion ?? "20261101-1", first?.Description ?? $"The stand-in's {rule.Name}");
-            foreach (string source in rule.Sources)
+            foreach (DebianPackage part in parts)
             {
-                await byName[source].AddToAsync(package.Files, token);
-                foreach (string[] alternatives in byName[source].Depends)
+                await part.AddToAsync(package.Files, ToArchPath, token);
+                foreach (string[] alternatives in part.Depends)
                 {
                     if (alternatives.Select(a => archName.GetValueOrDefault(a)).FirstOrDefault(a => a is not null) is { } depend)
                     {
@@ -207,7 +199,7 @@ internal sealed class MirrorMaker(string cache, TextWriter log)
                 }
             }
 
-            package.Files.Remove(p => _recipe.Removed.Exists(pattern => Recipe.Matches(pattern, p)));
+            package.Files.Remove(IsUnwanted);
             foreach ((string path, byte[] content) in _recipe.FilesBelow("files/" + rule.Name))
             {
                 bool program = path.StartsWith("usr/bin/", StringComparison.Ordinal) || path.Contains("/scripts/", StringComparison.Ordinal) || path.EndsWith("/init", StringComparison.Ordinal);
@@ -226,9 +218,51 @@ internal sealed class MirrorMaker(string cache, TextWriter log)
         Dictionary<string, ArchPackage> packages = new(made, StringComparer.Ordinal);
         AddLocaleList(packages["glibc"].Files);
         AddCertificateBundle(packages["ca-certificates"].Files);
+        // The search path is in the interpreter itself.
+        packages["python"].Files.AddLink("usr/lib/python3/dist-packages", $"../../{_sitePackages["usr/".Length..]}");
         RejectSharedFiles(packages.Values);
         return packages;
     }
+
+    /// <summary>Which Debian packages each Arch package is made of: named by the recipe, matched by one of its patterns, or one by itself.</summary>
+    private Dictionary<PackageRule, List<DebianPackage>> Assign(IReadOnlyList<DebianPackage> debian)
+    {
+        Dictionary<string, DebianPackage> rest = debian.ToDictionary(d => d.Name, StringComparer.Ordinal);
+        Dictionary<PackageRule, List<DebianPackage>> sources = [];
+        foreach (PackageRule rule in _recipe.Packages.Values)
+        {
+            sources[rule] = [.. rule.Sources.Where(s => !Recipe.IsPattern(s)).Select(s => rest.Remove(s, out DebianPackage? package)
+                ? package
+                : throw new StandInException($"packages.conf names {s} for {rule.Name}, which is not among the {debian.Count} packages that apt resolved, or is named twice."))];
+        }
+
+        foreach (DebianPackage package in rest.Values.Where(d => !_recipe.Dropped.Exists(p => Recipe.Matches(p, d.Name))).OrderBy(d => d.Name, StringComparer.Ordinal))
+        {
+            PackageRule[] matching = [.. _recipe.Packages.Values.Where(r => r.Sources.Any(s => Recipe.IsPattern(s) && Recipe.Matches(s, package.Name)))];
+            bool python = package.Name.StartsWith("python3-", StringComparison.Ordinal);
+            string name = python ? "python-" + package.Name["python3-".Length..] : package.Name;
+            PackageRule rule = matching.Length <= 1
+                ? matching.FirstOrDefault() ?? new PackageRule(python ? "extra" : "core", name, [package.Name])
+                : throw new StandInException($"packages.conf has patterns for {package.Name} in {string.Join(" and ", matching.Select(r => r.Name))}.");
+            (sources.TryGetValue(rule, out List<DebianPackage>? parts) ? parts : sources[rule] = []).Add(package);
+        }
+
+        return sources;
+    }
+
+    /// <summary>Where a path of Debian's lies on Arch; python modules among python's own.</summary>
+    private string ToArchPath(string path)
+    {
+        const string Debian = "usr/lib/python3/dist-packages";
+        path = FileTree.ToArchPath(path);
+        return path == Debian || path.StartsWith(Debian + "/", StringComparison.Ordinal) ? _sitePackages + path[Debian.Length..] : path;
+    }
+
+    private bool IsUnwanted(string path) => _recipe.Removed.Exists(pattern => Recipe.Matches(pattern, path));
+
+    /// <summary>Such as <c>python3.14</c>.</summary>
+    private static string PythonVersion(IReadOnlyList<DebianPackage> debian) =>
+        debian.Single(d => Recipe.Matches("python3.*-minimal", d.Name)).Name[..^"-minimal".Length];
 
     /// <summary>/etc/locale.gen as Arch ships it: every locale there is, commented out.</summary>
     private static void AddLocaleList(FileTree glibc)
@@ -273,33 +307,13 @@ internal sealed class MirrorMaker(string cache, TextWriter log)
         }
     }
 
-    private static DebianPackage Kernel(IReadOnlyList<DebianPackage> debian) =>
-        debian.Single(d => d.Name.StartsWith("linux-image-", StringComparison.Ordinal) && char.IsAsciiDigit(d.Name["linux-image-".Length]));
-
-    private async Task<FileTree> ReadKernelAsync(DebianPackage kernel, CancellationToken cancellation)
+    /// <summary>Fills linux and linux-lts, both with the same kernel.</summary>
+    private static void AddKernels(Dictionary<string, ArchPackage> packages, DebianKernel kernel)
     {
-        FileTree files = new();
-        await kernel.AddToAsync(files, cancellation);
-        files.Remove(p => _recipe.Removed.Exists(pattern => Recipe.Matches(pattern, p)));
-        return files;
-    }
-
-    /// <summary>Fills linux and linux-lts, both from Debian's cloud kernel, at Arch's places.</summary>
-    private static void AddKernels(Dictionary<string, ArchPackage> packages, DebianPackage kernel, FileTree files)
-    {
-        string release = kernel.Name["linux-image-".Length..];
-        string modules = $"usr/lib/modules/{release}";
-        files.Move($"boot/vmlinuz-{release}", $"{modules}/vmlinuz");
-        files.Remove(p => p.StartsWith("boot/", StringComparison.Ordinal));
         foreach (string name in (string[])["linux", "linux-lts"])
         {
-            ArchPackage package = new("core", name, kernel.ArchVersion, kernel.Description);
-            foreach ((string path, TreeEntry entry) in files.Entries.Where(e => e.Key != "boot"))
-            {
-                package.Files.Add(path, entry);
-            }
-
-            package.Files.AddFile($"{modules}/pkgbase", name + "\n");
+            ArchPackage package = new("core", name, kernel.Version, $"The {name} kernel and modules");
+            kernel.AddTo(package);
             package.Depends.UnionWith(packages[name].Depends);
             package.Provides.AddRange(packages[name].Provides);
             package.Conflicts.AddRange(packages[name].Conflicts);
@@ -368,15 +382,15 @@ internal sealed class MirrorMaker(string cache, TextWriter log)
     /// Byte code beside the sources, as in Arch's packages; without it the first start of python programs on an emulated
     /// machine takes half a minute longer. Checked by hash, so it does not depend on times.
     /// </summary>
-    private static async Task CompilePythonAsync(IEnumerable<ArchPackage> packages, string root, CancellationToken cancellation)
+    private static async Task CompilePythonAsync(IEnumerable<ArchPackage> packages, string version, string root, CancellationToken cancellation)
     {
         _ = await Tool.RunAsync("mknod", ["-m", "666", Path.Combine(root, "dev/null"), "c", "1", "3"], cancellation);
-        _ = await Tool.RunAsync("chroot", [root, "/usr/bin/python3", "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "/usr/lib/python3", "/usr/lib/python3.11"], cancellation);
+        _ = await Tool.RunAsync("chroot", [root, "/usr/bin/python3", "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", $"/usr/lib/{version}"], cancellation);
         foreach (ArchPackage package in packages)
         {
             foreach (string source in package.Files.Entries.Select(e => e.Key).Where(p => p.EndsWith(".py", StringComparison.Ordinal)).ToList())
             {
-                string compiled = $"{Path.GetDirectoryName(source)}/__pycache__/{Path.GetFileNameWithoutExtension(source)}.cpython-311.pyc";
+                string compiled = $"{Path.GetDirectoryName(source)}/__pycache__/{Path.GetFileNameWithoutExtension(source)}.c{version.Replace("3.", "-3", StringComparison.Ordinal)}.pyc";
                 if (File.Exists(Path.Combine(root, compiled)))
                 {
                     package.Files.AddFile(compiled, await File.ReadAllBytesAsync(Path.Combine(root, compiled), cancellation));
@@ -507,7 +521,7 @@ internal sealed class MirrorMaker(string cache, TextWriter log)
     private async Task WriteAgentAsync(DebianPackage debian, string source, string staged, CancellationToken cancellation)
     {
         FileTree package = new();
-        await debian.AddToAsync(package, cancellation);
+        await debian.AddToAsync(package, FileTree.ToArchPath, cancellation);
         const string Modules = "usr/lib/python3/dist-packages/";
         FileTree tree = new();
         foreach ((string path, TreeEntry entry) in package.Entries.Where(e => e.Value.Kind == EntryKind.File))

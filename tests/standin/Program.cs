@@ -3,7 +3,8 @@ using System.Runtime.InteropServices;
 using ArchAzure.StandIn;
 
 const string Usage = """
-    usage: standin make [--cache DIR]              makes the mirror if the cache lacks it and prints its directory
+    usage: standin make [--cache DIR] [--suite NAME] [--debian URL]
+                                                   makes the mirror if the cache lacks it and prints its directory
            standin serve DIR [--port N]            serves it on loopback until SIGTERM or SIGINT: at the first free port from N on, or any
            standin settings DIR BASEURL            prints the settings of a build against it
     """;
@@ -15,13 +16,14 @@ try
 {
     switch (args)
     {
-        case ["make"] or ["make", "--cache", _] when !OperatingSystem.IsLinux():
-            throw new StandInException("The stand-in mirror is made on Debian 12 only; a finished mirror can be served anywhere.");
-        case ["make"] or ["make", "--cache", _]:
-            string cache = args.Length > 1 ? args[2] : Path.Combine(
-                Environment.GetEnvironmentVariable("XDG_CACHE_HOME") is { Length: > 0 } home ? home : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache"),
+        case ["make", ..] when !OperatingSystem.IsLinux():
+            throw new StandInException("The stand-in mirror is made on Debian or Ubuntu only; a finished mirror can be served anywhere.");
+        case ["make", .. string[] options] when Options(options, "--cache", "--suite", "--debian") is { } named:
+            string cache = named.GetValueOrDefault("--cache") ?? Path.Combine(
+                Set("XDG_CACHE_HOME") ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache"),
                 "archazure-standin");
-            Console.WriteLine(await new MirrorMaker(Path.GetFullPath(cache), Console.Error).MakeAsync(stop.Token));
+            MirrorMaker maker = new(Path.GetFullPath(cache), named.GetValueOrDefault("--suite") ?? Set("ARCHAZURE_STANDIN_SUITE") ?? "forky", Console.Error);
+            Console.WriteLine(await maker.MakeAsync(named.GetValueOrDefault("--debian") ?? Set("ARCHAZURE_DEBIAN_URL"), stop.Token));
             return 0;
         case ["serve", string directory]:
             return await ServeAsync(directory, 0);
@@ -67,6 +69,14 @@ async Task<int> ServeAsync(string directory, int port)
 
     return 0;
 }
+
+static string? Set(string variable) => Environment.GetEnvironmentVariable(variable) is { Length: > 0 } value ? value : null;
+
+// Pairs of a known name and a value; null if they are none.
+static Dictionary<string, string>? Options(string[] words, params string[] known) =>
+    words.Length % 2 == 0 && words.Chunk(2).All(p => known.Contains(p[0])) && words.Chunk(2).DistinctBy(p => p[0]).Count() == words.Length / 2
+        ? words.Chunk(2).ToDictionary(p => p[0], p => p[1], StringComparer.Ordinal)
+        : null;
 
 void Stop(PosixSignalContext context)
 {

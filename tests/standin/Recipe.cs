@@ -11,7 +11,7 @@ internal sealed class Recipe
     private const string Prefix = "recipe/";
     private readonly SortedDictionary<string, byte[]> _resources = new(StringComparer.Ordinal);
 
-    private Recipe()
+    private Recipe(string suite)
     {
         Assembly assembly = typeof(Recipe).Assembly;
         foreach (string name in assembly.GetManifestResourceNames().Where(n => n.StartsWith(Prefix, StringComparison.Ordinal)))
@@ -30,11 +30,14 @@ internal sealed class Recipe
             hash.AppendData(content);
         }
 
+        hash.AppendData(Encoding.UTF8.GetBytes(suite));
         Hash = Convert.ToHexStringLower(hash.GetHashAndReset())[..16];
         Parse(Text("packages.conf"));
     }
 
-    public static Recipe Load() => new();
+    /// <summary>Reads the recipe.</summary>
+    /// <param name="suite">The suite of Debian that it is for.</param>
+    public static Recipe Load(string suite) => new(suite);
 
     /// <summary>16 hexadecimal digits that change with everything that makes the mirror.</summary>
     public string Hash { get; }
@@ -56,6 +59,9 @@ internal sealed class Recipe
 
     /// <summary>Whether a name or path matches a pattern: '*' is any text, '?' any one character.</summary>
     public static bool Matches(string pattern, ReadOnlySpan<char> text) => System.IO.Enumeration.FileSystemName.MatchesSimpleExpression(pattern, text, ignoreCase: false);
+
+    /// <summary>Whether a name of the recipe stands for all that match it.</summary>
+    public static bool IsPattern(string name) => name.AsSpan().IndexOfAny('*', '?') >= 0;
 
     private void Parse(string text)
     {
@@ -82,6 +88,9 @@ internal sealed class Recipe
                 case "remove":
                     Removed.AddRange(rest);
                     break;
+                case "modules":
+                    Removed.AddRange(rest.Select(f => $"usr/lib/modules/*/kernel/{f}/*"));
+                    break;
                 case "depend":
                     Rule(rest[0]).Depends.AddRange(rest[2..]);
                     break;
@@ -98,7 +107,7 @@ internal sealed class Recipe
                     Rule(rest[0]).Backup.AddRange(rest[2..]);
                     break;
                 case "move":
-                    Rule(rest[0]).Edits.Add(tree => tree.Move(rest[1], rest[2]));
+                    Rule(rest[0]).Edits.Add(tree => tree.Move(tree.Match(rest[1]), rest[2]));
                     break;
                 case "link":
                     Rule(rest[0]).Edits.Add(tree => tree.AddLink(rest[1], rest[2]));
@@ -117,7 +126,7 @@ internal sealed class Recipe
                     Rule(rest[0]).Edits.Add(tree => tree[rest[1]].Capability = Convert.FromHexString(rest[2]));
                     break;
                 case "replace":
-                    Rule(rest[0]).Edits.Add(tree => Replace(tree[rest[1]], rest));
+                    Rule(rest[0]).Edits.Add(tree => Replace(tree[tree.Match(rest[1])], rest));
                     break;
                 default:
                     throw new StandInException($"packages.conf: {words[0]} is no directive.");
@@ -146,7 +155,7 @@ internal sealed class Recipe
 /// <summary>How one Arch package is made.</summary>
 /// <param name="Repository"><c>core</c> or <c>extra</c>.</param>
 /// <param name="Name">Arch's name.</param>
-/// <param name="Sources">The Debian packages it holds.</param>
+/// <param name="Sources">Names and patterns of the Debian packages it holds.</param>
 internal sealed record PackageRule(string Repository, string Name, string[] Sources)
 {
     public List<string> Depends { get; } = [];
