@@ -304,7 +304,7 @@ public sealed partial class VhdStructureTests(Pipeline pipeline, RawView raw) : 
     private static long Number(Dictionary<string, string> header, string name) => long.Parse(header[name], CultureInfo.InvariantCulture);
 
     private async Task<Dictionary<string, string>> SuperblockAsync() =>
-        (await Tool.RunAsync("dumpe2fs", "-h", RootFileSystem)).Split('\n').Select(line => line.Split(':', 2)).Where(pair => pair.Length == 2)
+        (await Tool.RunAsync("tune2fs", "-l", RootFileSystem)).Split('\n').Select(line => line.Split(':', 2)).Where(pair => pair.Length == 2)
             .ToDictionary(pair => pair[0], pair => pair[1].Trim(), StringComparer.Ordinal);
 
     [Fact]

@@ -77,7 +77,7 @@ public sealed class SettingDefinition
         { TakesAddress = true },
         new("REPRODUCIBLE", "false", "Reproducible",
             "Whether the same settings give the same VHD to the byte, on any day and in any folder: true or false. Needs SNAPSHOT, which\n"
-            + "also gives the time of all that a build makes, and ROOT_FILE_SYSTEM=ext4.",
+            + "also gives the time of all that a build makes, of a day in mid-2024 or later (e2fsprogs 1.47.1), and ROOT_FILE_SYSTEM=ext4.",
             Boolean),
         new("SEED", "", "Seed",
             "What the GUIDs and UUIDs of a reproducible build are made from, with SNAPSHOT: any word. Another one gives other identities.",

@@ -48,6 +48,21 @@ public sealed class ReproducibilityTests
         static string Text(DiskProduct disk) => System.Text.Json.JsonSerializer.Serialize(disk);
     }
 
+    [Theory]
+    [InlineData("mke2fs 1.47.1 (20-May-2024)", true)]
+    [InlineData("mke2fs 1.47.4 (6-Mar-2025)", true)]
+    [InlineData("mke2fs 1.48.0", true)]
+    [InlineData("mke2fs 1.47.0 (5-Feb-2023)", false)]
+    [InlineData("mke2fs 1.46.6 (1-Feb-2023)", false)]
+    [InlineData("mke2fs next (today)", false)]
+    [InlineData("", false)]
+    public void An_mke2fs_that_keeps_the_trees_times_is_refused(string version, bool isGood)
+    {
+        var error = Record.Exception(() => Reproducibility.RequireMke2fs(version));
+        Assert.Equal(isGood ? null : "SnapshotTooOld", (error as ArchAzureException)?.ErrorId);
+        Assert.Equal(isGood, error is null);
+    }
+
     private static Reproducibility Of(string seed, string day) =>
         Reproducibility.Of(BuildSettings.Default.With("SNAPSHOT", day).With("REPRODUCIBLE", "true").With("SEED", seed))!;
 

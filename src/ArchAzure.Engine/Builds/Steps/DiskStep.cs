@@ -51,6 +51,12 @@ public sealed class DiskStep : BuildStep
             };
             await using (var builder = await Builder.StartAsync(context.Docker, spec, context.Log, cancellationToken))
             {
+                if (context.Reproducibility is not null)
+                {
+                    // Step 5 needs it; told before the long steps.
+                    Reproducibility.RequireMke2fs((await builder.RunAsync(["mke2fs", "-V"], null, cancellationToken)).Tail is [var first, ..] ? first : "");
+                }
+
                 await builder.RunAsync(PartitionPlan.SgdiskArguments(disk, ImagePath), null, cancellationToken);
                 await builder.RunAsync(["sgdisk", "--verify", ImagePath], null, cancellationToken);
             }

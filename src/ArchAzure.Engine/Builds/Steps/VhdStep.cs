@@ -94,7 +94,7 @@ public sealed class VhdStep : BuildStep
                 }
 
                 context.Say($"writing the root file system ({disk.RootFileSystem})", 60);
-                await WriteRootAsync(builder, disk, same, cancellationToken);
+                await WriteRootAsync(builder, disk, cancellationToken);
             }
 
             context.Say("writing the VHD", 90);
@@ -220,7 +220,7 @@ public sealed class VhdStep : BuildStep
             },
             cancellationToken);
 
-    private static async Task WriteRootAsync(Builder builder, DiskProduct disk, Reproducibility? same, CancellationToken cancellationToken)
+    private static async Task WriteRootAsync(Builder builder, DiskProduct disk, CancellationToken cancellationToken)
     {
         var root = disk.Partitions[PartitionPlan.Root];
         if (disk.RootFileSystem == "btrfs")
@@ -240,12 +240,6 @@ public sealed class VhdStep : BuildStep
             ],
             null,
             cancellationToken);
-        var fileSystem = $"{ImagePath}?offset={root.Offset}";
-        if (same is not null)
-        {
-            await InodeTimes.SetAsync(builder, fileSystem, same.EpochSeconds, cancellationToken);
-        }
-
-        await builder.RunAsync(["e2fsck", "-fn", fileSystem], null, cancellationToken);
+        await builder.RunAsync(["e2fsck", "-fn", $"{ImagePath}?offset={root.Offset}"], null, cancellationToken);
     }
 }
