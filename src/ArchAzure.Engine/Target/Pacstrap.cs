@@ -15,9 +15,10 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
 
     private const string DownloadFailed = "PackageDownloadFailed";
     private const string NotTrusted = "PackageNotTrusted";
+    private const string CacheDamaged = "PackageCacheDamaged";
 
     /// <summary>Installs packages and all they need; what is installed already is brought to the mirror's state along with them.</summary>
-    /// <exception cref="ArchAzureException"><c>PackageNotFound</c>, <c>PackageDownloadFailed</c>, <c>PackageNotTrusted</c>, <c>NotEnoughSpace</c> or <c>CommandFailed</c>.</exception>
+    /// <exception cref="ArchAzureException"><c>PackageNotFound</c>, <c>PackageDownloadFailed</c>, <c>PackageNotTrusted</c>, <c>PackageCacheDamaged</c>, <c>NotEnoughSpace</c> or <c>CommandFailed</c>.</exception>
     public async Task InstallAsync(IReadOnlyList<string> packages, CancellationToken cancellationToken)
     {
         var total = 0;
@@ -73,11 +74,13 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
     {
         limits ??= s_limits;
         var mayPass = false;
+        var parts = false;
+        HashSet<string?> refused = [];
         List<string> errors = [];
         return await Retries.Pipeline(limits, command[0], builder.Log.Detail, e => e is ArchAzureException && mayPass, describe: _ => errors.FirstOrDefault() ?? "it failed").ExecuteAsync(
             async token =>
             {
-                var resumes = await HasPartsAsync(builder, token);
+                parts |= await HasPartsAsync(builder, token);
                 errors.Clear();
                 var changed = false;
                 try
@@ -88,10 +91,12 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
                 {
                     var error = Explain(errors, e);
                     mayPass = !changed && error?.ErrorId == DownloadFailed && errors.TrueForAll(MayPass);
-                    if (!changed && error?.ErrorId == NotTrusted && resumes)
+                    if (!changed && parts && error?.ErrorId is null or NotTrusted or CacheDamaged && refused.Add(error?.ErrorId))
                     {
-                        // pacman takes a part that is whole (it was killed before it gave it its name) for a damaged package, run
-                        // after run; and one with wrong bytes in it is damaged once its end has come. Without the parts all is fetched anew.
+                        // A part that is whole (pacman was killed before it gave it its name) stops it run after run: pacman 6 takes it
+                        // for a damaged package, pacman 7 does not find it. One with wrong bytes in it is damaged once its end has
+                        // come. Whatever a refusal without a known cause comes from: without the parts, what they hold is fetched
+                        // again. Once for each kind: a part may have become a damaged package before another one stops pacman.
                         await RemovePartsAsync(builder, token);
                         mayPass = true;
                     }
@@ -168,6 +173,16 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
                 "NotEnoughSpace",
                 ErrorKind.ResourceUnavailable,
                 $"The packages could not be unpacked; most likely there is no space left in the Docker engine's data folder:\n    {text}\nFree some room there (see 'docker info', Docker Root Dir), and run the step again.",
+                null,
+                cause);
+        }
+
+        if (errors.Any(line => line.Contains("could not find package in cache", StringComparison.Ordinal) || line.Contains("could not find or read package", StringComparison.Ordinal)))
+        {
+            return new ArchAzureException(
+                CacheDamaged,
+                ErrorKind.InvalidData,
+                $"pacman does not find a package that it took for downloaded:\n    {text}\nEmpty the work directory's folder 'cache', where its packages are, and run the step again; they are downloaded again.",
                 null,
                 cause);
         }

@@ -45,6 +45,16 @@ public sealed class RetryRuleTests
         Assert.InRange(error.Message.Split('\n').Length, 11, 13);
     }
 
+    /// <summary>What pacman 7 says of a whole package in the cache that still has the name of a part.</summary>
+    [Fact]
+    public void A_package_that_is_lost_in_the_cache_is_named_with_its_folder()
+    {
+        var error = Pacstrap.Explain(["error: sudo: could not find package in cache", "error: failed to commit transaction (could not find or read package)"], new InvalidOperationException());
+        Assert.Equal("PackageCacheDamaged", error?.ErrorId);
+        Assert.Contains("error: sudo: could not find package in cache", error!.Message, StringComparison.Ordinal);
+        Assert.Contains("folder 'cache'", error.Message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("fatal: unable to access 'https://github.com/x/': Could not resolve host: github.com", true)]
     [InlineData("fatal: unable to access 'https://github.com/x/': The requested URL returned error: 502", true)]
