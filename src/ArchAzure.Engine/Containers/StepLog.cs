@@ -38,6 +38,16 @@ public sealed class StepLog : IDisposable
         _reporter.Verbose(line);
     }
 
+    /// <summary>Notes warnings, and shows them.</summary>
+    public void Warn(IEnumerable<string> warnings)
+    {
+        foreach (var warning in warnings)
+        {
+            Write("WARNING: " + warning);
+            _reporter.Warning(ArchAzureException.Showable(warning));
+        }
+    }
+
     /// <summary>Notes a line. On a full disk the log ends: it must not hide the error of the work it tells of.</summary>
     public void Write(string line)
     {

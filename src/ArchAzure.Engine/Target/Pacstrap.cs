@@ -61,7 +61,8 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
     /// <summary>
     /// Runs a command of pacman's family and names what went wrong. Where the mirror stalled (pacman gives up after 10 s without a
     /// byte), broke off or was out of order for a moment, the same command runs again: nothing is installed before all is there,
-    /// and what is downloaded is kept, down to the last byte of a broken-off file.
+    /// and what is downloaded is kept, down to the last byte of a broken-off file. Hooks and scripts that complain without failing it
+    /// become warnings.
     /// </summary>
     /// <param name="builder">Where.</param>
     /// <param name="command">The command.</param>
@@ -83,9 +84,12 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
                 parts |= await HasPartsAsync(builder, token);
                 errors.Clear();
                 var changed = false;
+                var complaints = new HookComplaints(command[0]);
                 try
                 {
-                    return await builder.RunAsync(command, new CommandOptions { OnLine = OnLine }, token);
+                    var result = await builder.RunAsync(command, new CommandOptions { OnLine = OnLine }, token);
+                    builder.Log.Warn(complaints.Warnings(builder.Log.Path));
+                    return result;
                 }
                 catch (CommandFailedException e)
                 {
@@ -112,6 +116,7 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
                         errors.Add(line);
                     }
 
+                    complaints.Add(line);
                     changed |= line.StartsWith(":: Processing package changes", StringComparison.Ordinal);
                     onLine?.Invoke(line);
                 }

@@ -78,9 +78,11 @@ public abstract class TargetStep : BuildStep
             await target.SetServicesAsync(layer, cancellationToken);
             if (layer.ConfigureScript is { } script)
             {
+                var complaints = new HookComplaints($"'{script}' of the layer '{layer.Name}'");
                 try
                 {
-                    await target.RunScriptAsync(script, context.ScriptEnvironment, null, cancellationToken);
+                    await target.RunScriptAsync(script, context.ScriptEnvironment, new CommandOptions { OnLine = (line, _) => complaints.Add(line) }, cancellationToken);
+                    context.Log.Warn(complaints.Warnings(context.Log.Path));
                 }
                 catch (CommandFailedException e) when (e.Command[0] == TargetTree.ChrootCommand)
                 {

@@ -1,0 +1,86 @@
+using System.Text.RegularExpressions;
+
+namespace ArchAzure.Target;
+
+/// <summary>
+/// What the hooks and scripts of packages complain of while pacman ends with 0: whatever becomes of them after a package is unpacked
+/// does not count for it, so that a failed initramfs would pass for a good one.
+/// </summary>
+/// <param name="source">What complains until a line names a hook or a package.</param>
+/// <remarks>Source: mkinitcpio v41, <c>functions</c> (warning, error); pacman 7.1, texts of libalpm.</remarks>
+internal sealed partial class HookComplaints(string source)
+{
+    private const int MostShown = 8;
+
+    // The first that fits a line tells what it means. Drivers without firmware alone make dozens of lines of an initramfs.
+    private static readonly (string Part, string Meaning)[] s_meanings =
+    [
+        ("Possibly missing firmware", "The firmware that these drivers want is in no installed package. No machine of Azure has such devices; for others, add linux-firmware to the packages."),
+        ("hwdb.bin'", "udev's hardware database names keyboards and the like. A machine starts without it, and nothing needs to be done."),
+        ("module not found: ", "The kernel has no such module: correct MODULES in the layer's etc/mkinitcpio.conf.d, or leave the name out."),
+        ("' cannot be found", "No installed package brings such a hook of mkinitcpio: correct HOOKS in the layer's etc/mkinitcpio.conf.d, or add its package."),
+        ("not found: '", "The initramfs goes without that file: add the package that brings it, or leave its name out in the layer's etc/mkinitcpio.conf.d."),
+        ("The image may not be complete", "The initramfs may lack what a machine starts with: Test-AzureVhd looks into it once the VHD is made."),
+        ("command failed to execute correctly", "What the hook or script should have made may be missing."),
+        ("command terminated by signal", "What the hook or script should have made may be missing."),
+    ];
+
+    private readonly List<(string Source, string Line)> _complaints = [];
+    private readonly string _before = source;
+    private string _source = source;
+
+    /// <summary>Takes a line of output; lines come in order.</summary>
+    public void Add(string line)
+    {
+        if (Hook().Match(line) is { Success: true } hook)
+        {
+            _source = $"The hook '{hook.Groups[1].Value}'";
+        }
+        else if (Package().Match(line) is { Success: true } package)
+        {
+            _source = $"The script of the package '{package.Groups[1].Value}'";
+        }
+        else if (line.StartsWith(":: ", StringComparison.Ordinal))
+        {
+            _source = _before;
+        }
+        else if (Complaint().IsMatch(line) && !_complaints.Exists(known => known.Line == line && known.Source == _source))
+        {
+            _complaints.Add((_source, line.Trim()));
+        }
+    }
+
+    /// <summary>A warning for each hook or script: what it said, what that means, where the rest is.</summary>
+    /// <param name="logPath">The step's log.</param>
+    public IEnumerable<string> Warnings(string logPath) =>
+        from complaint in _complaints
+        group complaint.Line by complaint.Source into lines
+        select $"{lines.Key} complained, and the work went on:{string.Concat(Shown([.. lines]).Select(line => $"\n    {line}"))}\n{string.Concat(Meanings(lines).Select(meaning => meaning + " "))}The whole output is in '{logPath}'.";
+
+    private static IEnumerable<string> Shown(List<string> lines)
+    {
+        var drivers = lines.Select(line => Firmware().Match(line)).Where(match => match.Success).ToList();
+        List<string> shown =
+        [
+            .. lines.Where(line => !Firmware().IsMatch(line)),
+            .. drivers.Count == 0 ? [] : new[] { drivers[0].Groups[1].Value + string.Join(", ", drivers.Take(MostShown).Select(match => match.Groups[2].Value)) + (drivers.Count > MostShown ? $" and {drivers.Count - MostShown} more" : "") },
+        ];
+        return shown.Count <= MostShown ? shown : [.. shown.Take(MostShown - 1), $"({shown.Count - MostShown + 1} more)"];
+    }
+
+    private static IEnumerable<string> Meanings(IEnumerable<string> lines) =>
+        lines.Select(line => Array.Find(s_meanings, row => line.Contains(row.Part, StringComparison.Ordinal)).Meaning).OfType<string>().Distinct(StringComparer.Ordinal);
+
+    [GeneratedRegex(@"^\( *\d+/\d+\) (.+?)\.*$", RegexOptions.None, 1000)]
+    private static partial Regex Hook();
+
+    [GeneratedRegex(@"^(?:re)?(?:installing|upgrading|downgrading) (\S+?)\.\.\.$", RegexOptions.None, 1000)]
+    private static partial Regex Package();
+
+    // pacman warns of much that is no failure, such as packages that are up to date.
+    [GeneratedRegex(@"^\s*==> (?:ERROR|WARNING): |^error: |^warning: .*(?:could not|failed)", RegexOptions.None, 1000)]
+    private static partial Regex Complaint();
+
+    [GeneratedRegex(@"^(.*Possibly missing firmware for module: )('.*')$", RegexOptions.None, 1000)]
+    private static partial Regex Firmware();
+}
