@@ -112,7 +112,12 @@ internal abstract class ImageFileSystem : IImageFileSystem
             : throw new ArchAzureException("ImageFileNotFound", ErrorKind.NotFound, $"The image has no file {path}.", path);
     }
 
-    private ImageNode? Find(string path, bool followLinks)
+    /// <summary>The node of one name in a directory, or null.</summary>
+    protected virtual ImageNode? Lookup(ImageNode directory, string name) =>
+        List(directory).Names.TryGetValue(name, out var open) ? open() : null;
+
+    /// <summary>The node at a path, or null; links are followed inside the image only.</summary>
+    protected ImageNode? Find(string path, bool followLinks)
     {
         var pending = new Stack<string>();
         var pendingLength = 0;
@@ -153,17 +158,11 @@ internal abstract class ImageFileSystem : IImageFileSystem
                 continue;
             }
 
-            if (walked.Peek().Type != ImageFileType.Directory)
+            if (walked.Peek().Type != ImageFileType.Directory || Lookup(walked.Peek(), part) is not { } node)
             {
                 return null;
             }
 
-            if (!List(walked.Peek()).Names.TryGetValue(part, out var open))
-            {
-                return null;
-            }
-
-            var node = open();
             if (node.Type != ImageFileType.SymbolicLink || (pending.Count == 0 && !followLinks))
             {
                 walked.Push(node);

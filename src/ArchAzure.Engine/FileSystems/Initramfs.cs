@@ -6,11 +6,11 @@ using ZstdSharp;
 namespace ArchAzure.FileSystems;
 
 /// <summary>
-/// Lists what an initramfs holds: cpio archives (newc) one after the other, uncompressed ones (microcode, modules) first,
-/// the last one compressed with zstd or gzip, or not at all.
+/// What an initramfs unpacks to: cpio archives (newc) one after the other, uncompressed ones (microcode, modules) first, the last one
+/// compressed with zstd or gzip, or not at all. Of the files' contents it keeps what its users read: the beginnings, and the lists of modules.
 /// </summary>
-/// <remarks>Source: Linux kernel documentation, driver-api/early-userspace/buffer-format.</remarks>
-internal static class Initramfs
+/// <remarks>Source: Linux kernel documentation, driver-api/early-userspace/buffer-format; init/initramfs.c.</remarks>
+internal sealed class Initramfs : ImageFileSystem
 {
     // An initramfs is unpacked into memory; one larger than this starts on no small virtual machine.
     private const long MaximumUnpackedLength = 2L << 30;
@@ -18,20 +18,34 @@ internal static class Initramfs
     private const int HeaderLength = 110;
     private const int MaximumNameLength = 4096;
 
-    /// <summary>The names of all its files, directories and links, without a leading '/' or './'.</summary>
+    // As much as the kernel looks at to tell how to start a program (BINPRM_BUF_SIZE).
+    private const int BeginningLength = 256;
+    private const int MaximumListLength = 16 << 20;
+    private const int MaximumKeptLength = 64 << 20;
+
+    private readonly Node _root = new() { Type = ImageFileType.Directory, Mode = 0x1ED, Size = 0, Number = 0 };
+    private int _entries;
+    private int _kept;
+
+    /// <inheritdoc/>
+    public override FileSystemIdentity Identity { get; } = new(FileSystemKind.Unknown, "initramfs");
+
+    /// <inheritdoc/>
+    protected override ImageNode Root => _root;
+
+    /// <summary>Unpacks one file over what is there, as the kernel does with all that the boot loader hands over.</summary>
     /// <param name="stream">The file, positioned at its start.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="ArchAzureException"><c>ImageDamaged</c>, <c>ImageFileTooLarge</c> or, for another compression, <c>ImageNotReadable</c>.</exception>
-    public static IReadOnlyList<string> ListNames(Stream stream, CancellationToken cancellationToken)
+    public void Add(Stream stream, CancellationToken cancellationToken)
     {
-        var names = new List<string>();
         var reader = new Reader(stream, MaximumUnpackedLength, cancellationToken);
         Span<byte> magic = stackalloc byte[6];
         while (reader.Peek(magic) is var count and > 0)
         {
             if (IsCpio(magic[..count]))
             {
-                ListArchive(reader, names);
+                AddArchive(reader);
                 continue;
             }
 
@@ -43,11 +57,29 @@ internal static class Initramfs
 
             // What is compressed comes last: where it ends within the file, only its decoder knows.
             using var unpacked = Decoder(reader.AsStream(), magic[..count]);
-            ListCompressed(new Reader(unpacked, MaximumUnpackedLength, cancellationToken), names);
+            AddCompressed(new Reader(unpacked, MaximumUnpackedLength, cancellationToken));
             break;
         }
+    }
 
-        return names;
+    /// <inheritdoc/>
+    protected override ImageNode? Lookup(ImageNode directory, string name) => ((Node)directory).Names.GetValueOrDefault(name);
+
+    /// <inheritdoc/>
+    protected override IEnumerable<ImageName> ReadNames(ImageNode directory) => ((Node)directory).Names.Select(pair => new ImageName(pair.Key, () => pair.Value));
+
+    /// <inheritdoc/>
+    protected internal override int ReadContent(ImageNode node, long position, Span<byte> buffer)
+    {
+        var kept = ((Node)node).Kept;
+        if (position >= kept.Length)
+        {
+            throw ImageErrors.Unsupported("only the beginnings of the files in an initramfs are read.");
+        }
+
+        var count = (int)Math.Min(buffer.Length, kept.Length - position);
+        kept.AsSpan((int)position, count).CopyTo(buffer);
+        return count;
     }
 
     private static bool IsCpio(ReadOnlySpan<byte> magic) => magic.SequenceEqual("070701"u8) || magic.SequenceEqual("070702"u8);
@@ -76,7 +108,7 @@ internal static class Initramfs
             : ImageErrors.Unsupported($"its initramfs is compressed with {name}; zstd, gzip and none can be read.");
     }
 
-    private static void ListCompressed(Reader reader, List<string> names)
+    private void AddCompressed(Reader reader)
     {
         Span<byte> magic = stackalloc byte[6];
         var complete = false;
@@ -95,7 +127,7 @@ internal static class Initramfs
                     throw ImageErrors.Damaged("what an initramfs unpacks to is no cpio archive.");
                 }
 
-                ListArchive(reader, names);
+                AddArchive(reader);
                 complete = true;
             }
         }
@@ -109,7 +141,7 @@ internal static class Initramfs
         }
     }
 
-    private static void ListArchive(Reader reader, List<string> names)
+    private void AddArchive(Reader reader)
     {
         Span<byte> header = stackalloc byte[HeaderLength];
         while (true)
@@ -120,6 +152,7 @@ internal static class Initramfs
                 throw ImageErrors.Damaged("a cpio archive of an initramfs has an entry without its magic number.");
             }
 
+            var mode = Number(header, 14);
             var fileLength = Number(header, 54);
             var nameLength = Number(header, 94);
             if (nameLength is 0 or > MaximumNameLength)
@@ -130,24 +163,64 @@ internal static class Initramfs
             var nameBytes = new byte[nameLength];
             reader.ReadExactly(nameBytes);
             var name = ((ReadOnlySpan<byte>)nameBytes).Text();
-            reader.Skip(Padding(HeaderLength + nameLength) + fileLength + Padding(fileLength));
+            reader.Skip(Padding(HeaderLength + nameLength));
             if (name == "TRAILER!!!")
             {
+                reader.Skip(fileLength + Padding(fileLength));
                 return;
             }
 
-            if (names.Count >= MaximumEntries)
+            if (++_entries > MaximumEntries)
             {
                 throw ImageErrors.TooLarge($"an initramfs has more than {MaximumEntries} files.");
             }
 
-            name = (name.StartsWith("./", StringComparison.Ordinal) ? name[2..] : name).TrimStart('/');
-            if (name is not ("" or "."))
+            var kept = new byte[Math.Min(fileLength, MostKept(name, mode))];
+            reader.ReadExactly(kept);
+            reader.Skip(fileLength - kept.Length + Padding(fileLength));
+            if ((_kept += kept.Length) > MaximumKeptLength)
             {
-                names.Add(name);
+                throw ImageErrors.TooLarge("an initramfs has too many lists of modules.");
             }
+
+            Add(name, new() { Type = TypeOf(mode), Mode = (int)(mode & 0xFFF), Size = fileLength, Number = _entries, Kept = kept });
         }
     }
+
+    /// <summary>Puts a file where the kernel would: over another one, through links; nowhere without its directory.</summary>
+    private void Add(string path, Node node)
+    {
+        path = path.TrimEnd('/');
+        var slash = path.LastIndexOf('/');
+        var name = path[(slash + 1)..];
+        if (name is "" or "." or ".." || Find(path[..Math.Max(slash, 0)], followLinks: true) is not Node { Type: ImageFileType.Directory } directory)
+        {
+            return;
+        }
+
+        // A directory that is there stays, with what is in it.
+        if (!directory.Names.TryGetValue(name, out var old) || old.Type != ImageFileType.Directory || (old.Names.Count == 0 && node.Type != ImageFileType.Directory))
+        {
+            directory.Names[name] = node;
+        }
+    }
+
+    private static int MostKept(string name, uint mode) => TypeOf(mode) switch
+    {
+        ImageFileType.SymbolicLink => MaximumNameLength,
+        ImageFileType.File => name[(name.LastIndexOf('/') + 1)..].StartsWith("modules.", StringComparison.Ordinal) ? MaximumListLength : BeginningLength,
+        _ => 0,
+    };
+
+    // inode(7): S_IFMT.
+    private static ImageFileType TypeOf(uint mode) => (mode >> 12) switch
+    {
+        0x8 => ImageFileType.File,
+        0x4 => ImageFileType.Directory,
+        0xA => ImageFileType.SymbolicLink,
+        0x1 or 0x2 or 0x6 or 0xC => ImageFileType.Special,
+        _ => ImageFileType.Unknown,
+    };
 
     private static uint Number(ReadOnlySpan<byte> header, int offset) =>
         uint.TryParse(Encoding.Latin1.GetString(header.Slice(offset, 8)), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var number)
@@ -155,6 +228,17 @@ internal static class Initramfs
             : throw ImageErrors.Damaged("a cpio archive of an initramfs has a field that is no number.");
 
     private static long Padding(long length) => -length & 3;
+
+    private sealed class Node : ImageNode
+    {
+        public required int Number { get; init; }
+
+        public Dictionary<string, Node> Names { get; } = new(StringComparer.Ordinal);
+
+        public byte[] Kept { get; init; } = [];
+
+        public override (ulong Major, ulong Minor) Key => (0, (ulong)Number);
+    }
 
     /// <summary>Reads forwards only, with a look ahead of a few bytes and a limit of the whole.</summary>
     private sealed class Reader(Stream stream, long limit, CancellationToken cancellationToken)

@@ -16,7 +16,7 @@ internal sealed class ReadinessImage
     private readonly Lazy<IImageFileSystem> _efiSystem;
     private readonly Lazy<BootEntry> _boot;
     private readonly Lazy<KernelModules> _modules;
-    private readonly Lazy<IReadOnlyList<string>> _initramfs;
+    private readonly Lazy<Initramfs> _initramfs;
     private readonly Lazy<SshdConfiguration> _sshd;
     private readonly Lazy<Accounts> _accounts;
     private readonly Dictionary<int, FileSystemIdentity> _identities = [];
@@ -31,8 +31,8 @@ internal sealed class ReadinessImage
         _root = new(() => FileSystemIdentity.Open(Region(RootPartition)));
         _efiSystem = new(() => FileSystemIdentity.Open(Region(EfiSystemPartition)));
         _boot = new(() => BootEntry.Read(this));
-        _modules = new(() => KernelModules.Read(Root, KernelRelease()));
-        _initramfs = new(() => ListInitramfs(cancellationToken));
+        _modules = new(ReadModules);
+        _initramfs = new(() => ReadInitramfs(cancellationToken));
         _sshd = new(() => SshdConfiguration.Read(Root));
         _accounts = new(() => Accounts.Read(Root));
     }
@@ -60,8 +60,8 @@ internal sealed class ReadinessImage
 
     public KernelModules Modules => _modules.Value;
 
-    /// <summary>The names in all of the boot entry's initramfs files.</summary>
-    public IReadOnlyList<string> Initramfs => _initramfs.Value;
+    /// <summary>What all of the boot entry's initramfs files unpack to.</summary>
+    public IImageFileSystem Initramfs => _initramfs.Value;
 
     public SshdConfiguration Sshd => _sshd.Value;
 
@@ -100,15 +100,21 @@ internal sealed class ReadinessImage
             ?? throw ImageErrors.Unsupported($"{Boot.Kernel} is no Linux kernel for x86 that tells its release.");
     }
 
-    private List<string> ListInitramfs(CancellationToken cancellationToken)
+    private KernelModules ReadModules()
     {
-        var names = new List<string>();
+        var release = KernelRelease();
+        return KernelModules.TryRead(Root, release) ?? throw ImageErrors.Unsupported($"the modules of the kernel that starts, {release}, have no modules.dep in /lib/modules/{release}.");
+    }
+
+    private Initramfs ReadInitramfs(CancellationToken cancellationToken)
+    {
+        var initramfs = new Initramfs();
         foreach (var path in Boot.Initramfs)
         {
             using var stream = Boot.FileSystem.OpenRead(path);
-            names.AddRange(FileSystems.Initramfs.ListNames(stream, cancellationToken));
+            initramfs.Add(stream, cancellationToken);
         }
 
-        return names;
+        return initramfs;
     }
 }

@@ -6,7 +6,7 @@ namespace ArchAzure.UnitTests.FileSystems;
 
 public sealed class InitramfsTests : IDisposable
 {
-    private static readonly string[] Names = ["usr", "init", "usr/lib", "usr/lib/udf.ko.zst"];
+    private static readonly string[] Names = ["init", "usr", "usr/lib", "usr/lib/udf.ko.zst"];
 
     private readonly TemporaryDirectory _work = new();
 
@@ -28,7 +28,36 @@ public sealed class InitramfsTests : IDisposable
         early = early[..(early.Length & ~3)];
         var main = Pack(Cpio("main", "/init", "/usr/lib/udf.ko.zst"), "zstd");
 
-        Assert.Equal(["kernel", "kernel/x86", "kernel/x86/microcode", "kernel/x86/microcode/AuthenticAMD.bin", .. Names], List([.. early, .. main]));
+        Assert.Equal([Names[0], "kernel", "kernel/x86", "kernel/x86/microcode", "kernel/x86/microcode/AuthenticAMD.bin", .. Names[1..]], List([.. early, .. main]));
+    }
+
+    /// <summary>As Linux unpacks them: init/initramfs.c.</summary>
+    [Fact]
+    public void A_later_archive_goes_over_an_earlier_one_and_through_its_links()
+    {
+        var first = new Tree();
+        first.Link("/lib", "usr/lib");
+        first.Link("/init", "usr/lib/old");
+        first["/usr/lib/old"] = "old";
+        first["/etc/kept"] = "kept";
+        var second = new Tree();
+        second.File("/init", "#!/lib/shell\n"u8.ToArray(), (UnixFileMode)0b111_101_101);
+        second["/lib/modules.dep"] = new string('x', 5000);
+        second["/etc/more"] = new string('y', 5000);
+        second.WriteTo(Directory.CreateDirectory(_work["second"]).FullName);
+        ImageTool.Run("bsdtar", "--format", "newc", "-cf", _work["second.cpio"], "-C", _work["second"], "init", "lib/modules.dep", "etc/more");
+
+        var initramfs = Read([.. Cpio("first", first), .. File.ReadAllBytes(_work["second.cpio"])]);
+
+        Assert.Equal(["etc", "init", "lib", "usr"], initramfs.ReadDirectory("/"));
+        Assert.Equal(["modules.dep", "old"], initramfs.ReadDirectory("/usr/lib"));
+        Assert.Equal(new string('x', 5000), initramfs.ReadText("/lib/modules.dep"));
+        Assert.Equal(["kept", "more"], initramfs.ReadDirectory("/etc"));
+        Assert.True(initramfs.GetStatus("/init")!.IsExecutable);
+        Assert.Equal("usr/lib", initramfs.GetStatus("/lib", followLinks: false)?.LinkTarget);
+
+        // Of other files only the beginning is kept: that is told, not made up.
+        Assert.Equal("ImageNotReadable", Assert.Throws<ArchAzureException>(() => initramfs.ReadText("/etc/more")).ErrorId);
     }
 
     [Theory]
@@ -80,10 +109,22 @@ public sealed class InitramfsTests : IDisposable
         Assert.Equal("ImageFileTooLarge", Assert.Throws<ArchAzureException>(() => List(File.ReadAllBytes(_work["bomb.zst"]))).ErrorId);
     }
 
+    /// <summary>All that is in it, in order of the names.</summary>
     internal static IReadOnlyList<string> List(byte[] bytes)
     {
+        var initramfs = Read(bytes);
+        return [.. Below("")];
+
+        IEnumerable<string> Below(string folder) => initramfs.ReadDirectory("/" + folder).Select(name => folder + name)
+            .SelectMany(path => initramfs.GetStatus("/" + path, followLinks: false)!.Type == ImageFileType.Directory ? Below(path + "/").Prepend(path) : [path]);
+    }
+
+    private static Initramfs Read(byte[] bytes)
+    {
         using var stream = new MemoryStream(bytes);
-        return Initramfs.ListNames(stream, default);
+        var initramfs = new Initramfs();
+        initramfs.Add(stream, default);
+        return initramfs;
     }
 
     private byte[] Cpio(string name, params string[] files)
@@ -94,6 +135,11 @@ public sealed class InitramfsTests : IDisposable
             tree[file] = "content of " + file;
         }
 
+        return Cpio(name, tree);
+    }
+
+    private byte[] Cpio(string name, Tree tree)
+    {
         tree.WriteTo(Directory.CreateDirectory(_work[name]).FullName);
         ImageTool.Run("bsdtar", "--format", "newc", "-cf", _work[name + ".cpio"], "-C", _work[name], ".");
 

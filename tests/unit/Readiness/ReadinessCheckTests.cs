@@ -70,8 +70,19 @@ public sealed class ReadinessCheckTests : IDisposable
         ("GrubDefaults", "missing", image => image.Root.Remove("/etc/default/grub")),
         ("RootArgument", "device name", image => image.Root.Replace("/boot/grub/grub.cfg", $"root=UUID={ReadyImage.RootUuid}", "root=/dev/sda3")),
         ("RootArgument", "UUID of no file system", image => image.Root.Replace("/boot/grub/grub.cfg", "root=UUID=6f1c", "root=UUID=7f1c")),
+        ("InitramfsInit", "missing", image => image.InitramfsFiles.Remove("/init")),
+        ("InitramfsInit", "link that leads nowhere", image =>
+        {
+            image.InitramfsFiles.Remove("/init");
+            image.InitramfsFiles.Link("/init", "usr/lib/systemd/systemd");
+        }),
+        ("InitramfsInit", "not executable", image => image.InitramfsFiles["/init"] = "#!/usr/bin/ash\n"),
+        ("InitramfsInit", "its shell is missing", image => image.InitramfsFiles.Remove("/usr/bin/busybox")),
+        ("InitramfsInit", "another one is asked for", image => image.Root.Replace("/boot/grub/grub.cfg", "rootdelay", "rdinit=/sbin/init rootdelay")),
+        ("HyperVModules", "dependency missing", image => image.Initramfs.RemoveAll(name => name.Contains("scsi_transport_fc", StringComparison.Ordinal))),
         ("HyperVModules", "hv_storvsc missing", image => image.Initramfs.RemoveAll(name => name.Contains("hv_storvsc", StringComparison.Ordinal))),
         ("DvdModules", "sr_mod missing", image => image.Initramfs.RemoveAll(name => name.Contains("sr_mod", StringComparison.Ordinal))),
+        ("FileSystemModules", "dependency of vfat missing", image => image.Root.Replace($"/usr/lib/modules/{ReadyImage.Release}/modules.dep", "kernel/fs/fat/vfat.ko.zst:", "kernel/fs/fat/vfat.ko.zst: kernel/fs/fat/fat.ko.zst")),
         ("FileSystemModules", "vfat missing", image => image.Root.Remove($"/usr/lib/modules/{ReadyImage.Release}/kernel/fs/fat/vfat.ko.zst")),
         ("FileSystemModules", "udf turned off", image => image.Root["/etc/modprobe.d/hardening.conf"] = "install udf /bin/false\n"),
         ("FstabIdentifiers", "device name", image => image.Root.Replace("/etc/fstab", $"UUID={ReadyImage.RootUuid}", "/dev/sda3")),
@@ -135,7 +146,7 @@ public sealed class ReadinessCheckTests : IDisposable
         var results = await Check(new ReadyImage());
 
         Assert.All(results, result => Assert.True(result.Outcome == ReadinessOutcome.Passed, $"{result.Rule}: {result.Outcome}: {result.Found}"));
-        Assert.Equal(40, results.Count);
+        Assert.Equal(41, results.Count);
         Assert.All(results, result => Assert.False(string.IsNullOrWhiteSpace(result.Found) || string.IsNullOrWhiteSpace(result.Wanted) || string.IsNullOrWhiteSpace(result.Source)));
     }
 
@@ -283,7 +294,7 @@ public sealed class ReadinessCheckTests : IDisposable
     {
         var image = new ReadyImage { Initramfs = [] };
         image.Root[$"/usr/lib/modules/{ReadyImage.Release}/modules.builtin"] = string.Concat(
-            new[] { "hv-vmbus", "hv_storvsc", "hv_netvsc", "ata_piix", "sr_mod", "cdrom", "udf", "vfat" }.Select(name => $"kernel/drivers/{name}.ko\n"));
+            new[] { "hv-vmbus", "hv_storvsc", "scsi_transport_fc", "hv_netvsc", "ata_piix", "sr_mod", "cdrom", "udf", "vfat" }.Select(name => $"kernel/drivers/{name}.ko\n"));
 
         Assert.DoesNotContain(await Check(image), result => result.Outcome != ReadinessOutcome.Passed);
     }
@@ -295,6 +306,85 @@ public sealed class ReadinessCheckTests : IDisposable
         image.Initramfs = image.Initramfs.ConvertAll(name => name.Replace(ReadyImage.Release, "6.1.0-old", StringComparison.Ordinal));
 
         Assert.Equal(["DvdModules", "HyperVModules"], Failed(await Check(image)).Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public async Task Init_may_be_systemd()
+    {
+        var image = new ReadyImage();
+        image.InitramfsFiles.Remove("/init");
+        image.InitramfsFiles.Link("/init", "lib/systemd/systemd");
+        image.InitramfsFiles.File("/usr/lib/systemd/systemd", "ELF"u8.ToArray(), (UnixFileMode)0b111_101_101);
+
+        Assert.DoesNotContain(await Check(image), result => result.Outcome != ReadinessOutcome.Passed);
+    }
+
+    [Fact]
+    public async Task Lists_of_modules_may_be_an_index_alone()
+    {
+        var image = new ReadyImage();
+        image.Initramfs = [];
+        foreach (var module in ReadyImage.InitramfsModules)
+        {
+            image.InitramfsFiles[$"/usr/lib/modules/{ReadyImage.Release}/{module}"] = "module";
+        }
+
+        var index = $"/usr/lib/modules/{ReadyImage.Release}/modules.dep.bin";
+        image.InitramfsFiles.File(index, ModuleIndex.Write(ReadyImage.InitramfsModules));
+        Assert.DoesNotContain(await Check(image), result => result.Outcome != ReadinessOutcome.Passed);
+        File.Delete(_work["disk.vhd"]);
+
+        image.InitramfsFiles.File(index, ModuleIndex.Write(ReadyImage.InitramfsModules.Where(module => !module.Contains("hv_storvsc", StringComparison.Ordinal))));
+        Assert.Equal(["HyperVModules"], Failed(await Check(image)));
+        File.Delete(_work["disk.vhd"]);
+
+        image.InitramfsFiles.Remove(index);
+        var results = await Check(image);
+        Assert.Equal(["DvdModules", "HyperVModules"], Failed(results).Order(StringComparer.Ordinal));
+        Assert.Contains("modules.dep.bin", results.Single(result => result.Rule == "HyperVModules").Found, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("circle")]
+    [InlineData("cut")]
+    [InlineData("no index")]
+    public async Task A_damaged_index_of_modules_is_unknown(string damage)
+    {
+        var image = new ReadyImage { Initramfs = [] };
+        var index = ModuleIndex.Write(ReadyImage.InitramfsModules);
+        image.InitramfsFiles.File($"/usr/lib/modules/{ReadyImage.Release}/modules.dep.bin", damage switch
+        {
+            "circle" => ModuleIndex.Circle(),
+            "cut" => index[..^5],
+            _ => [.. "text"u8, .. index[4..]],
+        });
+
+        var results = await Check(image);
+
+        Assert.Equal(["DvdModules", "HyperVModules"], results.Where(result => result.Outcome == ReadinessOutcome.Unknown).Select(result => result.Rule).Order(StringComparer.Ordinal));
+        Assert.Empty(Failed(results));
+    }
+
+    [Fact]
+    public async Task Initramfs_that_cannot_be_read_is_unknown()
+    {
+        string[] ofInitramfs = ["DvdModules", "HyperVModules", "InitramfsInit"];
+        var image = new ReadyImage { Compressor = ["xz", "-q", "-1"] };
+
+        var results = await Check(image);
+
+        Assert.Empty(Failed(results));
+        Assert.Equal(ofInitramfs, results.Where(result => result.Outcome == ReadinessOutcome.Unknown).Select(result => result.Rule).Order(StringComparer.Ordinal));
+        File.Delete(_work["disk.vhd"]);
+
+        var without = new ReadyImage();
+        without.Root.Replace("/boot/grub/grub.cfg", "initrd /boot/initramfs-linux.img\n}\nsubmenu", "true\n}\nsubmenu");
+        Assert.Equal(ReadinessOutcome.Unknown, (await Check(without)).Single(result => result.Rule == "InitramfsInit").Outcome);
+        File.Delete(_work["disk.vhd"]);
+
+        var gone = new ReadyImage();
+        gone.Root.Replace("/boot/grub/grub.cfg", "initrd /boot/initramfs-linux.img", "initrd /boot/initramfs-other.img");
+        Assert.Equal(["InitramfsInit"], Failed(await Check(gone)));
     }
 
     [Theory]
@@ -408,7 +498,7 @@ public sealed class ReadinessCheckTests : IDisposable
 
             await File.WriteAllBytesAsync(_work["altered.vhd"], bytes);
             var results = await ReadinessCheck.RunAsync(_work["altered.vhd"], new(), new RecordingReporter(), default);
-            Assert.Equal(40, results.Count);
+            Assert.Equal(41, results.Count);
         }
     }
 

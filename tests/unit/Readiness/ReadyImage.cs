@@ -30,7 +30,7 @@ internal sealed class ReadyImage
 
     public static readonly string[] InitramfsModules =
     [
-        "kernel/drivers/hv/hv_vmbus.ko.zst", "kernel/drivers/scsi/hv_storvsc.ko.zst", "kernel/drivers/net/hyperv/hv_netvsc.ko.zst",
+        "kernel/drivers/hv/hv_vmbus.ko.zst", "kernel/drivers/scsi/hv_storvsc.ko.zst", "kernel/drivers/scsi/scsi_transport_fc.ko.zst", "kernel/drivers/net/hyperv/hv_netvsc.ko.zst",
         "kernel/drivers/ata/ata_piix.ko.zst", "kernel/drivers/scsi/sr_mod.ko.zst", "kernel/drivers/cdrom/cdrom.ko.zst", "kernel/fs/udf/udf.ko.zst",
     ];
 
@@ -41,6 +41,12 @@ internal sealed class ReadyImage
     public Tree Esp { get; set; } = GoodEsp();
 
     public List<string> Initramfs { get; set; } = [.. InitramfsModules.Select(module => $"usr/lib/modules/{Release}/{module}")];
+
+    /// <summary>What else the initramfs holds.</summary>
+    public Tree InitramfsFiles { get; } = GoodInitramfs();
+
+    /// <summary>What packs the initramfs.</summary>
+    public string[] Compressor { get; set; } = ["zstd", "-q", "-1", "--rm"];
 
     public long Size { get; set; } = DefaultSize;
 
@@ -148,7 +154,7 @@ internal sealed class ReadyImage
             root[$"{modules}/{module}"] = "module";
         }
 
-        root[$"{modules}/modules.dep"] = string.Concat(InitramfsModules.Append("kernel/fs/fat/vfat.ko.zst").Select(module => $"{module}:\n"));
+        root[$"{modules}/modules.dep"] = string.Concat(InitramfsModules.Append("kernel/fs/fat/vfat.ko.zst").Select(module => $"{module}:{(module.Contains("hv_storvsc", StringComparison.Ordinal) ? " kernel/drivers/scsi/scsi_transport_fc.ko.zst kernel/drivers/hv/hv_vmbus.ko.zst" : "")}\n"));
         root[$"{modules}/modules.builtin"] = "kernel/fs/ext4/ext4.ko\n";
         root["/etc/fstab"] = $"""
             # file system  mount point  type  options  dump  pass
@@ -179,6 +185,18 @@ internal sealed class ReadyImage
         root.Folder("/root");
         root.Folder("/home");
         return root;
+    }
+
+    private static Tree GoodInitramfs()
+    {
+        const UnixFileMode executable = (UnixFileMode)0b111_101_101;
+        var files = new Tree();
+        files.Link("/bin", "usr/bin");
+        files.Link("/lib", "usr/lib");
+        files.File("/init", "#!/usr/bin/ash\n"u8.ToArray(), executable);
+        files.Link("/usr/bin/ash", "busybox");
+        files.File("/usr/bin/busybox", "ELF"u8.ToArray(), executable);
+        return files;
     }
 
     private static Tree GoodEsp()
@@ -256,17 +274,23 @@ internal sealed class ReadyImage
         early["/kernel/x86/microcode/GenuineIntel.bin"] = "microcode";
         early.WriteTo(Directory.CreateDirectory(work["early"]).FullName);
         ImageTool.Run("bsdtar", "--format", "newc", "-cf", work["early.cpio"], "-C", work["early"], ".");
-        var main = new Tree();
-        main["/init"] = "#!/bin/sh\n";
+        var main = InitramfsFiles.Clone();
         foreach (var name in Initramfs)
         {
             main["/" + name] = "module";
         }
 
+        // As depmod lists what is there.
+        const string modules = $"usr/lib/modules/{Release}/";
+        if (Initramfs.Any(name => name.StartsWith(modules, StringComparison.Ordinal)))
+        {
+            main[$"/{modules}modules.dep"] = string.Concat(Initramfs.Select(name => $"{name.Replace(modules, "", StringComparison.Ordinal)}:\n"));
+        }
+
         main.WriteTo(Directory.CreateDirectory(work["initramfs"]).FullName);
         ImageTool.Run("bsdtar", "--format", "newc", "-cf", work["main.cpio"], "-C", work["initramfs"], ".");
-        ImageTool.Run("zstd", "-q", "-1", "--rm", work["main.cpio"]);
-        root.File("/boot/initramfs-linux.img", [.. File.ReadAllBytes(work["early.cpio"]), .. File.ReadAllBytes(work["main.cpio.zst"])]);
+        ImageTool.Run(Compressor[0], [.. Compressor[1..], work["main.cpio"]]);
+        root.File("/boot/initramfs-linux.img", [.. File.ReadAllBytes(work["early.cpio"]), .. File.ReadAllBytes(Directory.GetFiles(work.Path, "main.cpio.*").Single())]);
     }
 
     private void MakeEsp(TemporaryDirectory work, string file)

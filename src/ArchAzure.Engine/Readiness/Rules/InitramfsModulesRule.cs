@@ -1,0 +1,25 @@
+namespace ArchAzure.Readiness.Rules;
+
+/// <summary>The initramfs brings some drivers: modprobe finds them there, and all that they depend on.</summary>
+internal abstract class InitramfsModulesRule(params string[] drivers) : ReadinessRule
+{
+    public override string Wanted => $"{string.Join(", ", drivers)} in the initramfs or built into the kernel";
+
+    public override Finding Check(ReadinessImage image)
+    {
+        var modules = image.Modules;
+        var early = KernelModules.TryRead(image.Initramfs, modules.Release);
+        var missing = drivers.Select(Missing).OfType<string>().ToList();
+        return missing.Count == 0
+            ? Pass($"all of them, for kernel {modules.Release}")
+            : Fail(
+                $"{string.Join(", ", missing)} missing for kernel {modules.Release}{(early is null ? "; the initramfs has no modules.dep.bin, by which modprobe finds modules" : "")}",
+                "Name them in MODULES of mkinitcpio.conf (and leave out autodetect), then run mkinitcpio -P.");
+
+        // What depmod made of an initramfs does not name a dependency that is not in it: the root's list does.
+        string? Missing(string driver) =>
+            IsThere(driver) ? modules.DependenciesOf(driver).Where(needed => !IsThere(needed)).Select(needed => $"{needed} (for {driver})").FirstOrDefault() : driver;
+
+        bool IsThere(string module) => modules.IsBuiltIn(module) || early?.IsLoadable(module) == true;
+    }
+}
