@@ -82,7 +82,7 @@ internal sealed class KernelModules
     }
 
     /// <summary>The lines in an index: all values of its tree, whose keys they tell too.</summary>
-    private static List<string> IndexValues(ReadOnlySpan<byte> index)
+    internal static List<string> IndexValues(ReadOnlySpan<byte> index)
     {
         if (Number(index, 0) != IndexMagic)
         {

@@ -12,17 +12,18 @@ internal sealed partial class HookComplaints(string source)
 {
     private const int MostShown = 8;
 
-    // The first that fits a line tells what it means. Drivers without firmware alone make dozens of lines of an initramfs.
-    private static readonly (string Part, string Meaning)[] s_meanings =
+    // The first that fits a line tells what it means. What is harmless comes in every good build of Arch: mkinitcpio 41 wants hwdb.bin
+    // in two places, of which Arch has one, and finds no firmware where linux-firmware is not installed, in dozens of lines.
+    private static readonly (string Part, Weight Weight, string Meaning)[] s_meanings =
     [
-        ("Possibly missing firmware", "The firmware that these drivers want is in no installed package. No machine of Azure has such devices; for others, add linux-firmware to the packages."),
-        ("hwdb.bin'", "udev's hardware database names keyboards and the like. A machine starts without it, and nothing needs to be done."),
-        ("module not found: ", "The kernel has no such module: correct MODULES in the layer's etc/mkinitcpio.conf.d, or leave the name out."),
-        ("' cannot be found", "No installed package brings such a hook of mkinitcpio: correct HOOKS in the layer's etc/mkinitcpio.conf.d, or add its package."),
-        ("not found: '", "The initramfs goes without that file: add the package that brings it, or leave its name out in the layer's etc/mkinitcpio.conf.d."),
-        ("The image may not be complete", "The initramfs may lack what a machine starts with: Test-AzureVhd looks into it once the VHD is made."),
-        ("command failed to execute correctly", "What the hook or script should have made may be missing."),
-        ("command terminated by signal", "What the hook or script should have made may be missing."),
+        ("Possibly missing firmware", Weight.Harmless, "The firmware that these drivers want is in no installed package. No machine of Azure has such devices; for others, add linux-firmware to the packages."),
+        ("hwdb.bin'", Weight.Harmless, "udev's hardware database names keyboards and the like. A machine starts without it, and nothing needs to be done."),
+        ("module not found: ", Weight.Reason, "The kernel has no such module: correct MODULES in the layer's etc/mkinitcpio.conf.d, or leave the name out."),
+        ("' cannot be found", Weight.Reason, "No installed package brings such a hook of mkinitcpio: correct HOOKS in the layer's etc/mkinitcpio.conf.d, or add its package."),
+        ("not found: '", Weight.Reason, "The initramfs goes without that file: add the package that brings it, or leave its name out in the layer's etc/mkinitcpio.conf.d."),
+        ("The image may not be complete", Weight.Consequence, "The initramfs may lack what a machine starts with: Test-AzureVhd looks into it once the VHD is made."),
+        ("command failed to execute correctly", Weight.Consequence, "What the hook or script should have made may be missing."),
+        ("command terminated by signal", Weight.Reason, "What the hook or script should have made may be missing."),
     ];
 
     private readonly List<(string Source, string Line)> _complaints = [];
@@ -50,11 +51,12 @@ internal sealed partial class HookComplaints(string source)
         }
     }
 
-    /// <summary>A warning for each hook or script: what it said, what that means, where the rest is.</summary>
+    /// <summary>A warning for each hook or script: what it said, what that means, where the rest is. None where all of it is known to be harmless.</summary>
     /// <param name="logPath">The step's log.</param>
     public IEnumerable<string> Warnings(string logPath) =>
         from complaint in _complaints
         group complaint.Line by complaint.Source into lines
+        where lines.Any(line => Meaning(line).Weight == Weight.Reason) || !lines.Any(line => Meaning(line).Weight == Weight.Harmless)
         select $"{lines.Key} complained, and the work went on:{string.Concat(Shown([.. lines]).Select(line => $"\n    {line}"))}\n{string.Concat(Meanings(lines).Select(meaning => meaning + " "))}The whole output is in '{logPath}'.";
 
     private static IEnumerable<string> Shown(List<string> lines)
@@ -69,7 +71,10 @@ internal sealed partial class HookComplaints(string source)
     }
 
     private static IEnumerable<string> Meanings(IEnumerable<string> lines) =>
-        lines.Select(line => Array.Find(s_meanings, row => line.Contains(row.Part, StringComparison.Ordinal)).Meaning).OfType<string>().Distinct(StringComparer.Ordinal);
+        lines.Select(line => Meaning(line).Meaning).OfType<string>().Distinct(StringComparer.Ordinal);
+
+    /// <summary>A line's row, or an empty one: what nobody knows is a reason to warn.</summary>
+    private static (string? Part, Weight Weight, string? Meaning) Meaning(string line) => Array.Find(s_meanings, row => line.Contains(row.Part, StringComparison.Ordinal));
 
     [GeneratedRegex(@"^\( *\d+/\d+\) (.+?)\.*$", RegexOptions.None, 1000)]
     private static partial Regex Hook();
@@ -83,4 +88,16 @@ internal sealed partial class HookComplaints(string source)
 
     [GeneratedRegex(@"^(.*Possibly missing firmware for module: )('.*')$", RegexOptions.None, 1000)]
     private static partial Regex Firmware();
+
+    private enum Weight
+    {
+        /// <summary>Something is wrong.</summary>
+        Reason,
+
+        /// <summary>Follows from other lines, be they harmless or not.</summary>
+        Consequence,
+
+        /// <summary>Nothing is wrong.</summary>
+        Harmless,
+    }
 }

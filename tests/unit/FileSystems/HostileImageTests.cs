@@ -2,6 +2,7 @@ using ArchAzure.FileSystems;
 using System.Diagnostics;
 using ArchAzure.Readiness;
 using ArchAzure.UnitTests.Fuzz;
+using ArchAzure.UnitTests.Readiness;
 using CsCheck;
 using Xunit;
 
@@ -72,6 +73,14 @@ public sealed class HostileImageTests
         bytes => Survive(() => InitramfsTests.List(bytes)),
         iter: 500, time: FuzzRun.Seconds,
         threads: 1);
+
+    [Fact]
+    public void Altered_index_of_modules_is_read_or_refused()
+    {
+        var index = ModuleIndex.Write(ReadyImage.InitramfsModules);
+        Assert.Equal(ReadyImage.InitramfsModules.Select(module => module + ":").Order(StringComparer.Ordinal), KernelModules.IndexValues(index).Order(StringComparer.Ordinal));
+        Altered(index, index.Length).Sample(bytes => Survive(() => KernelModules.IndexValues(bytes)), iter: 2000, time: FuzzRun.Seconds, threads: 1);
+    }
 
     [Fact]
     public void Altered_partition_tables_are_read_or_refused() => Altered(GuidPartitionTableTests.Sample()[..(1 << 20)], 4096).Sample(

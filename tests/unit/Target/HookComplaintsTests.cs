@@ -44,14 +44,30 @@ public sealed class HookComplaintsTests
         Assert.DoesNotContain("goes without that file", warning, StringComparison.Ordinal);
     }
 
+    /// <summary>A good build of Arch.</summary>
     [Fact]
-    public void Drivers_without_firmware_are_one_line_and_no_failure()
+    public void What_is_harmless_alone_gives_no_warning() => Assert.Empty(Warnings(
+        "(1/1) Updating linux initcpios...",
+        "==> ERROR: file not found: '/etc/udev/hwdb.bin'",
+        "==> WARNING: Possibly missing firmware for module: 'aic94xx'",
+        "==> WARNING: errors were encountered during the build. The image may not be complete.",
+        "error: command failed to execute correctly"));
+
+    [Theory]
+    [InlineData("error: command failed to execute correctly")]
+    [InlineData("==> WARNING: errors were encountered during the build. The image may not be complete.")]
+    [InlineData("==> ERROR: what nobody knows")]
+    public void A_failure_without_a_harmless_cause_is_told(string line) => Assert.Single(Warnings("(1/1) Updating linux initcpios...", line));
+
+    [Fact]
+    public void Drivers_without_firmware_are_one_line()
     {
-        var warning = Assert.Single(Warnings(["(1/1) Updating linux initcpios...", .. Enumerable.Range(1, 60).Select(i => $"==> WARNING: Possibly missing firmware for module: 'driver{i}'")]));
+        var warning = Assert.Single(Warnings(
+            ["(1/1) Updating linux initcpios...", "==> ERROR: module not found: 'x'", .. Enumerable.Range(1, 60).Select(i => $"==> WARNING: Possibly missing firmware for module: 'driver{i}'")]));
         Assert.Contains("\n    ==> WARNING: Possibly missing firmware for module: 'driver1', 'driver2', ", warning, StringComparison.Ordinal);
         Assert.Contains(" and 52 more\n", warning, StringComparison.Ordinal);
         Assert.Contains("No machine of Azure has such devices", warning, StringComparison.Ordinal);
-        Assert.Equal(3, warning.Split('\n').Length);
+        Assert.Equal(4, warning.Split('\n').Length);
     }
 
     [Fact]
