@@ -17,7 +17,7 @@ public static class ReadinessCheck
         new PartitionTable(), new PartitionLayout(), new RootFileSystem(), new NoLogicalVolumes(), new NoSwap(),
         new BiosBoot(), new UefiBoot(),
         new KernelCommandLine(), new GrubDefaults(), new RootArgument(),
-        new InitramfsInit(), new HyperVModules(), new DvdModules(), new FileSystemModules(), new FstabIdentifiers(),
+        new InitramfsInit(), new RootModules(), new HyperVModules(), new DvdModules(), new FileSystemModules(), new FstabIdentifiers(),
         new NetworkConfiguration(), new VirtualFunctionsUnmanaged(), new TcpKeepAlive(),
         new SshEnabled(), new SshKeepAlive(), new SshRootLogin(), new SshPasswordPolicy(),
         new AgentInstalled(), new AgentEnabled(), new AgentConfigured(), new AgentUnprovisioned(),

@@ -79,6 +79,8 @@ public sealed class ReadinessCheckTests : IDisposable
         ("InitramfsInit", "not executable", image => image.InitramfsFiles["/init"] = "#!/usr/bin/ash\n"),
         ("InitramfsInit", "its shell is missing", image => image.InitramfsFiles.Remove("/usr/bin/busybox")),
         ("InitramfsInit", "another one is asked for", image => image.Root.Replace("/boot/grub/grub.cfg", "rootdelay", "rdinit=/sbin/init rootdelay")),
+        ("RootModules", "file system's driver missing", image => image.Root.Replace($"/usr/lib/modules/{ReadyImage.Release}/modules.builtin", "kernel/fs/ext4/ext4.ko\n", "")),
+        ("RootModules", "sd_mod missing", image => image.Root.Replace($"/usr/lib/modules/{ReadyImage.Release}/modules.builtin", "kernel/drivers/scsi/sd_mod.ko\n", "")),
         ("HyperVModules", "dependency missing", image => image.Initramfs.RemoveAll(name => name.Contains("scsi_transport_fc", StringComparison.Ordinal))),
         ("HyperVModules", "hv_storvsc missing", image => image.Initramfs.RemoveAll(name => name.Contains("hv_storvsc", StringComparison.Ordinal))),
         ("DvdModules", "sr_mod missing", image => image.Initramfs.RemoveAll(name => name.Contains("sr_mod", StringComparison.Ordinal))),
@@ -146,7 +148,7 @@ public sealed class ReadinessCheckTests : IDisposable
         var results = await Check(new ReadyImage());
 
         Assert.All(results, result => Assert.True(result.Outcome == ReadinessOutcome.Passed, $"{result.Rule}: {result.Outcome}: {result.Found}"));
-        Assert.Equal(41, results.Count);
+        Assert.Equal(42, results.Count);
         Assert.All(results, result => Assert.False(string.IsNullOrWhiteSpace(result.Found) || string.IsNullOrWhiteSpace(result.Wanted) || string.IsNullOrWhiteSpace(result.Source)));
     }
 
@@ -294,7 +296,7 @@ public sealed class ReadinessCheckTests : IDisposable
     {
         var image = new ReadyImage { Initramfs = [] };
         image.Root[$"/usr/lib/modules/{ReadyImage.Release}/modules.builtin"] = string.Concat(
-            new[] { "hv-vmbus", "hv_storvsc", "scsi_transport_fc", "hv_netvsc", "ata_piix", "sr_mod", "cdrom", "udf", "vfat" }.Select(name => $"kernel/drivers/{name}.ko\n"));
+            new[] { "hv-vmbus", "hv_storvsc", "scsi_transport_fc", "hv_netvsc", "ata_piix", "sr_mod", "cdrom", "udf", "vfat", "ext4", "sd_mod" }.Select(name => $"kernel/drivers/{name}.ko\n"));
 
         Assert.DoesNotContain(await Check(image), result => result.Outcome != ReadinessOutcome.Passed);
     }
@@ -361,14 +363,14 @@ public sealed class ReadinessCheckTests : IDisposable
 
         var results = await Check(image);
 
-        Assert.Equal(["DvdModules", "HyperVModules"], results.Where(result => result.Outcome == ReadinessOutcome.Unknown).Select(result => result.Rule).Order(StringComparer.Ordinal));
+        Assert.Equal(["DvdModules", "HyperVModules", "RootModules"], results.Where(result => result.Outcome == ReadinessOutcome.Unknown).Select(result => result.Rule).Order(StringComparer.Ordinal));
         Assert.Empty(Failed(results));
     }
 
     [Fact]
     public async Task Initramfs_that_cannot_be_read_is_unknown()
     {
-        string[] ofInitramfs = ["DvdModules", "HyperVModules", "InitramfsInit"];
+        string[] ofInitramfs = ["DvdModules", "HyperVModules", "InitramfsInit", "RootModules"];
         var image = new ReadyImage { Compressor = ["xz", "-q", "-1"] };
 
         var results = await Check(image);
@@ -498,7 +500,7 @@ public sealed class ReadinessCheckTests : IDisposable
 
             await File.WriteAllBytesAsync(_work["altered.vhd"], bytes);
             var results = await ReadinessCheck.RunAsync(_work["altered.vhd"], new(), new RecordingReporter(), default);
-            Assert.Equal(41, results.Count);
+            Assert.Equal(42, results.Count);
         }
     }
 

@@ -155,7 +155,7 @@ internal sealed class ReadyImage
         }
 
         root[$"{modules}/modules.dep"] = string.Concat(InitramfsModules.Append("kernel/fs/fat/vfat.ko.zst").Select(module => $"{module}:{(module.Contains("hv_storvsc", StringComparison.Ordinal) ? " kernel/drivers/scsi/scsi_transport_fc.ko.zst kernel/drivers/hv/hv_vmbus.ko.zst" : "")}\n"));
-        root[$"{modules}/modules.builtin"] = "kernel/fs/ext4/ext4.ko\n";
+        root[$"{modules}/modules.builtin"] = "kernel/fs/ext4/ext4.ko\nkernel/fs/btrfs/btrfs.ko\nkernel/drivers/scsi/sd_mod.ko\n";
         root["/etc/fstab"] = $"""
             # file system  mount point  type  options  dump  pass
             UUID={RootUuid} / ext4 rw,relatime 0 1

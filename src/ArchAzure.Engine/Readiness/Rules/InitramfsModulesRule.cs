@@ -1,15 +1,16 @@
 namespace ArchAzure.Readiness.Rules;
 
 /// <summary>The initramfs brings some drivers: modprobe finds them there, and all that they depend on.</summary>
-internal abstract class InitramfsModulesRule(params string[] drivers) : ReadinessRule
+internal abstract class InitramfsModulesRule : ReadinessRule
 {
-    public override string Wanted => $"{string.Join(", ", drivers)} in the initramfs or built into the kernel";
+    /// <summary>The modules' names, as modprobe takes them.</summary>
+    protected abstract IReadOnlyList<string> Drivers(ReadinessImage image);
 
     public override Finding Check(ReadinessImage image)
     {
         var modules = image.Modules;
         var early = KernelModules.TryRead(image.Initramfs, modules.Release);
-        var missing = drivers.Select(Missing).OfType<string>().ToList();
+        var missing = Drivers(image).Select(Missing).OfType<string>().ToList();
         return missing.Count == 0
             ? Pass($"all of them, for kernel {modules.Release}")
             : Fail(
