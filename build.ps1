@@ -7,6 +7,8 @@ param(
 )
 
 $ErrorActionPreference = 'Stop'
+# pwsh keeps its colours in a file.
+if ([Console]::IsOutputRedirected -or $env:CI -eq 'true') { $PSStyle.OutputRendering = 'PlainText' }
 $stopped = $true
 try {
     Import-Module $Module
@@ -14,16 +16,18 @@ try {
     if ($First) { $steps.First = $First }
     if ($Last) { $steps.Last = $Last }
     $build = Invoke-ArchBuild -WorkDirectory $WorkDirectory @steps
-    # One at a time: two types in one stream would share the first one's table.
     $build.Steps | Out-Default
-    $build | Out-Default
+    # No table: its column would break the path.
+    $build.Status -eq 'done' ? "done: $($build.VhdPath)" : $build.Status
     $stopped = $false
 }
 catch {
     $stopped = $false
-    if ($_.FullyQualifiedErrorId -notmatch '^(Download(Failed|NotFound|Denied)|PackageDownloadFailed|AgentSourceUnreachable),') { throw }
+    # One line, whatever the width. What is no error of the module's own is a fault of it: then all that is known.
     $Host.UI.WriteErrorLine("ERROR: $_")
-    exit 69 # EX_UNAVAILABLE of sysexits.h: build.sh names the ways out
+    if ($_.FullyQualifiedErrorId -notlike '*,ArchAzure.PowerShell.*') { $Host.UI.WriteErrorLine("$($_.ScriptStackTrace)`n$($_.Exception)") }
+    # 69, EX_UNAVAILABLE of sysexits.h: build.sh names the ways out.
+    exit ($_.FullyQualifiedErrorId -match '^(Download(Failed|NotFound|Denied)|PackageDownloadFailed|AgentSourceUnreachable),' ? 69 : 1)
 }
 finally {
     # Ctrl-C. pwsh itself would end with 0.

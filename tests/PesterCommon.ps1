@@ -4,8 +4,11 @@ $ModulePath = $env:ARCHAZURE_MODULE ? $env:ARCHAZURE_MODULE : (Join-Path $PSScri
 $Manifest = Join-Path (Resolve-Path -LiteralPath $ModulePath).ProviderPath 'ArchAzure.psd1'
 $Samples = Join-Path $PSScriptRoot 'module/samples'
 
-# This very PowerShell, as a process of its own. A dotnet tool has no program but a shim.
-function pwsh { if (Test-Path "$PSHOME/pwsh") { & "$PSHOME/pwsh" @args } else { dotnet "$PSHOME/pwsh.dll" @args } }
+# This very PowerShell, as a process of its own.
+function pwsh {
+    $program = [Environment]::ProcessPath
+    if ((Split-Path -LeafBase $program) -eq 'dotnet') { & $program "$PSHOME/pwsh.dll" @args } else { & $program @args }
+}
 
 # A work directory whose build.json is one of the stored samples (done, stale).
 function New-SampleBuild {

@@ -104,11 +104,50 @@ Describe 'Run again' {
         $again.Steps.Finished | Should -Be $before.Steps.Finished
     }
 
+    It 'build.ps1 breaks no line and has no colours: the table, the path of the VHD, an error' {
+        $script = { pwsh -NoProfile -NonInteractive -File "$PSScriptRoot/../build.ps1" -Module $Manifest @args 2>&1 }
+        $text = & $script -WorkDirectory $work
+        $LASTEXITCODE | Should -Be 0
+        $text | Should -Not -Match "`e"
+        $text | Should -Contain "done: $((Get-ArchBuild $work).VhdPath)"
+        $text -match 'New-ArchBootstrap|ConvertTo-AzureVhd' | Should -Not -BeNullOrEmpty
+
+        $long = Join-Path $root ('long' * 50)
+        $null = New-Item -ItemType Directory $long
+        Set-Content -LiteralPath (Join-Path $long 'settings.env') 'DISK_SIZE=30G'
+        $text = @(& $script -WorkDirectory $long)
+        $LASTEXITCODE | Should -Be 1
+        $text | Should -HaveCount 1
+        "$text" | Should -BeLike "ERROR: $long/settings.env:1: *DISK_SIZE*"
+    }
+
     It 'runs a step anew whose parameter has changed, and the later ones no longer fit' {
         $changed = Get-ArchBuild $work | New-ArchDisk -SizeMiB 2304
         $changed.Disk.SizeMiB | Should -Be 2304
         $changed.Status | Should -Be 'next: 3 Install-ArchBase'
         (Get-ErrorOf { ConvertTo-AzureVhd $work @args }).FullyQualifiedErrorId | Should -BeLike 'StepStale,*'
+    }
+}
+
+Describe 'In a log' {
+    BeforeAll {
+        function Get-Log([string] $Before, [string] $After) {
+            $text = pwsh -NoProfile -NonInteractive -Command "Import-Module '$Manifest'; $Before `$null = New-ArchDisk '$($work -replace "'", "''")' -Force $After" 2>&1
+            $LASTEXITCODE | Should -Be 0
+            @($text)
+        }
+    }
+
+    It 'the parts of a step and its end are lines with the time' {
+        $lines = Get-Log
+        $lines.Count | Should -Be 2
+        $lines[0] | Should -Match '^\d\d:\d\d:\d\d New-ArchDisk: partitioning a disk of \d+ MiB$'
+        $lines[1] | Should -Match '^\d\d:\d\d:\d\d New-ArchDisk: done after \d+\.\d s$'
+    }
+
+    It 'there are none for who wants no progress' {
+        Get-Log -After '-ProgressAction SilentlyContinue' | Should -BeNullOrEmpty
+        Get-Log -Before '$ProgressPreference = "SilentlyContinue";' | Should -BeNullOrEmpty
     }
 }
 

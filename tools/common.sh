@@ -111,7 +111,8 @@ dotnet_packages() {
 }
 
 # Finds the PowerShell that runs the module and puts its program (pwsh or pwsh.dll) into $ARCHAZURE_POWERSHELL: the pwsh on the PATH
-# from 7.4 on, else the one of .config/dotnet-tools.json. Never the shim that a dotnet tool is started by: it passes no signal on.
+# from 7.4 on, else the one of .config/dotnet-tools.json. Never the shim that a dotnet tool is started by: it passes no signal on. The
+# program beside a tool's pwsh.dll is for one kind of processor only; one that brings its own .NET has to be started by its program.
 find_powershell() {
     local home manifest=$here/.config/dotnet-tools.json version
     home=$(pwsh -NoProfile -NonInteractive -Command 'if ($PSVersionTable.PSVersion -ge [version] "7.4") { $PSHOME }' 2> /dev/null < /dev/null) || home=
@@ -123,8 +124,8 @@ find_powershell() {
             quietly "PowerShell could not be installed." dotnet tool restore --tool-manifest "$manifest"
         fi
     fi
-    ARCHAZURE_POWERSHELL=$home/pwsh
-    [[ -x $ARCHAZURE_POWERSHELL ]] || ARCHAZURE_POWERSHELL=$home/pwsh.dll
+    ARCHAZURE_POWERSHELL=$home/pwsh.dll
+    ! grep -qs includedFrameworks "$home/pwsh.runtimeconfig.json" || ARCHAZURE_POWERSHELL=$home/pwsh
     export ARCHAZURE_POWERSHELL
 }
 

@@ -4,8 +4,9 @@ namespace ArchAzure;
 /// <param name="Activity">The step, e.g. <c>New-ArchBootstrap</c>.</param>
 /// <param name="Status">What it is doing now, e.g. <c>downloading archlinux-bootstrap-x86_64.tar.zst</c>.</param>
 /// <param name="Percent">0 to 100, or null where no end is known.</param>
-/// <param name="Completed">True when the activity has ended and its display can go.</param>
-public sealed record ProgressUpdate(string Activity, string Status, int? Percent = null, bool Completed = false);
+/// <param name="Completed">True when the activity has ended and its display can go; the status then says how.</param>
+/// <param name="Minor">True for one of many within a larger part (a package, so many bytes): too little for a line in a log.</param>
+public sealed record ProgressUpdate(string Activity, string Status, int? Percent = null, bool Completed = false, bool Minor = false);
 
 /// <summary>Where the engine tells what it does. Calls may come from any thread.</summary>
 public interface IReporter

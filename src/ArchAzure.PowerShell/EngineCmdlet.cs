@@ -79,11 +79,11 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
     {
         ArgumentNullException.ThrowIfNull(work);
         using var messages = new BlockingCollection<Action>();
+        var reporter = new PipelineReporter(this, messages);
         var task = Task.Run(async () =>
         {
             try
             {
-                var reporter = new PipelineReporter(this, messages);
                 return await work(reporter, reporter.Output, _stop.Token);
             }
             finally
@@ -183,10 +183,23 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
         return resolved;
     }
 
+    /// <summary>
+    /// Whether pwsh shows no progress although nobody has switched it off: its output goes to a file, or it runs in CI, where a display that
+    /// moves makes the log unreadable. A program that hosts PowerShell shows progress as it likes.
+    /// </summary>
+    private bool ShowsNoProgress()
+    {
+        var preference = MyInvocation.BoundParameters.TryGetValue("ProgressAction", out var given) ? given : GetVariableValue("ProgressPreference");
+        return Host.Name == "ConsoleHost"
+            && (Console.IsOutputRedirected || string.Equals(Environment.GetEnvironmentVariable("CI"), "true", StringComparison.OrdinalIgnoreCase))
+            && preference?.ToString() is not ("SilentlyContinue" or "Ignore");
+    }
+
     /// <summary>Hands the engine's messages to the pipeline's thread.</summary>
     private sealed class PipelineReporter(EngineCmdlet cmdlet, BlockingCollection<Action> messages) : IReporter
     {
         private static readonly string[] s_hostTag = ["PSHOST"];
+        private readonly ProgressLog? _log = cmdlet.ShowsNoProgress() ? new ProgressLog(Console.Error) : null;
 
         public void Output(object value) => Add(() => cmdlet.WriteObject(value));
 
@@ -198,11 +211,20 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
 
         public void Warning(string message) => Add(() => cmdlet.WriteWarning(message));
 
-        public void Progress(ProgressUpdate update) => Add(() => cmdlet.WriteProgress(new ProgressRecord(1, update.Activity, update.Status.Length > 0 ? update.Status : "done")
+        public void Progress(ProgressUpdate update)
         {
-            PercentComplete = update.Percent ?? -1,
-            RecordType = update.Completed ? ProgressRecordType.Completed : ProgressRecordType.Processing,
-        }));
+            if (_log is not null)
+            {
+                _log.Write(update);
+                return;
+            }
+
+            Add(() => cmdlet.WriteProgress(new ProgressRecord(1, update.Activity, update.Status)
+            {
+                PercentComplete = update.Percent ?? -1,
+                RecordType = update.Completed ? ProgressRecordType.Completed : ProgressRecordType.Processing,
+            }));
+        }
 
         private void Add(Action message)
         {

@@ -177,37 +177,6 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
         Assert.False(File.Exists(build.Directory.Snapshot(3)));
     }
 
-    [Fact]
-    public async Task Control_C_at_the_prompt()
-    {
-        await using var build = await TestBuild.AfterStepAsync(pipeline, 2);
-        using var folder = new TempFolder();
-        using var process = HostProcess.Start($"Install-ArchBase {HostProcess.Quote(build.Directory.Path)}", folder);
-        var error = process.StandardError.ReadToEndAsync();
-        var output = process.StandardOutput.ReadToEndAsync();
-        while (!File.Exists(build.Directory.Log(3)) || !(await ReadSharedAsync(build.Directory.Log(3))).Contains("pacstrap", StringComparison.Ordinal))
-        {
-            Assert.False(process.HasExited, "The step ended before it could be interrupted.");
-            await Task.Delay(20);
-        }
-
-        await Tool.RunAsync("kill", "-INT", $"{process.Id}");
-        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(60));
-        await process.WaitForExitAsync(limit.Token);
-
-        // pwsh itself ends so; build.sh makes 130 of it.
-        Assert.True(process.ExitCode == 0, $"It ended with {process.ExitCode}: {await error}{await output}");
-        await build.NothingLeftAsync();
-        Assert.Equal(2, build.State.LastGoodStep);
-    }
-
-    private static async Task<string> ReadSharedAsync(string path)
-    {
-        await using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
-        using var reader = new StreamReader(file);
-        return await reader.ReadToEndAsync();
-    }
-
     /// <summary>Runs a step and cancels it when a status or a command begins so; once for each moment.</summary>
     private static async Task CancelAtAsync(TestBuild build, int step, params string[] moments)
     {

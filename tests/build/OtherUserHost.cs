@@ -30,7 +30,7 @@ internal sealed class OtherUserHost : IAsyncDisposable
         var shared = host._folder["shared"];
         Directory.CreateDirectory(shared);
         await Tool.RunAsync("cp", "--recursive", "--no-target-directory", TestSetup.Module, Path.Combine(shared, "module"));
-        await Tool.RunAsync("cp", "--recursive", "--no-target-directory", TestSetup.PowerShellFolder, Path.Combine(shared, "powershell"));
+        await Tool.RunAsync("cp", "--recursive", "--no-target-directory", Path.GetDirectoryName(TestSetup.PowerShell)!, Path.Combine(shared, "powershell"));
 
         // The mirror's files lie in root's cache.
         Directory.CreateDirectory(host.WorkDirectory);
@@ -56,7 +56,7 @@ internal sealed class OtherUserHost : IAsyncDisposable
             "setpriv",
             [
                 $"--reuid={id}", $"--regid={id}", .. _groups.Length > 0 ? [$"--groups={_groups}"] : new[] { "--clear-groups" }, "--no-new-privs", "--",
-                "env", $"--chdir={Home}", $"HOME={Home}", .. HostProcess.Command(_folder["shared/powershell"], path),
+                "env", $"--chdir={Home}", $"HOME={Home}", .. HostProcess.Command(_folder["shared/powershell/" + Path.GetFileName(TestSetup.PowerShell)], path),
             ]);
     }
 

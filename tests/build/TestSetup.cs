@@ -30,14 +30,14 @@ internal static class TestSetup
     /// <summary>The checkout.</summary>
     public static string Checkout { get; } = FindCheckout();
 
-    /// <summary>The folder of the PowerShell that build.sh uses too.</summary>
-    public static string PowerShellFolder
+    /// <summary>The PowerShell that build.sh uses too: pwsh, or pwsh.dll for dotnet to run.</summary>
+    public static string PowerShell
     {
         get
         {
             var program = Environment.GetEnvironmentVariable("ARCHAZURE_POWERSHELL");
             Assert.True(File.Exists(program), $"ARCHAZURE_POWERSHELL is '{program}'. It names pwsh or pwsh.dll; run the tests with test.sh.");
-            return Path.GetDirectoryName(program)!;
+            return program!;
         }
     }
 

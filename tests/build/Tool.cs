@@ -40,8 +40,8 @@ internal static class Tool
         }
     }
 
-    /// <summary>Starts a program with its streams redirected and its input closed.</summary>
-    public static Process Start(string program, IReadOnlyList<string> arguments, IReadOnlyDictionary<string, string>? environment = null)
+    /// <summary>Starts a program with its streams redirected and its input closed, unless told otherwise.</summary>
+    public static Process Start(string program, IReadOnlyList<string> arguments, IReadOnlyDictionary<string, string>? environment = null, bool closeInput = true)
     {
         var start = new ProcessStartInfo(program, arguments)
         {
@@ -57,7 +57,11 @@ internal static class Tool
         }
 
         var process = Process.Start(start)!;
-        process.StandardInput.Close();
+        if (closeInput)
+        {
+            process.StandardInput.Close();
+        }
+
         return process;
     }
 }

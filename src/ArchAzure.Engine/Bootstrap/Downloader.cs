@@ -52,6 +52,7 @@ public sealed class Downloader(HttpClient client, IReporter reporter)
         }
 
         var transfer = new Transfer(client, reporter, uri, path, options);
+        reporter.Progress(new ProgressUpdate(options.Activity, transfer.Status));
         try
         {
             await ArchHttp.Retries(options.Limits, reporter, WebText.Show(uri))
@@ -64,7 +65,7 @@ public sealed class Downloader(HttpClient client, IReporter reporter)
         }
         finally
         {
-            reporter.Progress(new ProgressUpdate(options.Activity, transfer.Status, null, Completed: true));
+            reporter.Progress(new ProgressUpdate(options.Activity, transfer.Status, null, Completed: true, Minor: true));
         }
     }
 
@@ -352,7 +353,7 @@ public sealed class Downloader(HttpClient client, IReporter reporter)
             _sinceReport.Restart();
             var of = length is { } l ? $" of {WebText.Size(l)}" : "";
             Status = $"downloading {_name}: {WebText.Size(total)}{of}, {WebText.Size((long)bytesPerSecond)}/s";
-            reporter.Progress(new ProgressUpdate(options.Activity, Status, length is > 0 ? (int)Math.Min(100, total * 100 / length.Value) : null));
+            reporter.Progress(new ProgressUpdate(options.Activity, Status, length is > 0 ? (int)Math.Min(100, total * 100 / length.Value) : null, Minor: true));
         }
 
         private T OnDisk<T>(Func<T> action)

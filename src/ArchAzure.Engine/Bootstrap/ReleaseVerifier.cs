@@ -196,7 +196,7 @@ public sealed class ReleaseVerifier(TimeProvider? clock = null)
         }
         finally
         {
-            reporter.Progress(new ProgressUpdate(Activity, $"verifying {name}", null, Completed: true));
+            reporter.Progress(new ProgressUpdate(Activity, $"verifying {name}", null, Completed: true, Minor: true));
         }
     }
 

@@ -61,9 +61,17 @@ public sealed class BuildRunner
             Directory = directory, Build = build, Settings = settings, Request = request, Docker = docker, Reporter = _reporter, Log = log, LayerFolder = _layerFolder, Step = step.Number,
         };
         log.Write($"{step.Name} in {directory.Path}, Docker {docker.Version}");
+        var end = "failed";
         try
         {
-            return await RunLockedAsync(step, context, cancellationToken);
+            build = await RunLockedAsync(step, context, cancellationToken);
+            end = "done";
+            return build;
+        }
+        catch (OperationCanceledException)
+        {
+            end = "stopped";
+            throw;
         }
         catch (ArchAzureException e)
         {
@@ -78,7 +86,7 @@ public sealed class BuildRunner
         }
         finally
         {
-            _reporter.Progress(new(step.Name, "done", Completed: true));
+            _reporter.Progress(new(step.Name, end, Completed: true));
         }
     }
 

@@ -75,7 +75,7 @@ public static class ReadinessCheck
         foreach (var rule in rules)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            reporter.Progress(new(Activity, $"{name}: {rule.Name}", results.Count * 100 / rules.Count));
+            reporter.Progress(new(Activity, $"{name}: {rule.Name}", results.Count * 100 / rules.Count, Minor: true));
             var finding = Check(rule, image);
             results.Add(new(rule.Name, finding.Outcome, finding.Found, rule.Wanted, finding.Remedy, rule.Source));
             reporter.Verbose($"{rule.Name}: {finding.Outcome}: {finding.Found}");

@@ -354,7 +354,7 @@ public sealed class BootTest
         }
         finally
         {
-            reporter.Progress(new ProgressUpdate(Activity, "", Completed: true));
+            reporter.Progress(new ProgressUpdate(Activity, "done", Completed: true));
         }
     }
 

@@ -53,7 +53,7 @@ internal static class QemuImage
         }
         finally
         {
-            reporter.Progress(new(Activity, "", Completed: true));
+            reporter.Progress(new(Activity, "done", Completed: true));
         }
 
         return image;
@@ -107,7 +107,7 @@ internal static class QemuImage
     {
         if (line.StartsWith("installing ", StringComparison.Ordinal) || line.StartsWith("upgrading ", StringComparison.Ordinal))
         {
-            reporter.Progress(new(Activity, $"making QEMU's image: {line.TrimEnd('.')}"));
+            reporter.Progress(new(Activity, $"making QEMU's image: {line.TrimEnd('.')}", Minor: true));
         }
     }
 }

@@ -38,11 +38,11 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
                 else if (line.StartsWith("installing ", StringComparison.Ordinal) || line.StartsWith("upgrading ", StringComparison.Ordinal))
                 {
                     done++;
-                    reporter.Progress(new(activity, line.TrimEnd('.'), total == 0 ? null : Math.Min(done * 100 / total, 100)));
+                    reporter.Progress(new(activity, line.TrimEnd('.'), total == 0 ? null : Math.Min(done * 100 / total, 100), Minor: true));
                 }
-                else if (line.Contains("downloading", StringComparison.Ordinal) || line.StartsWith(':'))
+                else if ((line.StartsWith(':') && !line.Contains("[Y/n]", StringComparison.Ordinal)) || line.Contains("downloading", StringComparison.Ordinal))
                 {
-                    reporter.Progress(new(activity, line.TrimStart(':', ' ').TrimEnd('.'), total == 0 ? null : done * 100 / total));
+                    reporter.Progress(new(activity, line.TrimStart(':', ' ').TrimEnd('.'), total == 0 ? null : done * 100 / total, Minor: !line.StartsWith(':')));
                 }
             },
             cancellationToken);

@@ -82,7 +82,7 @@ public static class VhdConverter
                     var activity = $"Copying {Path.GetFileName(source)}";
                     await SparseFile.CopyAsync(
                         from, to, 0, length, position => reporter.Progress(new(activity, destination, (int)(position * 100 / length))), cancellationToken);
-                    reporter.Progress(new(activity, destination, 100, Completed: true));
+                    reporter.Progress(new(activity, "done", 100, Completed: true));
                 }
 
                 Finish(to, footer);

@@ -69,6 +69,15 @@ internal sealed class FaultRun : IAsyncDisposable
     public Process Start() =>
         HostProcess.Start($"$null = {s_cmdlets[Step - 1]} -WorkDirectory {HostProcess.Quote(Build.Directory.Path)}", _folder, Environment);
 
+    /// <summary>Forgets the step's log, so that the next run's is not taken for it.</summary>
+    public void ForgetLog()
+    {
+        if (File.Exists(Build.Directory.Log(Step)))
+        {
+            File.Delete(Build.Directory.Log(Step));
+        }
+    }
+
     /// <summary>Waits until a command that begins so stands in the step's log.</summary>
     public async Task CommandAsync(Process process, string command)
     {

@@ -182,7 +182,7 @@ public sealed partial class BootstrapStep : BuildStep
     {
         if (line.StartsWith("installing ", StringComparison.Ordinal) || line.StartsWith("upgrading ", StringComparison.Ordinal))
         {
-            context.Say($"making the builder: {line.TrimEnd('.')}");
+            context.Say($"making the builder: {line.TrimEnd('.')}", minor: true);
         }
     }
 

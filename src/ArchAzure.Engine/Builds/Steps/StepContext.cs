@@ -55,7 +55,7 @@ public sealed class StepContext
     public Layer Layer(string name) => Target.Layer.Load(Path.Combine(LayerFolder, name));
 
     /// <summary>Shows what the step does now.</summary>
-    public void Say(string status, int? percent = null) => Reporter.Progress(new(StepName.All[Step - 1], status, percent));
+    public void Say(string status, int? percent = null, bool minor = false) => Reporter.Progress(new(StepName.All[Step - 1], status, percent, Minor: minor));
 
     /// <summary>The step's number.</summary>
     public required int Step { get; init; }

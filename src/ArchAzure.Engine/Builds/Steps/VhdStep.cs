@@ -124,7 +124,7 @@ public sealed class VhdStep : BuildStep
             await VhdConverter.ConvertAsync(conversion, context.Reporter, cancellationToken);
 
             AtomicFile.WriteAllText(list, PackageList.Write(context.Build.Version!, packages, context.Build.Agent!));
-            context.Say("reckoning the checksum", 95);
+            context.Say("computing the checksum", 95);
             var sha256 = await SparseFile.Sha256Async(destination, cancellationToken);
             ChecksumFile.Add(folder, new Dictionary<string, string>(StringComparer.Ordinal) { [name] = sha256, [Path.GetFileName(list)] = await SparseFile.Sha256Async(list, cancellationToken) });
             return context.Build with { Vhd = product with { Sha256 = sha256 } };
