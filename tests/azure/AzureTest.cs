@@ -1,16 +1,17 @@
 using System.Collections.Concurrent;
 using System.Globalization;
 using System.Runtime.CompilerServices;
+using System.Text.RegularExpressions;
 using ArchAzure.SimulatedAzure;
 using Xunit.Abstractions;
 
 namespace ArchAzure.AzureTests;
 
 /// <summary>What the boots have in common: their limits, where their logs go, and the timeline in the test's output.</summary>
-public abstract class AzureTest(ITestOutputHelper output)
+public abstract partial class AzureTest(ITestOutputHelper output)
 {
-    /// <summary>Without KVM and on a busy machine each boot takes minutes.</summary>
-    protected static readonly TimeSpan Limit = TimeSpan.FromMinutes(15);
+    /// <summary>Without KVM and on a busy machine each boot takes many minutes.</summary>
+    protected static readonly TimeSpan Limit = TimeSpan.FromMinutes(30);
 
     /// <summary>Where the serial log of a test's machine stays, beside the tests' program.</summary>
     protected string Logs([CallerMemberName] string test = "") => Path.Combine(AppContext.BaseDirectory, "logs", GetType().Name, test);
@@ -21,7 +22,14 @@ public abstract class AzureTest(ITestOutputHelper output)
     /// <summary>What the module has shown so far.</summary>
     protected string Shown => string.Join('\n', _reporter.Lines);
 
+    /// <summary>Whether <see cref="FreezeAt"/> came to its milestone.</summary>
+    protected bool HasFrozen { get; private set; }
+
+    // SSH.NET waits 30 s for an answer unless told otherwise.
+    private static readonly TimeSpan s_freeze = TimeSpan.FromSeconds(35);
+
     private readonly OutputReporter _reporter = new(output);
+    private string? _machine;
 
     /// <summary>Boots the machine and shows the way it went.</summary>
     protected async Task<BootReport> BootAsync(BootTestOptions options, IQemuLauncher? launcher = null)
@@ -40,6 +48,23 @@ public abstract class AzureTest(ITestOutputHelper output)
         return report;
     }
 
+    /// <summary>Stops QEMU for longer than a library waits when a milestone is reached, as a host does that is overloaded.</summary>
+    protected void FreezeAt(string milestone) => _reporter.Watch = async line =>
+    {
+        // The command line of QEMU names the folder of this machine alone.
+        if (RunFolder().Match(line) is { Success: true } folder)
+        {
+            _machine = folder.Value;
+        }
+        else if (line.EndsWith($": {milestone}", StringComparison.Ordinal) && !HasFrozen)
+        {
+            HasFrozen = true;
+            await Tool.RunAsync("pkill", "--signal", "STOP", "--full", $"qemu-system.*{_machine}");
+            await Task.Delay(s_freeze);
+            await Tool.RunAsync("pkill", "--signal", "CONT", "--full", $"qemu-system.*{_machine}");
+        }
+    };
+
     /// <summary>Runs a command as root that must end well, and returns its output.</summary>
     protected async Task<string> RootAsync(BootSession session, string command, CancellationToken cancellationToken)
     {
@@ -49,11 +74,20 @@ public abstract class AzureTest(ITestOutputHelper output)
         return result.Output;
     }
 
+    [GeneratedRegex("archazure-vm-[A-Za-z0-9]+", RegexOptions.None, 5000)]
+    private static partial Regex RunFolder();
+
     private sealed class OutputReporter(ITestOutputHelper output) : IReporter
     {
         public ConcurrentQueue<string> Lines { get; } = new();
 
-        public void Verbose(string message) => Show(message);
+        public Func<string, Task>? Watch { get; set; }
+
+        public void Verbose(string message)
+        {
+            Show(message);
+            _ = Watch?.Invoke(message);
+        }
 
         public void Information(string message) => Show(message);
 

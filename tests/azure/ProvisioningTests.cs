@@ -11,15 +11,19 @@ namespace ArchAzure.AzureTests;
 /// <param name="output">The test's output.</param>
 /// <param name="agent">Who provisions: the beginning of its User-Agent.</param>
 /// <param name="unit">The unit that looks for the DVD.</param>
+/// <param name="looking">The line of the serial console that shows this unit's start.</param>
 /// <param name="done">A command that ends when the agent has done all its work.</param>
 /// <param name="deprovision">What its documentation says to run before a machine becomes an image.</param>
-public abstract partial class ProvisioningTests(ITestOutputHelper output, string agent, string unit, string done, string deprovision) : AzureTest(output)
+public abstract partial class ProvisioningTests(ITestOutputHelper output, string agent, string unit, Regex looking, string done, string deprovision) : AzureTest(output)
 {
     /// <summary>
     /// Generation 1: a password, an infinite lease without the wire server's address in it, a data disk before the OS disk, extensions;
     /// then a second boot without a DVD.
     /// </summary>
-    protected async Task SetsPasswordRunsExtensionsAndBootsAgainAsync(string vhd, string logs)
+    /// <param name="vhd">The image.</param>
+    /// <param name="logs">Where the serial log stays.</param>
+    /// <param name="trace">A path that must be there, of what the image does besides; or null.</param>
+    protected async Task SetsPasswordRunsExtensionsAndBootsAgainAsync(string vhd, string logs, string? trace = null)
     {
         const string password = "Correct-horse 7 'battery' \"staple\"";
         List<string> secrets = [password.Split('\'')[0]];
@@ -67,6 +71,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
                 Assert.False(await login.TryLogInAsync(cancellationToken), "sshd took a wrong password.");
             }
 
+            await RootAsync(session, $"test -e {trace ?? "/"}", cancellationToken);
             await HasAddressAsync(session, "forever", cancellationToken);
             await NeedsPythonAsync(session, cancellationToken);
 
@@ -94,21 +99,20 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
     }
 
     /// <summary>
-    /// Generation 2: the DVD's drive appears long after the agent began to look for it, passwords are refused, a lease of 136 years,
-    /// a disk larger than the image and after a data disk, and a path that forgets idle flows; then it is deprovisioned and becomes another machine.
+    /// Generation 2: the DVD's drive appears after the agent began to look for it, passwords are refused, a lease of 136 years,
+    /// a disk larger than the image and after a data disk, and maybe a path that forgets idle flows; then it is deprovisioned and becomes another machine.
     /// </summary>
-    protected async Task FindsLateDvdRefusesPasswordsStaysReachableAndBecomesAnotherAsync(string vhd, string logs, BootStage? lateFrom, int lateBySeconds, IQemuLauncher? launcher = null)
+    protected async Task FindsLateDvdRefusesPasswordsStaysReachableAndBecomesAnotherAsync(string vhd, string logs, TimeSpan? idle, IQemuLauncher? launcher = null)
     {
         const uint years136 = uint.MaxValue - 1;
-        var idle = TimeSpan.FromSeconds(24);
         var size = (int)((new FileInfo(vhd).Length >> 20) + 2048);
         var options = new BootTestOptions(vhd, 2)
         {
             LogDirectory = logs,
             Timeout = Limit,
             HostName = "second-machine",
-            DvdDelay = TimeSpan.FromSeconds(lateBySeconds),
-            DvdDelayFrom = lateFrom,
+            DvdDelay = TimeSpan.FromSeconds(8),
+            DvdDelayFrom = looking,
             DiskSizeMiB = size,
             DataDisksMiB = [1, 1, 1, 1],
             DataDisksFirst = true,
@@ -139,10 +143,14 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
             Assert.InRange(microseconds[1] - microseconds[0], 3_000_000, 119_000_000);
 
             await RootAsync(session, done, cancellationToken);
-            await RefusesPasswordsAsync(session, cancellationToken);
-            await HasAddressAsync(session, "[0-9]{10}sec", cancellationToken);
-            await SurvivesIdlenessAsync(session, idle, cancellationToken);
+            await (idle is { } time ? SurvivesIdlenessAsync(session, time, MeanwhileAsync, cancellationToken) : MeanwhileAsync());
             await BecomesAnotherAsync(session, cancellationToken);
+
+            async Task MeanwhileAsync()
+            {
+                await RefusesPasswordsAsync(session, cancellationToken);
+                await HasAddressAsync(session, "[0-9]{10}sec", cancellationToken);
+            }
         }
     }
 
@@ -194,7 +202,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         using (var login = SshProbe.WithPassword(session.SshPort, "azureuser", password))
         {
             // Else they would be refused by something else than what this test is about.
-            await login.ConnectAsync(cancellationToken).WaitAsync(TimeSpan.FromMinutes(1), cancellationToken);
+            await login.ConnectAsync(cancellationToken).WaitAsync(Limit, cancellationToken);
         }
 
         await RootAsync(session, "mv /root/sshd/* /etc/ssh/sshd_config.d && systemctl restart sshd", cancellationToken);
@@ -206,7 +214,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         var renewed = new TaskCompletionSource();
         session.Network.AddressAssigned += OnRenewed;
         await RootAsync(session, "networkctl renew eth0", cancellationToken);
-        await renewed.Task.WaitAsync(TimeSpan.FromMinutes(1), cancellationToken);
+        await renewed.Task.WaitAsync(Limit, cancellationToken);
         session.Network.AddressAssigned -= OnRenewed;
 
         var addresses = await RootAsync(session, "ip -4 address show dev eth0", cancellationToken);
@@ -218,8 +226,8 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         void OnRenewed(object? sender, EventArgs e) => renewed.TrySetResult();
     }
 
-    /// <summary>Bug 2: what the image keeps alive on Azure's path, both shortened alike, lives; without keepalives it dies.</summary>
-    private async Task SurvivesIdlenessAsync(BootSession session, TimeSpan idle, CancellationToken cancellationToken)
+    /// <summary>Bug 2: what the image keeps alive on Azure's path, both shortened alike, lives; without keepalives it dies. Other work may go on meanwhile.</summary>
+    private async Task SurvivesIdlenessAsync(BootSession session, TimeSpan idle, Func<Task> meanwhile, CancellationToken cancellationToken)
     {
         const int azureSeconds = 240;
         var sshd = await RootAsync(session, "sshd -T | grep -i ^clientalive", cancellationToken);
@@ -235,11 +243,11 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         using var bySshd = await ConnectAsync(string.Create(CultureInfo.InvariantCulture, $"ClientAliveInterval {interval * scale:0}\\nTCPKeepAlive no"));
         using var byKernel = await ConnectAsync("ClientAliveInterval 0\\nTCPKeepAlive yes");
         using var byNothing = await ConnectAsync("ClientAliveInterval 0\\nTCPKeepAlive no");
-        await Task.Delay(idle * 2, cancellationToken);
+        await RootAsync(session, "rm /etc/ssh/sshd_config.d/05-test.conf && systemctl restart sshd", cancellationToken);
+        await Task.WhenAll(Task.Delay(idle * 2, cancellationToken), meanwhile());
         Assert.True(await bySshd.AnswersAsync(cancellationToken), "The session that sshd keeps alive was forgotten by the path.");
         Assert.True(await byKernel.AnswersAsync(cancellationToken), "The session that the kernel keeps alive was forgotten by the path.");
         Assert.False(await byNothing.AnswersAsync(cancellationToken), "The path forgets nothing, so this test proves nothing.");
-        await RootAsync(session, "rm /etc/ssh/sshd_config.d/05-test.conf && systemctl restart sshd", cancellationToken);
 
         async Task<OpenSshSession> ConnectAsync(string configuration)
         {

@@ -1,7 +1,6 @@
 using System.Text.RegularExpressions;
 using ArchAzure.Builds;
 using ArchAzure.Disks;
-using ArchAzure.Settings;
 using ArchAzure.SimulatedAzure;
 using ArchAzure.StandIn;
 
@@ -27,8 +26,9 @@ internal static partial class TestImage
         // Making it writes logs and packages into the work directory: those go elsewhere.
         using var folder = new TempFolder();
         var directory = new WorkDirectory(folder.Path);
-        File.Copy(Directory.SettingsFile, directory.SettingsFile);
-        await using var server = await MirrorServer.StartAsync(TestSetup.StandIn, BuildSettings.Load(directory.SettingsFile).ReleaseUrl.Port);
+        await using var server = await MirrorServer.StartAsync(TestSetup.StandIn);
+        var settings = (await File.ReadAllLinesAsync(Directory.SettingsFile)).Where(line => !line.StartsWith("MIRROR=", StringComparison.Ordinal));
+        await File.WriteAllLinesAsync(directory.SettingsFile, settings.Append($"MIRROR={server.BaseUrl}/$repo/os/$arch"));
         return await ContainerQemuLauncher.CreateAsync(Build with { WorkDirectory = directory.Path }, reporter, CancellationToken.None);
     }
 

@@ -1,26 +1,43 @@
+using System.Text.RegularExpressions;
 using Xunit.Abstractions;
 
 namespace ArchAzure.AzureTests;
 
-/// <summary>WALinuxAgent provisions.</summary>
-public sealed class WaAgentTests(ITestOutputHelper output)
-    : ProvisioningTests(output, "WALinuxAgent", "waagent.service", "true", "waagent -deprovision+user -force")
+/// <summary>WALinuxAgent provisions. Each boot has a class of its own, so that two may run at once.</summary>
+public abstract partial class WaAgentTests(ITestOutputHelper output)
+    : ProvisioningTests(output, "WALinuxAgent", "waagent.service", Looking(), "true", "waagent -deprovision+user -force")
 {
+    [GeneratedRegex("Starting .*(waagent|Azure Linux Agent)", RegexOptions.None, 5000)]
+    private static partial Regex Looking();
+}
+
+/// <summary>With a password.</summary>
+public sealed class WaAgentPasswordTests(ITestOutputHelper output) : WaAgentTests(output)
+{
+    // Run by sshd for each session, as the user: what carries the first one ends.
+    private const string EndsTheFirstSession = "if mkdir /var/tmp/ended 2> /dev/null; then pkill -KILL -u \"$(id -u)\" sshd || rmdir /var/tmp/ended; fi\n";
+
     [Fact]
     [Trait("Speed", "slow")]
-    public async Task Password_without_crypt_extensions_and_a_second_boot()
+    public async Task Password_without_crypt_extensions_a_frozen_and_a_broken_session_and_a_second_boot()
     {
         // Without the layer's own there is no crypt then, and the agent could set no password.
         using var folder = new TempFolder();
-        await SetsPasswordRunsExtensionsAndBootsAgainAsync(await TestImage.WithoutAsync(folder, [.. await TestImage.CryptOfPythonAsync()]), Logs());
+        var vhd = await TestImage.WithoutAsync(folder, [.. await TestImage.CryptOfPythonAsync(), $"write {folder.Write("sshrc", EndsTheFirstSession)} /etc/ssh/sshrc"]);
+        FreezeAt("Ssh");
+        await SetsPasswordRunsExtensionsAndBootsAgainAsync(vhd, Logs(), trace: "/var/tmp/ended");
+        Assert.True(HasFrozen);
     }
+}
 
+/// <summary>With a key, in a container with the QEMU of the image's own builder.</summary>
+public sealed class WaAgentKeyTests(ITestOutputHelper output) : WaAgentTests(output)
+{
     [Fact]
     [Trait("Speed", "slow")]
     public async Task Late_dvd_key_only_long_lease_idle_sessions_and_another_life()
     {
-        // In a container, with the QEMU of the image's own builder.
         using var launcher = await TestImage.ContainerLauncherAsync(Reporter);
-        await FindsLateDvdRefusesPasswordsStaysReachableAndBecomesAnotherAsync(TestImage.Vhd, Logs(), lateFrom: null, lateBySeconds: 40, launcher);
+        await FindsLateDvdRefusesPasswordsStaysReachableAndBecomesAnotherAsync(TestImage.Vhd, Logs(), idle: TimeSpan.FromSeconds(24), launcher);
     }
 }

@@ -1,5 +1,7 @@
+using System.ComponentModel;
 using System.Globalization;
 using System.Net.Sockets;
+using System.Text.RegularExpressions;
 using ArchAzure.IO;
 using Renci.SshNet.Common;
 
@@ -37,11 +39,8 @@ public sealed record BootTestOptions(string VhdPath, int Generation)
     /// <summary>How long after <see cref="DvdDelayFrom"/> the DVD is put in; null: it is there from the start.</summary>
     public TimeSpan? DvdDelay { get; init; }
 
-    /// <summary>
-    /// The stage from which <see cref="DvdDelay"/> counts; null: from when the machine was given its address. (WALinuxAgent waits for
-    /// the network before it looks for the DVD, cloud-init looks first.)
-    /// </summary>
-    public BootStage? DvdDelayFrom { get; init; }
+    /// <summary>The line on the serial console from which <see cref="DvdDelay"/> counts; null: from when the machine was given its address.</summary>
+    public Regex? DvdDelayFrom { get; init; }
 
     /// <summary>Sizes of further, empty disks in MiB.</summary>
     public IReadOnlyList<int> DataDisksMiB { get; init; } = [];
@@ -269,8 +268,22 @@ public sealed class BootTest
     /// <param name="reporter">Told of progress.</param>
     /// <param name="cancellationToken">Ends the machine and the test.</param>
     /// <returns>The report, also of a machine that failed.</returns>
-    /// <exception cref="ArchAzureException">The test itself cannot run: no QEMU, no firmware, no such file, port taken.</exception>
+    /// <exception cref="ArchAzureException">The test itself cannot run: no QEMU, no firmware, no such file, port taken, no room for the log.</exception>
     public async Task<BootReport> RunAsync(BootTestOptions options, IReporter reporter, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await BootAsync(options, reporter, cancellationToken);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or SocketException or Win32Exception or SshException)
+        {
+            throw new ArchAzureException("BootTestFailed", ErrorKind.CommandFailed,
+                $"The boot test of {options.VhdPath} on generation {options.Generation} broke off: {e.Message.TrimEnd('.')}. It says nothing about the image. Repair the cause on this machine and test again; "
+                + $"the logs so far are in {options.LogDirectory}.", options.VhdPath, e);
+        }
+    }
+
+    private async Task<BootReport> BootAsync(BootTestOptions options, IReporter reporter, CancellationToken cancellationToken)
     {
         if (!File.Exists(options.VhdPath))
         {
@@ -410,7 +423,7 @@ public sealed class BootTest
         run.Waiting("the guest's agent to report Ready");
         if (options.DvdDelay is { } delay)
         {
-            await (options.DvdDelayFrom is { } stage ? session.Machine.Console.Reached(stage) : run.NetworkReached).WaitAsync(cancellationToken);
+            await (options.DvdDelayFrom is { } line ? session.Machine.Console.Shown(line) : run.NetworkReached).WaitAsync(cancellationToken);
             await Task.Delay(delay, cancellationToken);
             await session.Machine.InsertDvdAsync(dvd, cancellationToken);
             run.Reach("DvdInserted");
@@ -420,8 +433,8 @@ public sealed class BootTest
         run.Waiting("a login with the key");
         await session.Ssh.ConnectAsync(cancellationToken);
         run.Reach("Ssh");
-        var result = await session.Ssh.RunAsync(GuestFacts.Script, cancellationToken);
-        var facts = GuestFacts.Parse(result.Output);
+        run.Waiting("what the guest shows to the user");
+        var facts = GuestFacts.Parse((await session.Ssh.ReadAsync(GuestFacts.Script, cancellationToken)).Output);
         if (options.Extensions.Count > 0)
         {
             run.Waiting("the extensions' status");

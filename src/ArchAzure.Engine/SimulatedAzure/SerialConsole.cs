@@ -45,8 +45,7 @@ public sealed partial class SerialConsole
     private readonly object _gate = new();
     private readonly Queue<string> _lines = new();
     private readonly Dictionary<BootStage, DateTimeOffset> _stages = [];
-    private readonly Dictionary<BootStage, TaskCompletionSource> _reached =
-        Enum.GetValues<BootStage>().ToDictionary(stage => stage, _ => new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously));
+    private readonly List<(Regex Line, TaskCompletionSource Shown)> _awaited = [];
     private readonly StringBuilder _line = new();
     private readonly TaskCompletionSource<string> _dead = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TimeProvider _clock;
@@ -69,8 +68,21 @@ public sealed partial class SerialConsole
         }
     }
 
-    /// <summary>Ends when a stage first shows.</summary>
-    public Task Reached(BootStage stage) => _reached[stage].Task;
+    /// <summary>Ends when a line shows that matches, or has been shown among those that are kept.</summary>
+    public Task Shown(Regex line)
+    {
+        lock (_gate)
+        {
+            if (_lines.Any(line.IsMatch))
+            {
+                return Task.CompletedTask;
+            }
+
+            var shown = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            _awaited.Add((line, shown));
+            return shown.Task;
+        }
+    }
 
     /// <summary>The last lines, without terminal control sequences.</summary>
     /// <param name="count">At most so many, of the 400 that are kept.</param>
@@ -146,6 +158,14 @@ public sealed partial class SerialConsole
             }
         }
 
+        foreach (var (awaited, shown) in _awaited)
+        {
+            if (awaited.IsMatch(line))
+            {
+                shown.TrySetResult();
+            }
+        }
+
         if (line.Contains("Linux version ", StringComparison.Ordinal))
         {
             Reach(BootStage.Kernel);
@@ -165,11 +185,7 @@ public sealed partial class SerialConsole
         }
     }
 
-    private void Reach(BootStage stage)
-    {
-        _stages.TryAdd(stage, _clock.GetUtcNow());
-        _reached[stage].TrySetResult();
-    }
+    private void Reach(BootStage stage) => _stages.TryAdd(stage, _clock.GetUtcNow());
 
     private static string Clean(string line) => ControlSequence().Replace(line, "").TrimEnd('\r');
 

@@ -53,6 +53,9 @@ public sealed class SshProbe : IDisposable
     private static readonly TimeSpan s_pause = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan s_connectLimit = TimeSpan.FromSeconds(30);
 
+    // An emulated machine under load takes its time with each step; that the connection is lost is noticed without this.
+    private static readonly TimeSpan s_answerLimit = TimeSpan.FromMinutes(5);
+
     private readonly int _port;
     private readonly string _user;
     private readonly Func<AuthenticationMethod> _authentication;
@@ -112,14 +115,7 @@ public sealed class SshProbe : IDisposable
                 throw new OperationCanceledException(last?.Message ?? e.Message, last ?? e, cancellationToken);
             }
 
-            try
-            {
-                await Task.Delay(s_pause, cancellationToken);
-            }
-            catch (OperationCanceledException e)
-            {
-                throw new OperationCanceledException(last.Message, last, e.CancellationToken);
-            }
+            await PauseAsync(last, cancellationToken);
         }
     }
 
@@ -170,8 +166,38 @@ public sealed class SshProbe : IDisposable
         }
     }
 
+    /// <summary>Runs a command that only reads, again on a new connection where one breaks off under it.</summary>
+    /// <exception cref="OperationCanceledException">Cancelled; what stood in the way last is its inner exception.</exception>
+    public async Task<SshResult> ReadAsync(string command, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            try
+            {
+                return await RunAsync(command, cancellationToken);
+            }
+            catch (Exception e) when (e is SshException or SocketException or IOException)
+            {
+                await PauseAsync(e, cancellationToken);
+                await ConnectAsync(cancellationToken);
+            }
+        }
+    }
+
     /// <inheritdoc/>
     public void Dispose() => _client?.Dispose();
+
+    private static async Task PauseAsync(Exception last, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await Task.Delay(s_pause, cancellationToken);
+        }
+        catch (OperationCanceledException e)
+        {
+            throw new OperationCanceledException(last.Message, last, e.CancellationToken);
+        }
+    }
 
     private async Task TryConnectAsync(CancellationToken cancellationToken)
     {
@@ -186,5 +212,6 @@ public sealed class SshProbe : IDisposable
         };
         _client = client;
         await client.ConnectAsync(cancellationToken);
+        information.Timeout = s_answerLimit;
     }
 }

@@ -353,8 +353,19 @@ public sealed class VirtualMachine : IAsyncDisposable
 
     private static Socket Listen(string path)
     {
+        UnixDomainSocketEndPoint address;
+        try
+        {
+            address = new UnixDomainSocketEndPoint(path);
+        }
+        catch (ArgumentOutOfRangeException e)
+        {
+            throw new ArchAzureException("TempPathTooLong", ErrorKind.InvalidInput,
+                $"The path '{path}' is too long for a socket. Name a shorter folder for temporary files in TMPDIR, e.g. /tmp.", path, e);
+        }
+
         var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        socket.Bind(new UnixDomainSocketEndPoint(path));
+        socket.Bind(address);
         socket.Listen(1);
         return socket;
     }
