@@ -27,20 +27,23 @@ case ${1:-} in
         ;;
 esac
 wants() { [[ " ${suites[*]} " == *" $1 "* ]]; }
+# wanted SUITE...: those of them that are to run.
+wanted() { for name in "$@"; do ! wants "$name" || echo "$name"; done; }
 
 # Runs in one checkout come one after the other: they build in the same folders. The lock ends with this process, whatever it has started.
 if command -v flock > /dev/null; then
     mkdir -p "$here/artifacts"
     flock --nonblock "$here/artifacts/test.lock" true || say "another test.sh runs in this checkout: waiting for its end"
-    exec {turn}< <(exec flock "$here/artifacts/test.lock" bash -c 'echo; exec tail --pid="$1" --follow /dev/null' bash $$)
+    exec {turn}< <(exec flock "$here/artifacts/test.lock" bash -c 'echo; exec tail --pid="$1" --sleep-interval=0.2 --follow /dev/null' bash $$)
     read -r -u "$turn"
 fi
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/archazure-test.XXXXXX")
 # An engine of this run: beside another's, and away from what build.sh keeps. Nothing here uses its bridge.
 engine_data=$work/docker engine_run=$work/run engine_options=(--bridge=none --iptables=false --ip-forward=false --ip-masq=false)
-in_memory=
+in_memory= beside=
 cleanup() {
+    [[ -z $beside ]] || kill -TERM -- "-$beside" 2> /dev/null
     stop_started
     [[ -z $in_memory ]] || umount "$work" || umount --lazy "$work"
     rm -rf "$work"
@@ -53,7 +56,7 @@ if is_debian; then
     # gnupg, tar, zstd ...: the data of the unit tests; the rest checks and boots the VHD with tools that are not ours.
     install_packages gnupg tar zstd xz-utils bzip2 lz4 gzip libarchive-tools e2fsprogs dosfstools mtools gdisk btrfs-progs \
         qemu-utils qemu-system-x86 ovmf ipxe-qemu git openssl openssh-client p7zip-full udftools util-linux curl cpio sudo \
-        attr acl libcap2-bin strace
+        attr acl libcap2-bin strace procps
 fi
 
 # What the tests build is thrown away and need not wait for a disk, which would take as long as the building. Without root, or
@@ -67,11 +70,17 @@ work_in_memory() {
     export TMPDIR=$work/tmp
 }
 
+slow=$(wanted boot azure build pipeline)
+[[ -z $slow ]] || work_in_memory
 build_module
 find_powershell
 export ARCHAZURE_MODULE=$module
+# All before the first runs: later ones could meet in the same folders.
+say "building the tests"
+for name in $(wanted unit boot azure build); do
+    quietly "tests/$name could not be built." dotnet build "$here/tests/$name" --configuration Release
+done
 
-passed=0 failed=0 skipped=0
 # summed LOG WORD: a number of the summary that closes a detailed log.
 summed() {
     local number
@@ -79,78 +88,93 @@ summed() {
     echo "${number:-0}"
 }
 
-# count LOG: adds the closing line of dotnet test, or the lines of a detailed log.
-count() {
-    local line
-    line=$(grep -aE '^(Passed|Failed)! +- Failed:' "$1" | tail -n 1)
+# counts LOG STATUS: how many tests passed, failed and were skipped, by the closing line of dotnet test or Pester, or by the lines of a
+# detailed log. A status that no failed test explains is a failure too.
+counts() {
+    local line passed=0 failed=0 skipped=0
+    line=$(grep -aE '^((Passed|Failed)! +- Failed:|[0-9]+ passed, [0-9]+ failed)' "$1" | tail -n 1)
     if [[ $line =~ Failed:\ +([0-9]+),\ +Passed:\ +([0-9]+),\ +Skipped:\ +([0-9]+) ]]; then
-        failed=$(( failed + BASH_REMATCH[1] ))
-        passed=$(( passed + BASH_REMATCH[2] ))
-        skipped=$(( skipped + BASH_REMATCH[3] ))
-    elif grep -qa '^Total tests: ' "$1"; then
-        failed=$(( failed + $(summed "$1" Failed) ))
-        passed=$(( passed + $(summed "$1" Passed) ))
-        skipped=$(( skipped + $(summed "$1" Skipped) ))
+        failed=${BASH_REMATCH[1]} passed=${BASH_REMATCH[2]} skipped=${BASH_REMATCH[3]}
+    elif [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
+        passed=${BASH_REMATCH[1]} failed=${BASH_REMATCH[2]}
     else
-        failed=$(( failed + 1 ))
+        passed=$(summed "$1" Passed) failed=$(summed "$1" Failed) skipped=$(summed "$1" Skipped)
     fi
+    (( $2 == 0 || failed > 0 )) || failed=1
+    echo "$passed $failed $skipped"
 }
 
-# run_project NAME: builds and runs one project of tests.
+# run SUITE: shows its output and adds its line to the results.
+run() {
+    local output=$work/$1.log start=$SECONDS status
+    say "$1"
+    "run_$1" 2>&1 < /dev/null | tee "$output" |
+        grep --line-buffered -avE '^\s*$|^(Test run for|VSTest|A total of|Starting test)'
+    status=${PIPESTATUS[0]}
+    echo "$1 $(( SECONDS - start )) $(counts "$output" "$status")" >> "$work/results"
+}
+
 run_project() {
-    local log=$work/$1.log start=$SECONDS
-    say "tests/$1"
-    dotnet test "$here/tests/$1" --configuration Release --filter "$filter" ${options[@]+"${options[@]}"} 2>&1 < /dev/null |
-        tee "$log" | grep --line-buffered -avE '^\s*$|^(Test run for|VSTest|A total of|Starting test)| -> /|Restored |up-to-date|Determining projects'
-    local status=${PIPESTATUS[0]}
-    count "$log"
-    if (( status != 0 )) && ! grep -qaE '^(Failed!| *Failed: [1-9])' "$log"; then
-        failed=$(( failed + 1 ))
-    fi
-    say "tests/$1: $(( SECONDS - start )) s"
+    dotnet test "$here/tests/$1" --no-build --configuration Release --filter "$filter" ${options[@]+"${options[@]}"}
 }
 
 # run_pester NAME: tests/NAME.Tests.ps1, in the PowerShell that build.sh uses too.
 run_pester() {
-    local output=$work/$1.log start=$SECONDS project=$here/tests/module/Pester.csproj pester
-    say "tests/$1.Tests.ps1"
+    local project=$here/tests/module/Pester.csproj pester
     pester=$(dotnet_packages)/pester/$(sed -nE 's/.*"Pester" Version="\[(.*)\]".*/\1/p' "$project")/tools
     [[ -d $pester ]] || quietly "Pester could not be restored." dotnet restore "$project"
-    run_powershell -File "$here/tests/Run-Pester.ps1" -Pester "$pester/Pester.psd1" -Name "$1" 2>&1 < /dev/null | tee "$output"
-    if [[ $(grep -aE '^[0-9]+ passed, [0-9]+ failed' "$output" | tail -n 1) =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
-        passed=$(( passed + BASH_REMATCH[1] ))
-        failed=$(( failed + BASH_REMATCH[2] ))
-    else
-        failed=$(( failed + 1 ))
-    fi
-    say "tests/$1.Tests.ps1: $(( SECONDS - start )) s"
+    run_powershell -File "$here/tests/Run-Pester.ps1" -Pester "$pester/Pester.psd1" -Name "$1"
 }
 
-! wants unit || run_project unit
+run_unit() { run_project unit; }
+run_module() { run_pester Module; }
+run_boot() { run_project boot; }
+run_azure() { run_project azure; }
+run_build() { run_project build; }
+run_pipeline() { run_pester Pipeline; }
+run_image() { bash "$here/build.sh" --stand-in "$ARCHAZURE_IMAGE_WORKDIR"; }
 
-! wants module || run_pester Module
+# beside SUITE...: runs them one after another beside what follows. They are a group of processes, which ends with this script.
+beside() {
+    [[ $# -gt 0 ]] || return
+    set -m
+    ( set +m; for name in "$@"; do run "$name"; done ) > "$work/beside.log" 2>&1 < /dev/null &
+    beside=$!
+    set +m
+}
 
-if wants build || wants boot || wants azure || wants pipeline; then
-    work_in_memory
+# Shows their output, from its beginning to its end.
+join() {
+    [[ -z $beside ]] || tail --pid="$beside" --sleep-interval=0.5 --lines=+1 --follow "$work/beside.log"
+    beside=
+}
+
+beside $(wanted unit module)
+if [[ -n $slow ]]; then
     need_docker
     make_stand_in
     export ARCHAZURE_STANDIN=$stand_in_folder ARCHAZURE_IMAGE_WORKDIR=$work/image
-    say "the image that the tests look at: build.sh --stand-in"
-    if bash "$here/build.sh" --stand-in "$ARCHAZURE_IMAGE_WORKDIR"; then
-        ! wants build || run_project build
-        ! wants boot || run_project boot
-        ! wants azure || run_project azure
+    run image
+    join
+    if [[ -e $ARCHAZURE_IMAGE_WORKDIR/SHA256SUMS ]]; then
+        # Virtual machines wait a lot, builds do not.
+        beside $(wanted boot azure)
+        ! wants build || run build
         if wants pipeline; then
             serve_stand_in "$(stand_in_port "$ARCHAZURE_IMAGE_WORKDIR/settings.env")"
             export ARCHAZURE_STANDIN_URL=$stand_in_url
-            run_pester Pipeline
+            run pipeline
         fi
-    else
-        failed=$(( failed + 1 ))
     fi
 fi
+join
 
+for name in "${suites[@]}"; do
+    grep -q "^$name " "$work/results" || echo "$name 0 0 1 0" >> "$work/results"
+done
+read -r passed failed skipped < <(awk '{ passed += $3; failed += $4; skipped += $5 } END { print passed, failed, skipped }' "$work/results")
 say "${SECONDS} s"
+awk '{ printf "%-10s %5d s %6d passed %4d failed\n", $1, $2, $3, $4 }' "$work/results"
 if (( skipped > 0 )); then
     echo "$passed passed, $failed failed, $skipped skipped"
 else
