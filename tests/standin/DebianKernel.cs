@@ -1,3 +1,6 @@
+using System.Collections.Concurrent;
+using System.Text;
+
 namespace ArchAzure.StandIn;
 
 /// <summary>Debian's kernel as Arch packages it: image, modules and <c>pkgbase</c> below /usr/lib/modules/VERSION, nothing in /boot.</summary>
@@ -30,7 +33,7 @@ internal sealed record DebianKernel(string Release, string Version, FileTree Fil
         }
 
         files.Remove(p => unwanted(p) || p == "boot" || p.StartsWith("boot/", StringComparison.Ordinal) || p == $"{modules}/System.map" || p == $"{modules}/config");
-        await CompressAsync(files, Path.Combine(work, "modules"), cancellation);
+        RemoveDependents(files, await CompressAsync(files, Path.Combine(work, "modules"), cancellation), modules);
         return new DebianKernel(release, image.ArchVersion, files);
     }
 
@@ -45,11 +48,33 @@ internal sealed record DebianKernel(string Release, string Version, FileTree Fil
         package.Files.AddFile($"usr/lib/modules/{Release}/pkgbase", package.Name + "\n");
     }
 
-    /// <summary>Debian compresses modules with xz or not at all, Arch with zstd.</summary>
-    private static async Task CompressAsync(FileTree files, string work, CancellationToken cancellation)
+    /// <summary>A whole kernel has no module that lacks one it needs.</summary>
+    private static void RemoveDependents(FileTree files, IReadOnlyDictionary<string, string[]> needs, string modules)
+    {
+        HashSet<string> there = [.. files.Entries.Select(e => ModuleName(e.Key)), .. Encoding.UTF8.GetString(files[$"{modules}/modules.builtin"].Content).Split('\n').Select(ModuleName)];
+        while (needs.Where(n => there.Contains(ModuleName(n.Key)) && !Array.TrueForAll(n.Value, there.Contains)).Select(n => n.Key).ToHashSet() is { Count: > 0 } broken)
+        {
+            there.ExceptWith(broken.Select(ModuleName));
+            files.Remove(broken.Contains);
+        }
+    }
+
+    private static string ModuleName(string path) => Path.GetFileName(path).Split(".ko")[0].Replace('-', '_');
+
+    /// <summary>The names in a module's <c>.modinfo</c> section of the modules that it needs.</summary>
+    private static string[] Needs(ReadOnlySpan<byte> module)
+    {
+        ReadOnlySpan<byte> key = "\0depends="u8;
+        int start = module.IndexOf(key);
+        return start < 0 ? [] : Encoding.UTF8.GetString(module[(start + key.Length)..][..module[(start + key.Length)..].IndexOf((byte)0)]).Split(',', StringSplitOptions.RemoveEmptyEntries);
+    }
+
+    /// <summary>Debian compresses modules with xz or not at all, Arch with zstd. Returns which modules each one needs.</summary>
+    private static async Task<IReadOnlyDictionary<string, string[]>> CompressAsync(FileTree files, string work, CancellationToken cancellation)
     {
         string[] paths = [.. files.Entries.Select(e => e.Key).Where(p => p.EndsWith(".ko.xz", StringComparison.Ordinal) || p.EndsWith(".ko", StringComparison.Ordinal))];
         _ = Directory.CreateDirectory(work);
+        ConcurrentDictionary<string, string[]> needs = new(StringComparer.Ordinal);
         await Parallel.ForEachAsync(paths.Index().Chunk(200), new ParallelOptions { MaxDegreeOfParallelism = 2, CancellationToken = cancellation }, async (modules, token) =>
         {
             List<string> plain = [];
@@ -65,6 +90,11 @@ internal sealed record DebianKernel(string Release, string Version, FileTree Fil
                 _ = await Tool.RunAsync("xz", ["--decompress", .. packed], token);
             }
 
+            foreach (((int _, string path), string file) in modules.Zip(plain))
+            {
+                needs[ArchPath(path)] = [.. Needs(await File.ReadAllBytesAsync(file, token)).Select(ModuleName)];
+            }
+
             // Of files, not through pipes: depmod asks the frame for the size.
             _ = await Tool.RunAsync("zstd", ["-q", "--rm", .. plain], token);
             foreach (((int _, string path), string file) in modules.Zip(plain))
@@ -74,7 +104,11 @@ internal sealed record DebianKernel(string Release, string Version, FileTree Fil
         });
         foreach (string path in paths)
         {
-            files.Move(path, path[..(path.LastIndexOf(".ko", StringComparison.Ordinal) + 3)] + ".zst");
+            files.Move(path, ArchPath(path));
         }
+
+        return needs;
+
+        static string ArchPath(string path) => path[..(path.LastIndexOf(".ko", StringComparison.Ordinal) + 3)] + ".zst";
     }
 }
