@@ -13,7 +13,7 @@ case ${1:-} in
     '') ;;
     --fast) suites=(unit module) ;;
     --slow) suites=(build boot azure pipeline) ;;
-    --long) suites=(build azure) filter='Speed=long' ;;
+    --long) suites=(build azure trixie sid) filter='Speed=long' ;;
     --only) suites=("${2:?test.sh: --only needs a name: ${suites[*]}}") ;;
     --fuzz)
         export ARCHAZURE_FUZZ_SECONDS=${2:?test.sh: --fuzz needs the seconds for each parser}
@@ -22,7 +22,7 @@ case ${1:-} in
         suites=(unit) filter='FullyQualifiedName~Fuzz|FullyQualifiedName~HostileImage' options=(--logger 'console;verbosity=detailed')
         ;;
     *)
-        echo "Usage: bash test.sh [--fast | --slow | --long | --only unit|module|build|boot|azure|pipeline | --fuzz SECONDS]" >&2
+        echo "Usage: bash test.sh [--fast | --slow | --long | --only unit|module|build|boot|azure|pipeline|trixie|sid | --fuzz SECONDS]" >&2
         exit 64
         ;;
 esac
@@ -70,7 +70,7 @@ work_in_memory() {
     export TMPDIR=$work/tmp
 }
 
-slow=$(wanted boot azure build pipeline)
+slow=$(wanted boot azure build pipeline trixie sid)
 [[ -z $slow ]] || work_in_memory
 build_module
 find_powershell
@@ -118,6 +118,21 @@ run_project() {
     dotnet test "$here/tests/$1" --no-build --configuration Release --filter "$filter" ${options[@]+"${options[@]}"}
 }
 
+# run_debian SUITE: an image made from another suite of Debian's starts too. The agent stays that of the tests: trixie's does not run on
+# trixie's python without a package that Arch has not.
+run_debian() {
+    local image=$work/$1
+    export ARCHAZURE_STANDIN_SUITE=$1
+    bash "$here/build.sh" --stand-in "$image" 1 3 || return
+    sed --in-place '/^WAAGENT_/d' "$image/settings.env"
+    grep ^WAAGENT_ "$ARCHAZURE_IMAGE_WORKDIR/settings.env" >> "$image/settings.env"
+    bash "$here/build.sh" "$image" 4 || return
+    ARCHAZURE_IMAGE_WORKDIR=$image dotnet test "$here/tests/boot" --configuration Release
+    local status=$?
+    rm -rf "$image"
+    return "$status"
+}
+
 # run_pester NAME: tests/NAME.Tests.ps1, in the PowerShell that build.sh uses too.
 run_pester() {
     local project=$here/tests/module/Pester.csproj pester
@@ -132,6 +147,8 @@ run_boot() { run_project boot; }
 run_azure() { run_project azure; }
 run_build() { run_project build; }
 run_pipeline() { run_pester Pipeline; }
+run_trixie() { run_debian trixie; }
+run_sid() { run_debian sid; }
 run_image() { bash "$here/build.sh" --stand-in "$ARCHAZURE_IMAGE_WORKDIR"; }
 
 # beside SUITE...: runs them one after another beside what follows. They are a group of processes, which ends with this script.
@@ -165,6 +182,7 @@ if [[ -n $slow ]]; then
             export ARCHAZURE_STANDIN_URL=$stand_in_url
             run pipeline
         fi
+        for name in $(wanted trixie sid); do run "$name"; done
     fi
 fi
 join
