@@ -238,7 +238,7 @@ Describe 'Errors' {
         Set-Content -LiteralPath (Join-Path $folder 'settings.env') 'RELEASE_URL=http://127.0.0.1:9/iso/'
         $text = pwsh -NoProfile -NonInteractive -File "$PSScriptRoot/../build.ps1" -Module $Manifest -WorkDirectory $folder 2>&1 | Out-String -Width 1000
         $LASTEXITCODE | Should -Be 69
-        $text | Should -BeLike 'ERROR: *http://127.0.0.1:9/iso/*'
+        $text | Should -Match '(?m)^ERROR: http://127\.0\.0\.1:9/iso/.+ The log is .+\.$'
     }
 
     It 'of a release signed by another key than the one asked for keep it out' {

@@ -10,6 +10,7 @@ param(
 )
 
 $ErrorActionPreference = 'Stop'
+$ProgressPreference = 'SilentlyContinue' # the cmdlets' lines in a log are not the tests'
 Import-Module $Pester -MinimumVersion 5.3
 
 $configuration = New-PesterConfiguration
