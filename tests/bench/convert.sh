@@ -27,6 +27,7 @@ best() {
 # The module measures itself inside the session: the shell's own start is not the question.
 module_seconds() { # PARAMETERS
     run_powershell -Command "
+        \$ProgressPreference = 'SilentlyContinue'
         Import-Module '$here/artifacts/ArchAzure/ArchAzure.psd1'
         \$least = [double]::MaxValue
         foreach (\$i in 1..3) {
