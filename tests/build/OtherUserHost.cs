@@ -4,7 +4,7 @@ namespace ArchAzure.BuildTests;
 
 /// <summary>
 /// The module run by an ordinary user in a process of its own: no root, a home and a work directory of the user's, and the
-/// group of the Docker socket or not. Everything it needs is copied to where that user may read.
+/// group of the Docker socket or not. The settings are the small build's. Everything it needs is copied to where that user may read.
 /// </summary>
 internal sealed class OtherUserHost : IAsyncDisposable
 {
@@ -34,20 +34,18 @@ internal sealed class OtherUserHost : IAsyncDisposable
 
         // The mirror's files lie in root's cache.
         Directory.CreateDirectory(host.WorkDirectory);
-        var key = Path.Combine(shared, "release-key.asc");
+        var (key, agent) = (Path.Combine(shared, "release-key.asc"), Path.Combine(shared, "waagent.git"));
         File.Copy(pipeline.Settings.ReleaseKey!, key);
-        var agent = Path.Combine(shared, "waagent.tar.gz");
-        File.Copy(Path.Combine(TestSetup.StandIn, "waagent.tar.gz"), agent);
-        await File.WriteAllLinesAsync(
-            Path.Combine(host.WorkDirectory, "settings.env"),
-            [$"MIRROR={pipeline.Settings.Mirror}", $"RELEASE_URL={pipeline.Settings.ReleaseUrl}", $"RELEASE_KEY={key}", $"WAAGENT_SOURCE={agent}", $"DISK_SIZE={TestBuild.SmallDisk}"]);
+        await Tool.RunAsync("cp", "--recursive", "--no-target-directory", Path.Combine(TestSetup.StandIn, "waagent.git"), agent);
+        var settings = (await File.ReadAllLinesAsync(pipeline.Image.SettingsFile)).Where(line => !line.StartsWith("RELEASE_KEY=", StringComparison.Ordinal) && !line.StartsWith("WAAGENT_SOURCE=", StringComparison.Ordinal));
+        await File.WriteAllLinesAsync(Path.Combine(host.WorkDirectory, "settings.env"), [.. settings, .. Pipeline.SmallSettings, $"RELEASE_KEY={key}", $"WAAGENT_SOURCE={agent}"]);
         await Tool.RunAsync("chmod", "--recursive", "u+rwX,go+rX", host._folder.Path);
         await Tool.RunAsync("chown", "--recursive", $"{user}:{user}", host.Home);
         return host;
     }
 
-    /// <summary>Runs PowerShell text with the module loaded.</summary>
-    public async Task<ToolResult> RunAsync(string script)
+    /// <summary>Runs PowerShell text with the module loaded, under another program where one is given.</summary>
+    public async Task<ToolResult> RunAsync(string script, params string[] before)
     {
         var path = HostProcess.Write(_folder, $"shared/{Guid.NewGuid()}.ps1", _folder["shared/module"], script);
         File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.GroupRead | UnixFileMode.OtherRead);
@@ -55,7 +53,7 @@ internal sealed class OtherUserHost : IAsyncDisposable
         return await Tool.TryAsync(
             "setpriv",
             [
-                $"--reuid={id}", $"--regid={id}", .. _groups.Length > 0 ? [$"--groups={_groups}"] : new[] { "--clear-groups" }, "--no-new-privs", "--",
+                $"--reuid={id}", $"--regid={id}", .. _groups.Length > 0 ? [$"--groups={_groups}"] : new[] { "--clear-groups" }, "--no-new-privs", "--", .. before,
                 "env", $"--chdir={Home}", $"HOME={Home}", .. HostProcess.Command(_folder["shared/powershell/" + Path.GetFileName(TestSetup.PowerShell)], path),
             ]);
     }

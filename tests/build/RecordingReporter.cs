@@ -16,9 +16,13 @@ internal sealed class RecordingReporter : IReporter
     /// <summary>Called with each progress status and each detail as it comes, on the thread that works.</summary>
     public Action<string>? Watch { get; set; }
 
+    /// <summary>Waited for with each detail, before <see cref="Watch"/> is called.</summary>
+    public Func<Task>? Look { get; set; }
+
     public void Verbose(string message)
     {
         Details.Enqueue(message);
+        Look?.Invoke().GetAwaiter().GetResult();
         Watch?.Invoke(message);
     }
 

@@ -29,21 +29,25 @@ internal sealed class TestBuild : IAsyncDisposable
     public ArchBuild State => BuildStore.Load(Directory);
 
     /// <summary>A new work directory with the stand-in's settings and more lines.</summary>
-    public static TestBuild Empty(Pipeline pipeline, params string[] lines) => Named(pipeline, "work", lines);
-
-    /// <summary>The same in a folder of this name.</summary>
-    public static TestBuild Named(Pipeline pipeline, string name, params string[] lines) => Create(pipeline.Image, name, lines);
+    public static TestBuild Empty(Pipeline pipeline, params string[] lines) => Create(pipeline.Image, "work", lines);
 
     /// <summary>A new work directory of this name with another's settings and more lines.</summary>
     public static TestBuild WithSettingsOf(TestBuild other, string name, params string[] lines) => Create(other.Directory, name, lines);
 
     /// <summary>A copy of the shared image's work directory, as it was after a step; with an identity of its own and an empty package cache.</summary>
-    public static Task<TestBuild> AfterStepAsync(Pipeline pipeline, int step) => CopyAsync(pipeline.Image, pipeline.ImageBuild, step);
+    public static Task<TestBuild> AfterStepAsync(Pipeline pipeline, int step, string name = "work") => CopyAsync(pipeline.Image, pipeline.ImageBuild, step, name);
+
+    /// <summary>The same of the small build.</summary>
+    public static async Task<TestBuild> SmallAfterStepAsync(Pipeline pipeline, int step)
+    {
+        var small = await pipeline.SmallBuildAsync();
+        return await CopyAsync(small.Directory, small.State, step);
+    }
 
     /// <summary>The same of any complete build.</summary>
-    public static async Task<TestBuild> CopyAsync(WorkDirectory source, ArchBuild sourceBuild, int step)
+    public static async Task<TestBuild> CopyAsync(WorkDirectory source, ArchBuild sourceBuild, int step, string name = "work")
     {
-        var build = Create(source, "work");
+        var build = Create(source, name);
         string[] files =
         [
             .. step >= 2 ? [source.Disk] : Array.Empty<string>(),

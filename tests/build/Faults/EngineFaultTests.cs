@@ -9,20 +9,18 @@ public sealed class EngineFaultTests(Pipeline pipeline, PrivateEngine engine) : 
     // A command that each step is in when the fault comes.
     private static readonly string[] s_commands = ["pacman -Su", "sgdisk --clear", "pacstrap", "tar --extract --file /work", "mke2fs"];
 
-    [Theory]
-    [InlineData(5)]
-    public Task Builder_killed(int step) => BuilderKilledAsync(step);
-
+    // InterruptionTests kill one in every run.
     [Theory]
     [Trait("Speed", "long")]
     [InlineData(1)]
     [InlineData(2)]
     [InlineData(3)]
     [InlineData(4)]
-    public Task Builder_killed_of_the_long_matrix(int step) => BuilderKilledAsync(step);
+    [InlineData(5)]
+    public Task Builder_killed(int step) => BuilderKilledAsync(step);
 
     [Theory]
-    [InlineData(4, "KILL")]
+    [InlineData(5, "KILL")]
     public Task Engine_stopped_and_started(int step, string signal) => EngineStoppedAsync(step, signal);
 
     [Theory]
@@ -34,8 +32,8 @@ public sealed class EngineFaultTests(Pipeline pipeline, PrivateEngine engine) : 
     [InlineData(3, "TERM")]
     [InlineData(3, "KILL")]
     [InlineData(4, "TERM")]
+    [InlineData(4, "KILL")]
     [InlineData(5, "TERM")]
-    [InlineData(5, "KILL")]
     public Task Engine_stopped_and_started_of_the_long_matrix(int step, string signal) => EngineStoppedAsync(step, signal);
 
     [Theory]

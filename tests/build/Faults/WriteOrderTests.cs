@@ -13,18 +13,8 @@ public sealed partial class WriteOrderTests(Pipeline pipeline)
     [Trait("Speed", "slow")]
     public async Task Every_product_is_flushed_before_build_json_names_it()
     {
-        await using var build = await TestBuild.AfterStepAsync(pipeline, 1);
-        build.AddSettings($"DISK_SIZE={TestBuild.SmallDisk}");
-        using var folder = new TempFolder();
-        var log = folder["strace.log"];
-
-        // -y: each file descriptor with its path.
-        var result = await HostProcess.RunAsync(
-            $"$null = Invoke-ArchBuild {HostProcess.Quote(build.Directory.Path)}",
-            "strace", "-f", "-y", "--seccomp-bpf", "-o", log, "-e", "trace=fsync,fdatasync,rename,renameat,renameat2", "-e", "signal=none", "--");
-        Assert.True(result.ExitCode == 0, result.All);
-
-        var calls = (await File.ReadAllLinesAsync(log)).SelectMany(Call.Read).ToList();
+        var build = await pipeline.SmallBuildAsync();
+        var calls = (await File.ReadAllLinesAsync(pipeline.SmallTrace)).SelectMany(Call.Read).ToList();
         var directory = build.Directory;
         var vhd = build.State.VhdPath!;
         string[] products = [directory.Disk, directory.Snapshot(3), directory.Snapshot(4), vhd, vhd + ".cdx.json", Path.Combine(directory.Path, "SHA256SUMS")];
