@@ -14,7 +14,7 @@ namespace ArchAzure.StandIn;
 /// tarball and the agent's repository. Reads top to bottom.
 /// </summary>
 [SupportedOSPlatform("linux")]
-internal sealed class MirrorMaker(string cache, string suite, TextWriter log)
+internal sealed class MirrorMaker(string cache, string suite, string kernel, TextWriter log)
 {
     /// <summary>The releases, newest first. The older ones are hard links of the newest: same bytes, its <c>version</c> too.</summary>
     private static readonly string[] Releases = ["2026.11.01", "2026.10.01"];
@@ -26,7 +26,7 @@ internal sealed class MirrorMaker(string cache, string suite, TextWriter log)
     private static readonly (string Program, string Package)[] Tools =
         [("zstd", "zstd"), ("xz", "xz-utils"), ("gpg", "gnupg"), ("gpgconf", "gnupg"), ("git", "git"), ("bsdtar", "libarchive-tools")];
 
-    private readonly Recipe _recipe = Recipe.Load(suite);
+    private readonly Recipe _recipe = Recipe.Load(suite, kernel);
     private readonly Stopwatch _stage = new();
     private string _stageName = "";
     private string _sitePackages = "";
@@ -72,9 +72,9 @@ internal sealed class MirrorMaker(string cache, string suite, TextWriter log)
 
             Stage("Arch packages");
             _sitePackages = $"usr/lib/{PythonVersion(debian)}/site-packages";
-            Task<DebianKernel> kernel = DebianKernel.ReadAsync(debian, IsUnwanted, work, cancellation);
+            Task<DebianKernel> kernels = DebianKernel.ReadAsync(debian, IsUnwanted, work, cancellation);
             Dictionary<string, ArchPackage> packages = await SplitAsync(debian, cancellation);
-            AddKernels(packages, await kernel);
+            AddKernels(packages, await kernels);
             string packageKey = await signer.CreateKeyAsync("ArchAzure stand-in packager <packager@stand-in.invalid>", cancellation);
             await AddKeyringAsync(packages["archlinux-keyring"], signer, packageKey, work, cancellation);
 

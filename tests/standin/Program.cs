@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 using ArchAzure.StandIn;
 
 const string Usage = """
-    usage: standin make [--cache DIR] [--suite NAME] [--debian URL]
+    usage: standin make [--cache DIR] [--suite NAME] [--kernel FLAVOUR] [--debian URL]
                                                    makes the mirror if the cache lacks it and prints its directory
            standin serve DIR [--port N]            serves it on loopback until SIGTERM or SIGINT: at the first free port from N on, or any
            standin settings DIR BASEURL            prints the settings of a build against it
@@ -18,13 +18,15 @@ try
     {
         case ["make", ..] when !OperatingSystem.IsLinux():
             throw new StandInException("The stand-in mirror is made on Debian or Ubuntu only; a finished mirror can be served anywhere.");
-        case ["make", .. string[] options] when Options(options, "--cache", "--suite", "--debian") is { } named:
+        case ["make", .. string[] options] when Options(options, "--cache", "--suite", "--kernel", "--debian") is { } named:
             string cache = named.GetValueOrDefault("--cache") ?? Path.Combine(
                 Set("XDG_CACHE_HOME") ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache"),
                 "archazure-standin");
-            MirrorMaker maker = new(Path.GetFullPath(cache), named.GetValueOrDefault("--suite") ?? Set("ARCHAZURE_STANDIN_SUITE") ?? "forky", Console.Error);
+            MirrorMaker maker = new(Path.GetFullPath(cache), Named("--suite", "SUITE", "forky"), Named("--kernel", "KERNEL", "cloud-amd64"), Console.Error);
             Console.WriteLine(await maker.MakeAsync(named.GetValueOrDefault("--debian") ?? Set("ARCHAZURE_DEBIAN_URL"), stop.Token));
             return 0;
+
+            string Named(string option, string variable, string otherwise) => named.GetValueOrDefault(option) ?? Set("ARCHAZURE_STANDIN_" + variable) ?? otherwise;
         case ["serve", string directory]:
             return await ServeAsync(directory, 0);
         case ["serve", string directory, "--port", string port] when int.TryParse(port, NumberStyles.None, CultureInfo.InvariantCulture, out int number):

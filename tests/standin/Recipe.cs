@@ -11,7 +11,7 @@ internal sealed class Recipe
     private const string Prefix = "recipe/";
     private readonly SortedDictionary<string, byte[]> _resources = new(StringComparer.Ordinal);
 
-    private Recipe(string suite)
+    private Recipe(string suite, string kernel)
     {
         Assembly assembly = typeof(Recipe).Assembly;
         foreach (string name in assembly.GetManifestResourceNames().Where(n => n.StartsWith(Prefix, StringComparison.Ordinal)))
@@ -30,14 +30,15 @@ internal sealed class Recipe
             hash.AppendData(content);
         }
 
-        hash.AppendData(Encoding.UTF8.GetBytes(suite));
+        hash.AppendData(Encoding.UTF8.GetBytes($"{suite} {kernel}"));
         Hash = Convert.ToHexStringLower(hash.GetHashAndReset())[..16];
-        Parse(Text("packages.conf"));
+        Parse(Text("packages.conf").Replace("linux-image-KERNEL", "linux-image-" + kernel, StringComparison.Ordinal));
     }
 
     /// <summary>Reads the recipe.</summary>
     /// <param name="suite">The suite of Debian that it is for.</param>
-    public static Recipe Load(string suite) => new(suite);
+    /// <param name="kernel">The flavour of Debian's kernel, such as <c>cloud-amd64</c>.</param>
+    public static Recipe Load(string suite, string kernel) => new(suite, kernel);
 
     /// <summary>16 hexadecimal digits that change with everything that makes the mirror.</summary>
     public string Hash { get; }
