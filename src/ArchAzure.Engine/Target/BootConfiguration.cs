@@ -14,12 +14,15 @@ public static class BootConfiguration
     /// </summary>
     public const string KernelCommandLine = "console=tty0 console=ttyS0,115200n8 earlyprintk=ttyS0,115200 rootdelay=300 net.ifnames=0";
 
-    /// <summary>fstab(5): root and ESP by UUID. The root grows with its partition; a missing ESP does not stop the boot.</summary>
+    /// <summary>
+    /// fstab(5): root and ESP by UUID. The root grows with its partition; a missing ESP does not stop the boot, and one that a slow
+    /// machine finds only after systemd's usual 90 s is mounted all the same.
+    /// </summary>
     public static string Fstab(DiskProduct disk) =>
         $"""
         # Written by ArchAzure. By UUID only: names such as /dev/sda change with the order in which disks appear.
         UUID={disk.RootUuid}  /     {disk.RootFileSystem}  {(disk.RootFileSystem == "btrfs" ? "rw,relatime,x-systemd.growfs  0 0" : "rw,relatime,x-systemd.growfs  0 1")}
-        UUID={disk.EspUuid}  /efi  vfat  umask=0077,nofail  0 2
+        UUID={disk.EspUuid}  /efi  vfat  umask=0077,nofail,x-systemd.device-timeout=10min  0 2
 
         """;
 
