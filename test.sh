@@ -183,7 +183,7 @@ if [[ -n $slow ]]; then
             run pipeline
         fi
         join
-        # It has two machines at once. With builds beside them, emulated ones are too slow for systemd's own limits.
+        # By itself: with builds beside it an emulated machine is too slow for systemd's own limits.
         ! wants azure || run azure
         for name in $(wanted trixie sid); do run "$name"; done
     fi
