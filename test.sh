@@ -118,8 +118,8 @@ run_project() {
     dotnet test "$here/tests/$1" --no-build --configuration Release --filter "$filter" ${options[@]+"${options[@]}"}
 }
 
-# run_debian SUITE: an image made from another suite of Debian's starts too, sid's with the full kernel. The agent stays that of the tests: trixie's does not run on
-# trixie's python without a package that Arch has not.
+# run_debian SUITE: an image made from another suite of Debian's starts too, sid's with the full kernel. The agent stays that of the
+# tests: trixie's does not run on trixie's python without a package that Arch does not have.
 run_debian() {
     local image=$work/$1
     export ARCHAZURE_STANDIN_SUITE=$1

@@ -51,7 +51,7 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
     [Trait("Speed", "slow")]
     public async Task Step_1_broken_off_everywhere_and_then_run_to_the_end()
     {
-        // Made anew even where a run before this one has left its images.
+        // Rebuilt even if an earlier run left its images.
         using var alone = await OlderRelease.TakeAsync();
         await using var build = TestBuild.Empty(pipeline, $"ARCH_VERSION={OlderRelease.Version}", "REUSE_DOCKER_IMAGE=false");
         var tarball = Path.Combine(build.Directory.DownloadFolder, $"archlinux-bootstrap-{OlderRelease.Version}-x86_64.tar.zst");

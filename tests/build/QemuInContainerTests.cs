@@ -5,7 +5,7 @@ using ArchAzure.StandIn;
 
 namespace ArchAzure.BuildTests;
 
-/// <summary>QEMU from the builder image (the small build's: the other's may be at work in a boot test): made once, and nothing of a machine is left, however its test ends.</summary>
+/// <summary>QEMU from the builder image: made once, and nothing of a machine is left, however its test ends. It is the small build's image, since a boot test may be using the other one.</summary>
 [Collection(Pipeline.Name)]
 public sealed class QemuInContainerTests(Pipeline pipeline) : IDisposable
 {
