@@ -57,6 +57,9 @@ public sealed record BootTestOptions(string VhdPath, int Generation)
     /// <summary>Memory in MiB.</summary>
     public int MemoryMiB { get; init; } = 1024;
 
+    /// <summary>Processors.</summary>
+    public int Processors { get; init; } = 2;
+
     /// <summary>The port on 127.0.0.1 that leads to the machine's sshd; 0 for a free one.</summary>
     public int SshPort { get; init; }
 
@@ -323,6 +326,7 @@ public sealed class BootTest
                     DataDisksMiB = options.DataDisksMiB,
                     DataDisksFirst = options.DataDisksFirst,
                     MemoryMiB = options.MemoryMiB,
+                    Processors = options.Processors,
                     MacAddress = platformOptions.MacAddress,
                     VmId = platformOptions.VmId,
                     SerialLogPath = Log("serial.log"),
@@ -337,6 +341,11 @@ public sealed class BootTest
             run.AddStages(machine.Console.Stages);
             if (outcome.Error is { } error)
             {
+                if (outcome.ErrorId == "GuestDied" && tools.MayPanicSoundKernels && lines.Any(line => line.Contains("int3", StringComparison.Ordinal)))
+                {
+                    error += $" QEMU {tools.Version} itself may have caused it, since it emulates the processor and is older than 8.1: test again, with -Qemu Builder or a newer QEMU.";
+                }
+
                 error += $" Reached: {string.Join(", ", run.Timeline.Select(m => string.Create(CultureInfo.InvariantCulture, $"{m.Name} after {m.Elapsed.TotalSeconds:0} s")))}."
                     + $" Serial log: {Log("serial.log")}" + (screen is null ? "" : $"; picture of the screen: {screen}") + "."
                     + $" Its last lines:{string.Concat(lines.TakeLast(SerialLinesInError).Select(line => "\n  " + line))}";

@@ -5,7 +5,7 @@ namespace ArchAzure.SimulatedAzure;
 /// <summary>Which QEMU runs a boot test.</summary>
 public enum QemuSource
 {
-    /// <summary>The host's where there is one that is new enough, else the builder's.</summary>
+    /// <summary>The host's where there is one that is new enough (without KVM: 8.1), else the builder's.</summary>
     Auto,
 
     /// <summary>The one that is installed on the host.</summary>
@@ -43,23 +43,39 @@ public static class QemuChoice
             return await createAsync(BuildIn(directory), reporter, cancellationToken);
         }
 
+        string reason;
+        ArchAzureException? none = null;
         try
         {
-            await host.FindToolsAsync(cancellationToken);
-            return host;
+            var tools = await host.FindToolsAsync(cancellationToken);
+            if (source == QemuSource.Host || !tools.MayPanicSoundKernels)
+            {
+                return host;
+            }
+
+            reason = $"QEMU {tools.Version} on this machine, without KVM, lets a sound kernel panic now and then";
         }
         catch (ArchAzureException e) when (source == QemuSource.Auto && e.ErrorId is "QemuNotFound" or "QemuTooOld")
         {
-            try
+            reason = $"This machine has no QEMU to use ({e.ErrorId})";
+            none = e;
+        }
+
+        try
+        {
+            var build = BuildIn(directory);
+            reporter.Verbose($"{reason}: one in a container is taken.");
+            return await createAsync(build, reporter, cancellationToken);
+        }
+        catch (ArchAzureException second)
+        {
+            if (none is null)
             {
-                var build = BuildIn(directory);
-                reporter.Verbose($"This machine has no QEMU to use ({e.ErrorId}): one in a container is taken.");
-                return await createAsync(build, reporter, cancellationToken);
+                reporter.Verbose($"{reason}, but one in a container cannot be used here: {second.Message}");
+                return host;
             }
-            catch (ArchAzureException second)
-            {
-                throw new ArchAzureException(e.ErrorId, second.ErrorId == "BuildNotFound" ? e.Kind : second.Kind, $"{e.Message} QEMU in a container is not to be had here: {second.Message}", e.Target, second);
-            }
+
+            throw new ArchAzureException(none.ErrorId, second.ErrorId == "BuildNotFound" ? none.Kind : second.Kind, $"{none.Message} QEMU in a container cannot be used here: {second.Message}", none.Target, second);
         }
     }
 

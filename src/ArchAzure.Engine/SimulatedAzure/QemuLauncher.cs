@@ -31,19 +31,35 @@ public sealed record QemuTools(string System, string Image, bool KvmUsable, Uefi
     // -netdev stream with a unix socket came with 7.2.
     private static readonly Version s_oldest = new(7, 2);
 
+    // Fixed by QEMU's commit deba78709a ("accel/tcg: Always lock pages before translation").
+    private static readonly Version s_emulatesPatchedCode = new(8, 1);
+
+    /// <summary>The emulator's version, or null where it was not looked at.</summary>
+    public Version? Version { get; init; }
+
+    /// <summary>
+    /// Whether an emulated processor can get a guest's kernel wrong: before 8.1 one of two processors may run an instruction that the
+    /// other has just patched back, and a sound kernel panics (<c>Oops: int3</c>), once in some twenty boots.
+    /// </summary>
+    public bool MayPanicSoundKernels => !KvmUsable && Version is { } version && version < s_emulatesPatchedCode;
+
     /// <summary>Refuses an emulator that is too old.</summary>
     /// <param name="program">Which.</param>
     /// <param name="output">What it says at <c>--version</c>.</param>
     /// <param name="remedy">What to do then.</param>
+    /// <returns>The version.</returns>
     /// <exception cref="ArchAzureException"><c>QemuTooOld</c>.</exception>
-    internal static void CheckVersion(string program, string output, string remedy)
+    internal static Version CheckVersion(string program, string output, string remedy)
     {
-        var word = output.Split([' ', '\n', '('], StringSplitOptions.RemoveEmptyEntries).FirstOrDefault(w => w.Contains('.') && Version.TryParse(w, out _));
-        if (word is null || Version.Parse(word) < s_oldest)
+        var version = output.Split([' ', '\n', '('], StringSplitOptions.RemoveEmptyEntries)
+            .Select(word => word.Contains('.', StringComparison.Ordinal) && Version.TryParse(word, out var parsed) ? parsed : null).FirstOrDefault(parsed => parsed is not null);
+        if (version is null || version < s_oldest)
         {
             throw new ArchAzureException("QemuTooOld", ErrorKind.NotFound,
-                $"{program} is of version {word ?? "unknown"}; the boot test needs {s_oldest} or newer, which connects a machine's network to a unix socket. {remedy}", program);
+                $"{program} is of version {version?.ToString() ?? "unknown"}; the boot test needs {s_oldest} or newer, which connects a machine's network to a unix socket. {remedy}", program);
         }
+
+        return version;
     }
 
     /// <summary>Whether this process may use the host's processor for a machine.</summary>
@@ -151,8 +167,9 @@ public sealed class HostQemuLauncher : IQemuLauncher
         }
 
         var (_, output) = await RunAsync(system, ["--version"], cancellationToken);
-        QemuTools.CheckVersion(system, output, "Install a newer QEMU.");
-        return _tools = new QemuTools(system, image, QemuTools.IsKvmUsable(), UefiFirmware.KnownPlaces.FirstOrDefault(f => File.Exists(f.Code) && File.Exists(f.Variables)));
+        var version = QemuTools.CheckVersion(system, output, "Install a newer QEMU.");
+        var firmware = UefiFirmware.KnownPlaces.FirstOrDefault(f => File.Exists(f.Code) && File.Exists(f.Variables));
+        return _tools = new QemuTools(system, image, QemuTools.IsKvmUsable(), firmware) { Version = version };
     }
 
     /// <inheritdoc/>

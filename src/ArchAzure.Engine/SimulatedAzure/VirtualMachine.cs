@@ -25,6 +25,9 @@ public sealed record VirtualMachineOptions(string VhdPath, int Generation)
     /// <summary>Memory in MiB.</summary>
     public int MemoryMiB { get; init; } = 1024;
 
+    /// <summary>Processors.</summary>
+    public int Processors { get; init; } = 2;
+
     /// <summary>The network interface's hardware address.</summary>
     public IReadOnlyList<byte> MacAddress { get; init; } = [0x00, 0x0D, 0x3A, 0x11, 0x22, 0x33];
 
@@ -266,6 +269,7 @@ public sealed class VirtualMachine : IAsyncDisposable
             _host.MapPath(Local("monitor")), _host.MapPath(Local("network")), _host.MapPath(Local("serial")))
         {
             MemoryMiB = _options.MemoryMiB,
+            Processors = _options.Processors,
             UseKvm = tools.KvmUsable,
             Firmware = firmware,
             Dvd = _options.Dvd is { } dvd ? _host.MapPath(WriteDvd(dvd)) : null,

@@ -46,6 +46,24 @@ public sealed class QemuInContainerTests : IDisposable
     }
 
     [Fact]
+    public async Task ElseTheBuildersIfItCanBeMadeWhereTheHostsLetsSoundKernelsPanic()
+    {
+        using var host = new FakeLauncher(null) { Tools = new QemuTools("/qemu", "/img", false, null) { Version = new(7, 2, 22) } };
+        Assert.Same(host, await FindAsync(QemuSource.Auto, host));
+        SaveBuild();
+        Assert.Same(_builder, await FindAsync(QemuSource.Auto, host));
+        Assert.Same(host, await FindAsync(QemuSource.Host, host));
+    }
+
+    [Theory]
+    [InlineData("7.2.22", false, true)]
+    [InlineData("7.2.22", true, false)]
+    [InlineData("8.1.0", false, false)]
+    [InlineData("11.1.2", false, false)]
+    public void EmulatorsBefore81LetSoundKernelsPanic(string version, bool kvm, bool may) =>
+        Assert.Equal(may, new QemuTools("/qemu", "/img", kvm, null) { Version = System.Version.Parse(version) }.MayPanicSoundKernels);
+
+    [Fact]
     public async Task TheBuildersIsTakenWhereItIsAskedFor()
     {
         SaveBuild();
@@ -156,8 +174,10 @@ public sealed class QemuInContainerTests : IDisposable
 
     private sealed class FakeLauncher(string? errorId) : IQemuLauncher
     {
+        public QemuTools Tools { get; init; } = new("/qemu", "/img", false, null);
+
         public Task<QemuTools> FindToolsAsync(CancellationToken cancellationToken) => errorId is null
-            ? Task.FromResult(new QemuTools("/qemu", "/img", false, null))
+            ? Task.FromResult(Tools)
             : throw new ArchAzureException(errorId, ErrorKind.NotFound, "It is the host's QEMU that is wrong.");
 
         public Task<IQemuHost> PrepareAsync(string vhdPath, CancellationToken cancellationToken) => throw new NotSupportedException();
