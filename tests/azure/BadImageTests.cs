@@ -11,7 +11,8 @@ public sealed class BadImageTests(ITestOutputHelper output) : AzureTest(output)
     {
         using var folder = new TempFolder();
         var options = new BootTestOptions(HangingVhd.Create(folder), 1) { LogDirectory = Logs(), Timeout = TimeSpan.FromSeconds(20) };
-        var report = await BootAsync(options);
+        using var launcher = new HostQemuLauncher();
+        var report = await BootAsync(options, launcher);
         Assert.False(report.Passed);
         Assert.Equal("GuestTimeout", report.ErrorId);
         Assert.Contains("within 20 s", report.Error, StringComparison.Ordinal);

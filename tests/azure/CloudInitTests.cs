@@ -8,9 +8,12 @@ namespace ArchAzure.AzureTests;
 
 /// <summary>cloud-init provisions, and WALinuxAgent stays for extensions.</summary>
 public sealed partial class CloudInitTests(CloudInitImage image, ITestOutputHelper output)
-    : ProvisioningTests(output, "Cloud-Init", "cloud-init-local.service", Looking(), "cloud-init status --wait", "cloud-init clean --logs --seed && waagent -deprovision+user -force"),
+    : ProvisioningTests(output, "Cloud-Init", "cloud-init-local.service", Looking(), Done, "cloud-init clean --logs --seed && waagent -deprovision+user -force"),
         IClassFixture<CloudInitImage>
 {
+    // 2: it has warned. Its code for Arch asks hostnamectl(1) for the host's name before D-Bus runs; the name itself is right, see the tests.
+    private const string Done = "cloud-init status --wait --long || [ $? = 2 ]";
+
     [Fact]
     public async Task It_meets_every_rule()
     {
@@ -25,8 +28,11 @@ public sealed partial class CloudInitTests(CloudInitImage image, ITestOutputHelp
     // What keeps idle sessions alive is of the layer that both agents share: WaAgentTests has them.
     [Fact]
     [Trait("Speed", "slow")]
-    public Task Late_dvd_key_only_long_lease_and_another_life() =>
-        FindsLateDvdRefusesPasswordsStaysReachableAndBecomesAnotherAsync(image.Vhd, Logs(), idle: null);
+    public Task Late_dvd_key_only_and_long_lease() => FindsLateDvdRefusesPasswordsAndStaysReachableAsync(image.Vhd, Logs(), idle: null, thenAnother: false);
+
+    [Fact]
+    [Trait("Speed", "long")]
+    public Task And_another_life() => FindsLateDvdRefusesPasswordsAndStaysReachableAsync(image.Vhd, Logs(), idle: null, thenAnother: true);
 
     [GeneratedRegex(@"Starting .*(cloud-init-local|\(pre-network)", RegexOptions.None, 5000)]
     private static partial Regex Looking();

@@ -11,7 +11,7 @@ public sealed class ImageTests(ITestOutputHelper output) : AzureTest(output)
     {
         var results = await ReadinessCheck.RunAsync(TestImage.Vhd, new ReadinessOptions(), Reporter, CancellationToken.None);
 
-        Assert.Equal(40, results.Count);
+        Assert.NotEmpty(results);
         Assert.All(results, result => Assert.True(result.Outcome == ReadinessOutcome.Passed, $"{result.Rule}: {result.Outcome}, found {result.Found}"));
     }
 }

@@ -7,7 +7,7 @@ namespace ArchAzure.AzureTests;
 public sealed class MissingFixTests(ITestOutputHelper output) : AzureTest(output)
 {
     [Fact]
-    [Trait("Speed", "slow")]
+    [Trait("Speed", "long")]
     public async Task Without_the_wait_a_late_dvd_is_not_found()
     {
         using var folder = new TempFolder();

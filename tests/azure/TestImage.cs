@@ -11,6 +11,9 @@ internal static partial class TestImage
 {
     private const string Variable = "ARCHAZURE_IMAGE_WORKDIR";
 
+    // The container's image is made once.
+    private static readonly SemaphoreSlim s_launcher = new(1);
+
     /// <summary>The work directory with the image; it is read, and never written.</summary>
     public static WorkDirectory Directory { get; } = FindDirectory();
 
@@ -20,8 +23,24 @@ internal static partial class TestImage
     /// <summary>The image.</summary>
     public static string Vhd => Build.VhdPath!;
 
-    /// <summary>A launcher of the image's own QEMU in a container, made from the mirror that the image was built from.</summary>
-    public static async Task<IQemuLauncher> ContainerLauncherAsync(IReporter reporter)
+    /// <summary>
+    /// A launcher of the QEMU in a container that belongs to the image's build, made from the mirror that the image was built from: the
+    /// host's may be so old that a sound kernel panics in it (<see cref="QemuTools.MayPanicSoundKernels"/>).
+    /// </summary>
+    public static async Task<IQemuLauncher> LauncherAsync(IReporter reporter)
+    {
+        await s_launcher.WaitAsync();
+        try
+        {
+            return await CreateLauncherAsync(reporter);
+        }
+        finally
+        {
+            s_launcher.Release();
+        }
+    }
+
+    private static async Task<IQemuLauncher> CreateLauncherAsync(IReporter reporter)
     {
         // Making it writes logs and packages into the work directory: those go elsewhere.
         using var folder = new TempFolder();

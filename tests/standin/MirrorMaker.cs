@@ -380,12 +380,12 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
 
     /// <summary>
     /// Byte code beside the sources, as in Arch's packages; without it the first start of python programs on an emulated
-    /// machine takes half a minute longer. Checked by hash, so it does not depend on times.
+    /// machine takes half a minute longer. By hash, so it does not depend on times, and unchecked: nobody edits these sources.
     /// </summary>
     private static async Task CompilePythonAsync(IEnumerable<ArchPackage> packages, string version, string root, CancellationToken cancellation)
     {
         _ = await Tool.RunAsync("mknod", ["-m", "666", Path.Combine(root, "dev/null"), "c", "1", "3"], cancellation);
-        _ = await Tool.RunAsync("chroot", [root, "/usr/bin/python3", "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", $"/usr/lib/{version}"], cancellation);
+        _ = await Tool.RunAsync("chroot", [root, "/usr/bin/python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", $"/usr/lib/{version}"], cancellation);
         foreach (ArchPackage package in packages)
         {
             foreach (string source in package.Files.Entries.Select(e => e.Key).Where(p => p.EndsWith(".py", StringComparison.Ordinal)).ToList())
