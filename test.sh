@@ -130,7 +130,7 @@ run_debian() {
     sed --in-place '/^WAAGENT_/d' "$image/settings.env"
     grep ^WAAGENT_ "$ARCHAZURE_IMAGE_WORKDIR/settings.env" >> "$image/settings.env"
     bash "$here/build.sh" "$image" 4 || return
-    ARCHAZURE_IMAGE_WORKDIR=$image dotnet test "$here/tests/azure" --configuration Release --filter FullyQualifiedName~CmdletTests.And_in_both_generations
+    ARCHAZURE_IMAGE_WORKDIR=$image dotnet test "$here/tests/azure" --configuration Release --filter FullyQualifiedName~CmdletTests
     local status=$?
     rm -rf "$image"
     return "$status"

@@ -10,16 +10,18 @@ public sealed class BadImageTests(ITestOutputHelper output) : AzureTest(output)
     public async Task A_guest_that_hangs_ends_at_the_limit_with_its_last_words()
     {
         using var folder = new TempFolder();
-        var options = new BootTestOptions(HangingVhd.Create(folder), 1) { LogDirectory = Logs(), Timeout = TimeSpan.FromSeconds(20) };
-        using var launcher = new HostQemuLauncher();
-        var report = await BootAsync(options, launcher);
-        Assert.False(report.Passed);
-        Assert.Equal("GuestTimeout", report.ErrorId);
-        Assert.Contains("within 20 s", report.Error, StringComparison.Ordinal);
-        Assert.Contains("report Ready", report.Error, StringComparison.Ordinal);
-        Assert.Contains("archazure hangs", report.Error, StringComparison.Ordinal);
-        Assert.Contains("archazure hangs", await File.ReadAllTextAsync(report.SerialLogPath), StringComparison.Ordinal);
-        Assert.Equal("\u0089PNG"u8[1..].ToArray(), (await File.ReadAllBytesAsync(report.ScreenPath!))[..4]);
+        var vhd = HangingVhd.Create(folder);
+        var result = await HostProcess.RunAsync($$"""
+            Test-AzureVhd {{HostProcess.Quote(vhd)}} -Boot -Qemu Host -Generation 1,2 -Timeout 20 -KeepLog {{HostProcess.Quote(folder["log"])}} -ErrorAction SilentlyContinue -OutVariable reports
+            $reports.ForEach({ "$($_.Generation) $($_.Passed) $($_.ErrorId)" })
+            $reports[0].Error
+            """);
+        Reporter.Information(result.All);
+        Assert.Contains("\n1 False GuestTimeout\n", result.Output, StringComparison.Ordinal);
+        Assert.Contains("\n2 False Guest", result.Output, StringComparison.Ordinal);
+        Assert.All(["within 20 s", "report Ready", HangingVhd.LastWords], text => Assert.Contains(text, result.Output, StringComparison.Ordinal));
+        Assert.Contains(HangingVhd.LastWords, await File.ReadAllTextAsync(folder["log/gen1.serial.log"]), StringComparison.Ordinal);
+        Assert.Equal("PNG"u8.ToArray(), (await File.ReadAllBytesAsync(folder["log/gen1.screen.png"]))[1..4]);
     }
 
     [Fact]
