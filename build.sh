@@ -10,7 +10,7 @@ usage() {
 Usage: bash build.sh [--stand-in] WORKDIR [FIRST [LAST]]
 
 Builds an Arch Linux VHD for Azure in WORKDIR, from where the last run stopped.
-  FIRST, LAST   steps to run anew, by number or name:
+  FIRST, LAST   steps to run again, by number or name:
                 1 New-ArchBootstrap, 2 New-ArchDisk, 3 Install-ArchBase, 4 Install-WaAgent, 5 ConvertTo-AzureVhd
   --stand-in    build against the tests' stand-in mirror, on a machine that cannot reach an Arch mirror
 EOF

@@ -121,7 +121,7 @@ Describe 'Run again' {
         "$text" | Should -BeLike "ERROR: $long/settings.env:1: *DISK_SIZE*"
     }
 
-    It 'runs a step anew whose parameter has changed, and the later ones no longer fit' {
+    It 'runs a step again whose parameter has changed, and the later ones no longer fit' {
         $changed = Get-ArchBuild $work | New-ArchDisk -SizeMiB 2304
         $changed.Disk.SizeMiB | Should -Be 2304
         $changed.Status | Should -Be 'next: 3 Install-ArchBase'

@@ -78,7 +78,7 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
             await build.NothingLeftAsync();
             pipeline.Mirror.ClearFaults();
 
-            // It breaks off near the end: the same run goes on where it was, without asking anew for what it has.
+            // It breaks off near the end: the same run goes on where it was, without asking again for what it has.
             pipeline.Mirror.ClearRequests();
             pipeline.Mirror.AddFault(new MirrorFault(path, MirrorFaultKind.Reset) { AfterBytes = size - 1000, Times = 1 });
             await CancelAtAsync(build, 1, "importing ");
@@ -98,7 +98,7 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
                 file.WriteByte((byte)(value ^ 1));
             }
 
-            await build.FailsAsync(1, "ChecksumMismatch", [tarball + ".bad", "SHA-256", "download it anew"]);
+            await build.FailsAsync(1, "ChecksumMismatch", [tarball + ".bad", "SHA-256", "download a new copy"]);
             Assert.False(File.Exists(tarball));
             Assert.True(File.Exists(tarball + ".bad"));
             Assert.Equal(images, await ImagesAsync());
@@ -121,7 +121,7 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
             Assert.Contains(done.Bootstrap.BuilderImage, await ImagesAsync());
             await build.NothingLeftAsync();
 
-            // Made anew, the images leave none without a name.
+            // Made again, the images leave none without a name.
             var before = await IdsAsync(done);
             done = await build.RunAsync(1, new StepRequest { Force = true });
             var after = await IdsAsync(done);

@@ -41,7 +41,7 @@ public sealed class QemuInContainerTests(Pipeline pipeline) : IDisposable
         await build.NothingLeftAsync();
         Assert.NotEqual(0, (await Tool.TryAsync("docker", ["image", "inspect", image])).ExitCode);
 
-        // Another run at work in the build is not disturbed.
+        // Another run of the build is not disturbed.
         using (BuildLock.Take(build.Directory))
         {
             Assert.Equal("WorkDirectoryInUse", (await Assert.ThrowsAnyAsync<ArchAzureException>(() => CreateAsync(build))).ErrorId);

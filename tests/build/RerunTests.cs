@@ -5,7 +5,7 @@ using ArchAzure.Target;
 
 namespace ArchAzure.BuildTests;
 
-/// <summary>What runs anew and what does not.</summary>
+/// <summary>What runs again and what does not.</summary>
 [Collection(Pipeline.Name)]
 public sealed class RerunTests(Pipeline pipeline)
 {

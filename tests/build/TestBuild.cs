@@ -5,7 +5,7 @@ using ArchAzure.Containers;
 
 namespace ArchAzure.BuildTests;
 
-/// <summary>A work directory of one test, and the engine at work in it. Its end removes its files and containers.</summary>
+/// <summary>A work directory of one test, and the engine in it. Its end removes its files and containers.</summary>
 internal sealed class TestBuild : IAsyncDisposable
 {
     /// <summary>Small, for steps whose time goes with the disk's size.</summary>

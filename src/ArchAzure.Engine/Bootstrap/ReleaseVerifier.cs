@@ -257,6 +257,6 @@ public sealed class ReleaseVerifier(TimeProvider? clock = null)
     {
         public string ErrorId { get; } = errorId;
 
-        public string Remedy { get; } = remedy ?? "Run the command again to download it anew; if it happens again, choose another server and tell the server's owner";
+        public string Remedy { get; } = remedy ?? "Run the command again to download a new copy; if it happens again, choose another server and tell the server's owner";
     }
 }

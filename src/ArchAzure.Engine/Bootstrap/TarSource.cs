@@ -50,7 +50,7 @@ internal sealed class TarSource(Stream plain, string fileName)
         await ReadDataAsync(_block.AsMemory(0, TarHeader.Padding(size).Length), cancellationToken);
 
     public ArchAzureException Corrupt(string reason, Exception? inner = null) => new("CorruptArchive", ErrorKind.InvalidData,
-        $"'{WebText.Plain(fileName)}' is damaged: {reason}. Delete it and download it again.", fileName, inner);
+        $"'{WebText.Plain(fileName)}' is damaged: {reason}. Delete it and download a new copy.", fileName, inner);
 
     private async ValueTask<int> ReadAsync(Memory<byte> data, CancellationToken cancellationToken)
     {

@@ -23,7 +23,7 @@ public sealed record ArchBuild
     [JsonIgnore]
     public string WorkDirectory { get; init; } = "";
 
-    /// <summary>Settings given as parameters; they win over settings.env until given anew.</summary>
+    /// <summary>Settings given as parameters; they win over settings.env until given again.</summary>
     public SortedDictionary<string, string> Requested { get; init; } = new(StringComparer.Ordinal);
 
     /// <summary>What each step that has run recorded, in order.</summary>
@@ -89,7 +89,7 @@ public enum StepState
     /// <summary>It ended well and nothing before it has changed since.</summary>
     Done,
 
-    /// <summary>An earlier step has run anew: what this one made no longer fits.</summary>
+    /// <summary>An earlier step has run again: what this one made no longer fits.</summary>
     Stale,
 }
 

@@ -34,7 +34,7 @@ public sealed class BuildLock : IDisposable
             throw new ArchAzureException(
                 "WorkDirectoryInUse",
                 ErrorKind.ResourceBusy,
-                $"Another run{Owner(directory)} is at work in '{directory.Path}'. Wait for it to end, end it, or use another work directory.",
+                $"Another run{Owner(directory)} is using '{directory.Path}'. Wait for it to end, end it, or use another work directory.",
                 directory.Path,
                 e);
         }

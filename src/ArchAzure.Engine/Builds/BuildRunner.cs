@@ -166,7 +166,7 @@ public sealed class BuildRunner
                 throw new ArchAzureException(
                     state is null ? "StepMissing" : "StepStale",
                     ErrorKind.NotFound,
-                    $"{step.Name} (step {step.Number}) builds on {name} (step {number}), which {(state is null ? "has not been run" : "no longer fits, since an earlier step was run anew")} in '{directory.Path}'. "
+                    $"{step.Name} (step {step.Number}) builds on {name} (step {number}), which {(state is null ? "has not been run" : "no longer fits, since an earlier step was run again")} in '{directory.Path}'. "
                     + $"Run {name} -WorkDirectory '{directory.Path}', or Invoke-ArchBuild '{directory.Path}' for all that is to do.",
                     directory.Path);
             }

@@ -77,7 +77,7 @@ public sealed class Builder : IAsyncDisposable
             }
 
             await ThrowIfGoneAsync(exitCode, cancellationToken);
-            throw new CommandFailedException(command, result, exitCode is 126 or 127 ? "the builder lacks this program; make it anew with New-ArchBootstrap -Force" : null);
+            throw new CommandFailedException(command, result, exitCode is 126 or 127 ? "the builder lacks this program; make it again with New-ArchBootstrap -Force" : null);
         }
         catch (Exception e) when (!cancellationToken.IsCancellationRequested && LifelineContainer.IsEngineFailure(e))
         {
@@ -206,7 +206,7 @@ public sealed class Builder : IAsyncDisposable
         if (e.StatusCode == HttpStatusCode.NotFound && e.ResponseBody?.Contains("image", StringComparison.OrdinalIgnoreCase) == true)
         {
             return new ArchAzureException(
-                "BuilderImageNotFound", ErrorKind.NotFound, $"The Docker image '{spec.Image}' is gone. Make it anew: New-ArchBootstrap -WorkDirectory ... (its download is kept).", spec.Image, e);
+                "BuilderImageNotFound", ErrorKind.NotFound, $"The Docker image '{spec.Image}' is gone. Make it again: New-ArchBootstrap -WorkDirectory ... (its download is kept).", spec.Image, e);
         }
 
         if (e.ResponseBody?.Contains("bind source path does not exist", StringComparison.OrdinalIgnoreCase) == true)

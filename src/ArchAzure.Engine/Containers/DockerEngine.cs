@@ -93,7 +93,7 @@ public sealed class DockerEngine : IDisposable
 
     /// <summary>Makes an image of a plain tar stream.</summary>
     /// <param name="image">name:tag.</param>
-    /// <param name="writeTar">Writes an uncompressed tar archive (engine 20.10 reads no zstd); called anew where the connection broke off.</param>
+    /// <param name="writeTar">Writes an uncompressed tar archive (engine 20.10 reads no zstd); called again where the connection broke off.</param>
     /// <param name="labels">Labels of the image.</param>
     /// <param name="cancellationToken">Stops the import; no image is left then.</param>
     /// <exception cref="ArchAzureException"><c>ImageImportFailed</c> or <c>DockerEngineStalled</c>; what <paramref name="writeTar"/> throws.</exception>

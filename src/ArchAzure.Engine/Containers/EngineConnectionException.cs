@@ -32,7 +32,7 @@ internal sealed class EngineConnectionException : ArchAzureException
             ? new EngineConnectionException(
                 "DockerPermissionDenied",
                 ErrorKind.PermissionDenied,
-                $"You may not use the Docker engine at {endpoint}. Have your user added to the group 'docker' (sudo usermod -aG docker $USER) and log in anew, or name your own engine in DOCKER_HOST.",
+                $"You may not use the Docker engine at {endpoint}. Have your user added to the group 'docker' (sudo usermod -aG docker $USER) and log in again, or name your own engine in DOCKER_HOST.",
                 endpoint,
                 cause,
                 notThere: true)

@@ -91,7 +91,7 @@ public sealed record BootSession(
             : Ssh.RunAsync($"sudo -S -p '' sh -c {quoted}", cancellationToken, Password + "\n");
     }
 
-    /// <summary>Reboots the guest, logs in anew and waits until its agent's status says Ready.</summary>
+    /// <summary>Reboots the guest, logs in again and waits until its agent's status says Ready.</summary>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="ArchAzureException">The guest refused to reboot.</exception>
     public async Task RebootAsync(CancellationToken cancellationToken)
@@ -414,7 +414,7 @@ public sealed class BootTest
         }
         else if (first == session.Machine.Exited)
         {
-            outcome = new Outcome("QemuEnded", $"{run.Name} ended while it was waited for; QEMU's exit code is {await session.Machine.Exited}. {session.Machine.ErrorOutput.Trim()}");
+            outcome = new Outcome("QemuEnded", $"{run.Name} ended during the test; QEMU's exit code is {await session.Machine.Exited}. {session.Machine.ErrorOutput.Trim()}");
         }
         else
         {
@@ -492,7 +492,7 @@ public sealed class BootTest
     }
 
     private static Outcome TimedOut(Run run, BootTestOptions options, Exception? last) => new("GuestTimeout",
-        string.Create(CultureInfo.InvariantCulture, $"{run.Name} did not get there within {options.Timeout.TotalSeconds:0} s; it was waited for {run.WaitedFor}.")
+        string.Create(CultureInfo.InvariantCulture, $"{run.Name} did not get there within {options.Timeout.TotalSeconds:0} s; the test waited for {run.WaitedFor}.")
         + (last?.InnerException is { } inner ? $" The last attempt said: {inner.Message}" : ""));
 
     private static async Task<string?> SaveScreenAsync(VirtualMachine machine, string path)

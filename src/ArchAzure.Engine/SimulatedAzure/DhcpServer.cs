@@ -40,7 +40,7 @@ internal static class DhcpServer
                 answer = MessageType.Offer;
                 break;
             case MessageType.Request:
-                // A client that comes with the address of another network is told so, and starts anew.
+                // A client that comes with the address of another network is told so, and starts again.
                 var wanted = Option(request, 50);
                 var current = request.Slice(12, 4);
                 var right = wanted.Length == 4 ? wanted.SequenceEqual(address) : current.SequenceEqual(address);

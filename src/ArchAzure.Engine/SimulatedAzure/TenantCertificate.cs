@@ -10,7 +10,7 @@ namespace ArchAzure.SimulatedAzure;
 
 /// <summary>
 /// The key pair that Azure gives a machine through the wire server, with which protected settings of extensions are
-/// encrypted. Made anew for each run.
+/// encrypted. New for each run.
 /// </summary>
 public sealed class TenantCertificate : IDisposable
 {

@@ -205,7 +205,7 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
             return new ArchAzureException(
                 NotTrusted,
                 ErrorKind.InvalidData,
-                $"pacman refused a package:\n    {text}\nThe mirror is damaged or not trusted by the release's keyring. Use another mirror, or make the builder anew with a newer release: New-ArchBootstrap -Version latest -Force.",
+                $"pacman refused a package:\n    {text}\nThe mirror is damaged or not trusted by the release's keyring. Use another mirror, or make the builder again with a newer release: New-ArchBootstrap -Version latest -Force.",
                 null,
                 cause);
         }

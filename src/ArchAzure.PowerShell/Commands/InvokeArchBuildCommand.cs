@@ -4,7 +4,7 @@ using ArchAzure.Builds.Steps;
 
 namespace ArchAzure.PowerShell.Commands;
 
-/// <summary>Runs all steps in order, from where the last run stopped; or some of them anew.</summary>
+/// <summary>Runs all steps in order, from where the last run stopped; or some of them again.</summary>
 [Cmdlet(VerbsLifecycle.Invoke, "ArchBuild", SupportsShouldProcess = true)]
 [OutputType(typeof(ArchBuild))]
 public sealed class InvokeArchBuildCommand : EngineCmdlet
@@ -14,7 +14,7 @@ public sealed class InvokeArchBuildCommand : EngineCmdlet
     [ValidateNotNullOrEmpty]
     public string WorkDirectory { get; set; } = "";
 
-    /// <summary>The step to begin with, by number or name; it and those after it run anew.</summary>
+    /// <summary>The step to begin with, by number or name; it and those after it run again.</summary>
     [Parameter(Position = 1)]
     [ValidateNotNullOrEmpty]
     [ArgumentCompleter(typeof(StepCompleter))]

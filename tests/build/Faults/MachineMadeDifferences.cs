@@ -28,7 +28,7 @@ internal static partial class MachineMadeDifferences
         new("/boot/grub/x86_64-efi/core.efi", Identities, "the root's UUID, in the configuration built in"),
         new("/boot/grub/i386-pc/core.img", CompressedCore, "the root's UUID, in the configuration built in, compressed with the rest"),
         new("/var/lib/pacman/local/[^/]+/desc", InstallDate, "pacman notes when it installed a package"),
-        new(@".*/__pycache__/[^/]+\.pyc", SourceTime, "python notes the time of the source it compiled, which git and the installer set anew"),
+        new(@".*/__pycache__/[^/]+\.pyc", SourceTime, "python notes the time of the source it compiled, which git and the installer set again"),
         new("/etc/shadow", PasswordDay, "systemd-sysusers notes the day an account was made"),
     ];
 

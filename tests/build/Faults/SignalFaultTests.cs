@@ -170,7 +170,7 @@ public sealed class SignalFaultTests(Pipeline pipeline, InterruptTimes times, IT
         await SignalAsync(process, "STOP");
         if (ofState && run.Step == 5)
         {
-            // Step 5 also writes build.json before the VHD gets its name: strace stops the process anew at the last file before the state.
+            // Step 5 also writes build.json before the VHD gets its name: strace stops the process again at the last file before the state.
             var sums = Path.Combine(run.Build.Directory.Path, "SHA256SUMS.part");
             using var first = await AttachAsync(process, Strace(run, sums, $"inject={Renames}:signal=SIGSTOP:when=1"));
             await SignalAsync(process, "CONT");

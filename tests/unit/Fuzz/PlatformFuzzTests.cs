@@ -33,7 +33,7 @@ public sealed class PlatformFuzzTests(ITestOutputHelper output) : IDisposable
     [Fact]
     public void A_request_is_answered_or_refused()
     {
-        // Identities are made anew with each platform: in the samples stand words for them.
+        // Each platform has new identities: in the samples stand words for them.
         var samples = Samples().Select(Encoding.UTF8.GetBytes).ToArray();
         Gen.Select(Mutations.Of(samples, s_words), Gen.Int[0, 2]).Run(
             output,

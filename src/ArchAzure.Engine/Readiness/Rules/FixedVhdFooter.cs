@@ -20,6 +20,6 @@ internal sealed class FixedVhdFooter : ReadinessRule
         var found = $"{image.Footer.DiskType} VHD, creator '{creator.TrimEnd('\0')}', {image.Footer.CurrentSize} bytes";
         return TrustedCreators.Contains(creator, StringComparer.Ordinal)
             ? Pass(found)
-            : Fail(found, "Write the footer anew: ConvertTo-AzureVhd -Path of the raw disk.");
+            : Fail(found, "Write the footer again: ConvertTo-AzureVhd -Path of the raw disk.");
     }
 }

@@ -31,6 +31,6 @@ internal sealed class PartitionLayout : ReadinessRule
         }
 
         var found = string.Join(", ", partitions.Select(partition => $"{partition.Number}: {PartitionTypes.Describe(partition.Type)}"));
-        return missing.Count == 0 ? Pass(found) : Fail($"{string.Join(", ", missing)} ({found})", "Partition the disk anew: ef02, ef00 and 8304 are the types for sgdisk.");
+        return missing.Count == 0 ? Pass(found) : Fail($"{string.Join(", ", missing)} ({found})", "Partition the disk again: ef02, ef00 and 8304 are the types for sgdisk.");
     }
 }
