@@ -71,7 +71,7 @@ public static class QemuChoice
         {
             if (none is null)
             {
-                reporter.Verbose($"{reason}, but one in a container cannot be used here: {second.Message}");
+                reporter.Warning($"{reason} (fixed in 8.1), and QEMU in a container cannot be used here: {second.Message}");
                 return host;
             }
 

@@ -50,9 +50,11 @@ public sealed class QemuInContainerTests : IDisposable
     {
         using var host = new FakeLauncher(null) { Tools = new QemuTools("/qemu", "/img", false, null) { Version = new(7, 2, 22) } };
         Assert.Same(host, await FindAsync(QemuSource.Auto, host));
+        Assert.Contains("7.2.22", Assert.Single(_reporter.Warnings), StringComparison.Ordinal);
         SaveBuild();
         Assert.Same(_builder, await FindAsync(QemuSource.Auto, host));
         Assert.Same(host, await FindAsync(QemuSource.Host, host));
+        Assert.Single(_reporter.Warnings);
     }
 
     [Theory]
