@@ -2,5 +2,5 @@ using System.Runtime.Versioning;
 
 [assembly: SupportedOSPlatform("linux")]
 
-// Each waits often and long for its guest's timers.
+// As many as there are places for machines: see MachineTurn.
 [assembly: CollectionBehavior(MaxParallelThreads = 2)]

@@ -39,13 +39,8 @@ public abstract partial class AzureTest(ITestOutputHelper output)
     {
         using var turn = await MachineTurn.TakeAsync();
         using var launcher = await TestImage.LauncherAsync(Reporter);
-        return await BootAsync(options with { Processors = 1 }, launcher);
-    }
-
-    /// <summary>As above, in another QEMU.</summary>
-    protected async Task<BootReport> BootAsync(BootTestOptions options, IQemuLauncher launcher)
-    {
-        var report = await new BootTest(launcher).RunAsync(options, Reporter, CancellationToken.None);
+        var before = await StampAsync(options.VhdPath);
+        var report = await new BootTest(launcher).RunAsync(options with { Processors = 1 }, Reporter, CancellationToken.None);
         foreach (var milestone in report.Timeline)
         {
             output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{milestone.Elapsed.TotalSeconds,6:0.0} s  {milestone.Name}"));
@@ -56,8 +51,13 @@ public abstract partial class AzureTest(ITestOutputHelper output)
             output.WriteLine(report.Error);
         }
 
+        // The image itself is only read.
+        Assert.Equal(before, await StampAsync(options.VhdPath));
         return report;
     }
+
+    /// <summary>A file's size and times.</summary>
+    protected static Task<string> StampAsync(string path) => Tool.RunAsync("stat", "--format", "%s %y %z", path);
 
     /// <summary>Stops QEMU for longer than a library waits when a milestone is reached, as a host does that is overloaded.</summary>
     protected void FreezeAt(string milestone) => _reporter.Watch = async line =>
