@@ -50,6 +50,12 @@ internal sealed class BuilderWatch : IDisposable
         var host = json.RootElement[0].GetProperty("HostConfig");
         foreach (var mount in json.RootElement[0].GetProperty("Mounts").EnumerateArray())
         {
+            if (mount.GetProperty("Type").GetString() == "volume")
+            {
+                Assert.Equal("/target", mount.GetProperty("Destination").GetString());
+                continue;
+            }
+
             Assert.StartsWith(_build.Directory.Path + "/", mount.GetProperty("Source").GetString(), StringComparison.Ordinal);
         }
 
@@ -66,9 +72,11 @@ internal sealed class BuilderWatch : IDisposable
         var status = (await Tool.RunAsync("docker", "exec", container, "cat", "/proc/1/status")).Split('\n').Select(line => line.Split(":\t")).Where(parts => parts.Length == 2)
             .ToDictionary(parts => parts[0], parts => parts[1], StringComparer.Ordinal);
         var mounting = host.GetProperty("CapAdd").EnumerateArray().Any(name => name.GetString()!.EndsWith("SYS_ADMIN", StringComparison.Ordinal));
+        Assert.Equal(mounting, host.GetProperty("ReadonlyRootfs").GetBoolean());
         var expected = BuilderCapabilities.Files.Keys.Concat(mounting ? BuilderCapabilities.Mounts.Keys : []).Aggregate(0UL, (mask, name) => mask | (1UL << Array.IndexOf(s_bits, name)));
         Assert.All(["CapEff", "CapBnd", "CapPrm"], set => Assert.Equal(expected.ToString("x16", CultureInfo.InvariantCulture), status[set]));
         Assert.Equal("2", status["Seccomp"]);
+        Assert.Equal("1", status["NoNewPrivs"]);
 
         var look = await Tool.TryAsync("docker", ["exec", container, "ls", _secret, _build.Directory.Path, "/var/run/docker.sock", TestSetup.EngineSocket]);
         Assert.NotEqual(0, look.ExitCode);

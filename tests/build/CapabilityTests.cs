@@ -18,6 +18,7 @@ public sealed class CapabilityTests(Pipeline pipeline)
         ["SETGID"] = "setpriv --regid=1000 --clear-groups true",
         ["SETUID"] = "setpriv --reuid=1000 true",
         ["SYS_CHROOT"] = "chroot / true",
+        ["SETPCAP"] = "setpriv --bounding-set=-sys_admin true",
         ["SYS_ADMIN"] = "mkdir /t && mount --bind /t /t",
     };
 

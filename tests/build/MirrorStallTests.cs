@@ -113,7 +113,7 @@ public sealed class MirrorStallTests(Pipeline pipeline) : IDisposable
         build.Reporter.Watch = null;
     }
 
-    private static bool IsRetry(string detail) => detail.StartsWith("pacstrap: ", StringComparison.Ordinal) && detail.Contains(" of 4 in ", StringComparison.Ordinal);
+    private static bool IsRetry(string detail) => detail.StartsWith("pacman: ", StringComparison.Ordinal) && detail.Contains(" of 4 in ", StringComparison.Ordinal);
 
     /// <summary>The file's name of a package of the repository core.</summary>
     private static string Package(string name) =>

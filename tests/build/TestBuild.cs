@@ -108,6 +108,7 @@ internal sealed class TestBuild : IAsyncDisposable
     public async Task NothingLeftAsync()
     {
         Assert.Empty(await ContainersAsync());
+        Assert.Equal("", await Tool.RunAsync("docker", [.. Engine, "volume", "ls", "--quiet", "--filter", $"label=archazure.build={BuildId()}"]));
         Assert.Empty(HalfFiles());
         Assert.DoesNotContain(_folder.Path + "/", await Tool.RunAsync("losetup", "--all"), StringComparison.Ordinal);
         Assert.DoesNotContain(Mounts(), mount => mount.StartsWith(_folder.Path + "/", StringComparison.Ordinal) && mount != Directory.Path);

@@ -6,9 +6,9 @@ namespace ArchAzure.Bootstrap;
 /// <summary>How the builder's image is made of the bootstrap's: its pacman configuration, its tools, and the hash that names it.</summary>
 public static class BuilderRecipe
 {
-    /// <summary>What the steps need: pacstrap and arch-chroot, partitions, FAT, file systems, the agent's repository.</summary>
+    /// <summary>What the steps need: partitions, FAT, file systems, the agent's repository, snapshots.</summary>
     public static IReadOnlyList<string> Tools { get; } =
-        ["arch-install-scripts", "gptfdisk", "dosfstools", "mtools", "e2fsprogs", "btrfs-progs", "git", "tar", "zstd"];
+        ["gptfdisk", "dosfstools", "mtools", "e2fsprogs", "btrfs-progs", "git", "tar", "zstd"];
 
     /// <summary>
     /// pacman.conf(5) of the builder; never of the image. pacman 7 downloads in a Landlock sandbox of its own, which fails in
@@ -26,15 +26,15 @@ public static class BuilderRecipe
         DisableSandbox
 
         [core]
-        Include = /etc/pacman.d/mirrorlist
+        Include = /run/mirrorlist
 
         [extra]
-        Include = /etc/pacman.d/mirrorlist
+        Include = /run/mirrorlist
 
         """;
 
-    /// <summary>Where pacman's list of mirrors lies in the builder.</summary>
-    public const string MirrorListPath = "/etc/pacman.d/mirrorlist";
+    /// <summary>Where pacman's list of mirrors lies in the builder: what an image remembers may have changed since, and most builders cannot write to their root.</summary>
+    public const string MirrorListPath = "/run/mirrorlist";
 
     /// <summary>The list of one mirror.</summary>
     public static string MirrorList(string mirror) => $"Server = {mirror}\n";

@@ -88,9 +88,9 @@ public static class BuildRemoval
         {
             // A killed run may have left files of the builder's root in the cache.
             using var log = new StepLog(Path.Combine(directory.LogFolder, "remove.log"), reporter);
-            var spec = new BuilderSpec { Image = bootstrap.BuilderImage, BuildId = build.Id, Purpose = "remove", Mounts = [new(directory.PackageCache, Pacstrap.CachePath)] };
+            var spec = new BuilderSpec { Image = bootstrap.BuilderImage, BuildId = build.Id, Purpose = "remove", Mounts = [new(directory.PackageCache, Pacman.CachePath)] };
             await using var builder = await Builder.StartAsync(docker, spec, log, cancellationToken);
-            await builder.GiveToUserAsync(Pacstrap.CachePath, cancellationToken);
+            await builder.GiveToUserAsync(Pacman.CachePath, cancellationToken);
         }
 
         var machines = await docker.FindImagesAsync(QemuRecipe.Repository, QemuRecipe.TagStart(bootstrap.BuilderImage), cancellationToken);

@@ -28,6 +28,9 @@ public sealed class Builder : IAsyncDisposable
     /// <summary>The container's name.</summary>
     public string Name => _container.Name;
 
+    /// <summary>What each command is run by: it takes rights away. Empty for a builder without a target, which never had them.</summary>
+    internal IReadOnlyList<string> Confinement { get; private set; } = [];
+
     /// <summary>The log of the step it works for.</summary>
     internal StepLog Log => _log;
 
@@ -35,19 +38,35 @@ public sealed class Builder : IAsyncDisposable
     public string Endpoint => _engine.Endpoint.ToString();
 
     /// <summary>Starts a builder.</summary>
-    /// <exception cref="ArchAzureException"><c>BuilderImageNotFound</c>, <c>WorkDirectoryNotVisible</c> or <c>BuilderNotStarted</c>.</exception>
+    /// <exception cref="ArchAzureException"><c>BuilderImageNotFound</c>, <c>WorkDirectoryNotVisible</c>, <c>BuilderNotStarted</c> or <c>MountRefused</c>.</exception>
     public static async Task<Builder> StartAsync(DockerEngine engine, BuilderSpec spec, StepLog log, CancellationToken cancellationToken)
     {
         var name = $"archazure-{spec.Purpose}-{spec.BuildId.ToString("N")[..8]}";
         log.Command($"start builder {name} of {spec.Image}, network {spec.Network}");
+        Builder builder;
         try
         {
-            return new Builder(engine, await LifelineContainer.StartAsync(engine, name, Parameters(engine, spec), cancellationToken), log);
+            builder = new Builder(engine, await LifelineContainer.StartAsync(engine, name, Parameters(engine, spec), cancellationToken), log);
         }
         catch (DockerApiException e)
         {
             throw StartFailed(spec, e);
         }
+
+        if (spec.HasTarget)
+        {
+            try
+            {
+                await builder.MountTargetAsync(cancellationToken);
+            }
+            catch
+            {
+                await builder.DisposeAsync();
+                throw;
+            }
+        }
+
+        return builder;
     }
 
     /// <summary>Runs a command and waits for its end.</summary>
@@ -63,7 +82,7 @@ public sealed class Builder : IAsyncDisposable
         try
         {
             var collector = new OutputCollector(options.LogOutput ? _log : null, options.OnLine);
-            var status = await _container.ExecAsync(command, options.Environment, options.Input, (bytes, error) => collector.Add(bytes.Span, error), cancellationToken);
+            var status = await _container.ExecAsync(command, options.Environment, options.Input, (bytes, error) => collector.Add(bytes.Span, error), cancellationToken, Confinement);
             collector.Complete();
             if (status is not { } exitCode)
             {
@@ -154,19 +173,55 @@ public sealed class Builder : IAsyncDisposable
     {
         Image = spec.Image,
         Hostname = "builder",
-        Labels = new Dictionary<string, string>(StringComparer.Ordinal) { [DockerEngine.BuildLabel] = spec.BuildId.ToString() },
-        Env = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/bin", "LANG=C.UTF-8", .. spec.Environment.Select(pair => $"{pair.Key}={pair.Value}")],
+        Labels = Labels(spec),
+        Env = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/bin", "LANG=C.UTF-8", "SHELL=/bin/bash", .. spec.Environment.Select(pair => $"{pair.Key}={pair.Value}")],
         HostConfig = new HostConfig
         {
             NetworkMode = spec.Network,
             CapDrop = ["ALL"],
-            CapAdd = [.. BuilderCapabilities.Files.Keys, .. spec.Mounting ? BuilderCapabilities.Mounts.Keys : []],
+            CapAdd = [.. BuilderCapabilities.Files.Keys, .. spec.HasTarget ? BuilderCapabilities.Mounts.Keys : []],
 
             // Ubuntu's docker-default AppArmor profile denies every mount, whatever the capabilities.
-            SecurityOpt = spec.Mounting && engine.HasAppArmor ? ["apparmor=unconfined"] : [],
-            Mounts = LifelineContainer.Mounts(spec.Mounts),
+            SecurityOpt = ["no-new-privileges", .. spec.HasTarget && engine.HasAppArmor ? ["apparmor=unconfined"] : Array.Empty<string>()],
+
+            // Nothing that ran in the target can replace what gives up SYS_ADMIN for the next command.
+            ReadonlyRootfs = spec.HasTarget,
+            Tmpfs = spec.HasTarget ? new Dictionary<string, string>(StringComparer.Ordinal) { ["/run"] = "", ["/tmp"] = "" } : null,
+
+            // The volume has no name, and goes with the container.
+            Mounts = [.. LifelineContainer.Mounts(spec.Mounts), .. spec.HasTarget ? [TargetVolume(spec)] : Array.Empty<Mount>()],
         },
     };
+
+    private static Mount TargetVolume(BuilderSpec spec) =>
+        new() { Type = "volume", Target = TargetChroot.Tree, VolumeOptions = new VolumeOptions { Labels = Labels(spec) } };
+
+    private static Dictionary<string, string> Labels(BuilderSpec spec) => new(StringComparer.Ordinal) { [DockerEngine.BuildLabel] = spec.BuildId.ToString() };
+
+    private async Task MountTargetAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            var mounted = await RunAsync(TargetChroot.MountCommand, TargetChroot.MountOptions, cancellationToken);
+            var filtered = mounted.Output.Contains(TargetChroot.Filtered, StringComparison.Ordinal);
+            Confinement = TargetChroot.Confinement(filtered);
+            if (!filtered)
+            {
+                _log.Detail("The filter of system calls does not work here (an emulated processor, or setpriv before util-linux 2.41): commands run without it, and without CAP_SYS_ADMIN all the same.");
+            }
+
+            _log.Write($"each command of this builder runs after: {string.Join(' ', Confinement)}");
+        }
+        catch (CommandFailedException e)
+        {
+            throw new ArchAzureException(
+                "MountRefused",
+                ErrorKind.PermissionDenied,
+                $"The builder {Name} could not mount /proc, /sys and /dev for the target: {string.Join(' ', e.Result.Tail)} The Docker engine, or a security module such as AppArmor or SELinux, forbids mounts in containers with CAP_SYS_ADMIN. See the log of the engine and of the kernel.",
+                Name,
+                e);
+        }
+    }
 
     /// <summary>A command that fails because its container was killed should not be blamed.</summary>
     private async Task ThrowIfGoneAsync(long exitCode, CancellationToken cancellationToken)

@@ -19,9 +19,10 @@ public static class BuilderCapabilities
         ["SYS_CHROOT"] = "pacman runs scriptlets and hooks with the target as their root",
     };
 
-    /// <summary>What pacstrap and arch-chroot need on top.</summary>
+    /// <summary>What a builder that holds a target needs on top. No command that may run code of packages, layers or agents has it: see <see cref="TargetChroot"/>.</summary>
     public static IReadOnlyDictionary<string, string> Mounts { get; } = new SortedDictionary<string, string>(StringComparer.Ordinal)
     {
-        ["SYS_ADMIN"] = "pacstrap and arch-chroot mount /proc, /sys, /dev, /run and /tmp for the target, in the container's own mount namespace",
+        ["SETPCAP"] = "gives up SYS_ADMIN and itself for good before a command begins",
+        ["SYS_ADMIN"] = "mounts /proc, /sys, /dev, /run and /tmp for the target, in the container's own mount namespace, once; gives each command process numbers of its own",
     };
 }

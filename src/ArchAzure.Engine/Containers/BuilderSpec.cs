@@ -30,6 +30,6 @@ public sealed record BuilderSpec
     /// <summary>What all its commands find in their environment, beside PATH and LANG.</summary>
     public IReadOnlyDictionary<string, string> Environment { get; init; } = NoEnvironment;
 
-    /// <summary>Whether it runs pacstrap or arch-chroot, which mount /proc, /sys and /dev for the target.</summary>
-    public bool Mounting { get; init; }
+    /// <summary>Whether it holds a target: an empty one is then at <see cref="TargetChroot.Tree"/>.</summary>
+    public bool HasTarget { get; init; }
 }

@@ -233,6 +233,12 @@ public sealed class DockerEngine : IDisposable
             await Calls.RemoveContainerAsync(container.ID, cancellationToken);
         }
 
+        // A volume goes with its container, unless somebody else removed that.
+        foreach (var volume in await Calls.ListVolumesAsync(label, cancellationToken))
+        {
+            await Calls.RemoveVolumeAsync(volume, cancellationToken);
+        }
+
         return chosen.Count;
     }
 

@@ -9,7 +9,7 @@ namespace ArchAzure.Containers;
 
 /// <summary>
 /// Every call to the Docker engine, each with a limit. What can be repeated without harm is repeated where the error may pass by
-/// itself; long work is watched. The client itself waits for ever: pacstrap may take an hour.
+/// itself; long work is watched. The client itself waits for ever: pacman may take an hour.
 /// </summary>
 internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineLimits limits, IReporter reporter)
 {
@@ -29,6 +29,27 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
 
     public Task<IList<ContainerListResponse>> ListContainersAsync(ContainersListParameters parameters, CancellationToken cancellationToken) =>
         AskAsync("list containers", limits.AnswerTimeout, token => client.Containers.ListContainersAsync(parameters, token), cancellationToken);
+
+    public async Task<IReadOnlyList<string>> ListVolumesAsync(string label, CancellationToken cancellationToken)
+    {
+        var parameters = new VolumesListParameters
+        {
+            Filters = new Dictionary<string, IDictionary<string, bool>>(StringComparer.Ordinal) { ["label"] = new Dictionary<string, bool>(StringComparer.Ordinal) { [label] = true } },
+        };
+        var list = await AskAsync("list volumes", limits.AnswerTimeout, token => client.Volumes.ListAsync(parameters, token), cancellationToken);
+        return [.. list.Volumes?.Select(volume => volume.Name) ?? []];
+    }
+
+    public Task RemoveVolumeAsync(string name, CancellationToken cancellationToken) =>
+        AskAsync(
+            $"remove volume {name}",
+            limits.WorkTimeout,
+            async token =>
+            {
+                await client.Volumes.RemoveAsync(name, force: true, token);
+                return true;
+            },
+            cancellationToken);
 
     public Task<ContainerInspectResponse> InspectContainerAsync(string id, CancellationToken cancellationToken) =>
         AskAsync($"inspect container {id}", limits.AnswerTimeout, token => client.Containers.InspectContainerAsync(id, token), cancellationToken);
@@ -94,8 +115,8 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
             cancellationToken);
     }
 
-    public Task<ContainerExecCreateResponse> CreateExecAsync(string containerId, ContainerExecCreateParameters parameters, CancellationToken cancellationToken) =>
-        AskAsync($"prepare {parameters.Cmd![0]}", limits.AnswerTimeout, token => client.Exec.CreateContainerExecAsync(containerId, parameters, token), cancellationToken);
+    public Task<ContainerExecCreateResponse> CreateExecAsync(string containerId, string name, ContainerExecCreateParameters parameters, CancellationToken cancellationToken) =>
+        AskAsync($"prepare {name}", limits.AnswerTimeout, token => client.Exec.CreateContainerExecAsync(containerId, parameters, token), cancellationToken);
 
     /// <summary>Starts a command. Repeated only where the engine says that it did not start it: run twice, it would do its work twice.</summary>
     public Task<MultiplexedStream> StartExecAsync(string execId, string command, CancellationToken cancellationToken) =>

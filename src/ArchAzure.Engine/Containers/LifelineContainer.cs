@@ -60,24 +60,28 @@ internal sealed class LifelineContainer
     /// <param name="input">Writes its standard input, or null for none.</param>
     /// <param name="onOutput">Gets what it writes; the second value tells whether it came from standard error.</param>
     /// <param name="cancellationToken">Stops waiting; the command ends with the container.</param>
+    /// <param name="runBy">The command line that the program and its arguments are appended to; null for none.</param>
     /// <returns>Its exit status, or null when the container was gone before it told one.</returns>
     public async Task<long?> ExecAsync(
-        IReadOnlyList<string> command, IReadOnlyDictionary<string, string> environment, Func<Stream, CancellationToken, Task>? input, Action<ReadOnlyMemory<byte>, bool> onOutput, CancellationToken cancellationToken)
+        IReadOnlyList<string> command, IReadOnlyDictionary<string, string> environment, Func<Stream, CancellationToken, Task>? input, Action<ReadOnlyMemory<byte>, bool> onOutput, CancellationToken cancellationToken,
+        IReadOnlyList<string>? runBy = null)
     {
+        var name = command[0];
         var exec = await _calls.CreateExecAsync(
             Id,
+            name,
             new ContainerExecCreateParameters
             {
-                Cmd = [.. command],
+                Cmd = [.. runBy ?? [], .. command],
                 Env = [.. environment.Select(pair => $"{pair.Key}={pair.Value}")],
                 AttachStdin = input is not null,
                 AttachStdout = true,
                 AttachStderr = true,
             },
             cancellationToken);
-        using (var stream = await _calls.StartExecAsync(exec.ID, command[0], cancellationToken))
+        using (var stream = await _calls.StartExecAsync(exec.ID, name, cancellationToken))
         {
-            var watch = new ExecWatch(_calls, exec.ID, command[0]);
+            var watch = new ExecWatch(_calls, exec.ID, name);
             await _calls.WatchAsync(
                 async token =>
                 {
@@ -94,7 +98,7 @@ internal sealed class LifelineContainer
                 cancellationToken);
         }
 
-        var inspected = await _calls.InspectExecAsync(exec.ID, command[0], cancellationToken);
+        var inspected = await _calls.InspectExecAsync(exec.ID, name, cancellationToken);
         return inspected.Running ? null : inspected.ExitCode;
     }
 

@@ -70,20 +70,20 @@ internal static class QemuImage
             BuildId = build.Id,
             Purpose = "qemu",
             Network = StepContext.NetworkFor(mirror),
-            Mounts = [new(directory.PackageCache, Pacstrap.CachePath)],
+            Mounts = [new(directory.PackageCache, Pacman.CachePath)],
         };
         await using var builder = await Builder.StartAsync(docker, spec, log, cancellationToken);
         try
         {
             reporter.Progress(new(Activity, "making QEMU's image: packages"));
             await builder.WriteFileAsync(BuilderRecipe.MirrorListPath, BuilderRecipe.MirrorList(mirror), cancellationToken);
-            await Pacstrap.UpgradeBuilderAsync(builder, QemuRecipe.Packages, line => Show(line, reporter), cancellationToken);
+            await Pacman.UpgradeBuilderAsync(builder, QemuRecipe.Packages, line => Show(line, reporter), cancellationToken);
         }
         finally
         {
             if (!cancellationToken.IsCancellationRequested)
             {
-                await builder.GiveToUserAsync(Pacstrap.CachePath, cancellationToken);
+                await builder.GiveToUserAsync(Pacman.CachePath, cancellationToken);
             }
         }
 

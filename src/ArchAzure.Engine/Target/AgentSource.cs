@@ -172,10 +172,11 @@ public abstract class AgentSource
     {
         protected override async Task UnpackAsync(Builder builder, string folder, FetchLimits limits, CancellationToken cancellationToken)
         {
-            const string copy = "/agent.git";
+            var copy = folder + ".git";
             await builder.RunAsync(["mkdir", copy], null, cancellationToken);
             await SendFolderAsync(builder, Location, copy, cancellationToken);
             await FetchCommitAsync(builder, folder, copy, limits with { Retries = limits.Retries with { MaxAttempts = 1 } }, cancellationToken);
+            await builder.RunAsync(["rm", "-rf", copy], null, cancellationToken);
         }
     }
 

@@ -8,7 +8,7 @@ namespace ArchAzure.Target;
 /// <summary>A named set of files, packages, services and a script that goes into the target; a folder of the shape module/layers/README.md tells.</summary>
 public sealed class Layer
 {
-    /// <summary>Files below this folder are laid before pacstrap, so that the initramfs is made once and right.</summary>
+    /// <summary>Files below this folder are laid before the packages, so that the initramfs is made once and right.</summary>
     private const string EarlyFolder = "etc/mkinitcpio.conf.d/";
 
     private const UnixFileMode PlainMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
@@ -127,7 +127,7 @@ public sealed class Layer
         }
     }
 
-    /// <summary>Whether there are files to lay before pacstrap.</summary>
+    /// <summary>Whether there are files to lay before the packages.</summary>
     public bool HasEarlyFiles => Directory.Exists(Path.Combine(_filesFolder, EarlyFolder));
 
     private IEnumerable<(string Name, FileSystemInfo Info)> Entries()

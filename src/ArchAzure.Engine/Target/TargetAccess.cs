@@ -38,7 +38,7 @@ public sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
                 }
                 catch (CommandFailedException e) when (e.Command[0] == TargetTree.ChrootCommand)
                 {
-                    // In the user's own words: arch-chroot is how it was run, and what it said was shown as it came.
+                    // In the user's own words: chroot is how it was run, and what it said was shown as it came.
                     throw new ArchAzureException(
                         e.ErrorId,
                         e.Kind,
@@ -75,7 +75,7 @@ public sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
     private static Process StartShell(Builder builder)
     {
         var start = new ProcessStartInfo("docker");
-        foreach (var argument in new[] { "--host", builder.Endpoint, "exec", "--interactive", "--tty", builder.Name, "arch-chroot", TargetTree.Root, "/bin/bash", "--login" })
+        foreach (var argument in (string[])["--host", builder.Endpoint, "exec", "--interactive", "--tty", builder.Name, .. builder.Confinement, TargetTree.ChrootCommand, TargetChroot.Root, "/bin/bash", "--login"])
         {
             start.ArgumentList.Add(argument);
         }
@@ -115,7 +115,7 @@ public sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
             Purpose = "target",
             Network = Builds.Steps.StepContext.NetworkFor(settings.PackageMirror),
             Environment = Reproducibility.Of(settings)?.Environment ?? BuilderSpec.NoEnvironment,
-            Mounting = true,
+            HasTarget = true,
         };
         var snapshot = directory.Snapshot(step);
         try

@@ -38,7 +38,6 @@ public static class TargetSession
             await using (var builder = await Builder.StartAsync(docker, spec with { Mounts = mounts }, log, cancellationToken))
             {
                 var target = new TargetTree(builder);
-                await target.CreateAsync(cancellationToken);
                 if (from is not null)
                 {
                     await target.RestoreAsync(TargetTree.SnapshotPath, cancellationToken);

@@ -7,23 +7,16 @@ namespace ArchAzure.Target;
 public sealed class TargetTree(Builder builder)
 {
     /// <summary>Where the tree is, in the builder.</summary>
-    public const string Root = "/target";
+    public const string Root = TargetChroot.Tree;
 
     /// <summary>The program that <see cref="ChrootAsync"/> runs commands with.</summary>
-    public const string ChrootCommand = "arch-chroot";
+    public const string ChrootCommand = "chroot";
 
     /// <summary>Where the snapshot to start from is mounted, in the builder.</summary>
     public const string SnapshotPath = "/work/target.tar.zst";
 
     // Numeric owners, ACLs, capabilities; in name order, so that equal trees make equal archives.
     private static readonly string[] TarFidelity = ["--numeric-owner", "--acls", "--xattrs", "--xattrs-include=*"];
-
-    /// <summary>Makes an empty tree: a mount of its own, as arch-chroot wants it.</summary>
-    public async Task CreateAsync(CancellationToken cancellationToken)
-    {
-        await builder.RunAsync(["mkdir", "-p", Root], null, cancellationToken);
-        await builder.RunAsync(["mount", "--bind", Root, Root], null, cancellationToken);
-    }
 
     /// <summary>Unpacks a snapshot into the empty tree.</summary>
     public Task RestoreAsync(string path, CancellationToken cancellationToken) =>
@@ -46,16 +39,15 @@ public sealed class TargetTree(Builder builder)
 
     /// <summary>Runs a command with the target as its root.</summary>
     public Task<CommandResult> ChrootAsync(IReadOnlyList<string> command, CommandOptions? options, CancellationToken cancellationToken) =>
-        builder.RunAsync([ChrootCommand, Root, .. command], options, cancellationToken);
+        builder.RunAsync([ChrootCommand, TargetChroot.Root, .. command], options, cancellationToken);
 
     /// <summary>Runs a script of the host in the target; with bash.</summary>
     public async Task<CommandResult> RunScriptAsync(string scriptPath, IReadOnlyDictionary<string, string> environment, CommandOptions? options, CancellationToken cancellationToken)
     {
-        // A file, not standard input: a command of the script that reads its input would swallow the rest.
-        // Not in /tmp or /run: arch-chroot mounts an empty tmpfs there.
-        const string script = "/.archazure-script";
+        // A file, not standard input: a command of the script that reads its input would swallow the rest. /run is no part of the tree.
+        const string script = "/run/archazure-script";
         await builder.RunAsync(
-            ["install", "--mode=0755", "/dev/stdin", Root + script],
+            ["install", "--mode=0755", "/dev/stdin", TargetChroot.Root + script],
             new CommandOptions
             {
                 Input = async (stream, token) =>
@@ -65,17 +57,7 @@ public sealed class TargetTree(Builder builder)
                 },
             },
             cancellationToken);
-        try
-        {
-            return await ChrootAsync(["env", .. environment.Select(pair => $"{pair.Key}={pair.Value}"), "bash", script], options, cancellationToken);
-        }
-        finally
-        {
-            if (!cancellationToken.IsCancellationRequested)
-            {
-                await builder.RunAsync(["rm", "-f", Root + script], null, cancellationToken);
-            }
-        }
+        return await ChrootAsync(["env", .. environment.Select(pair => $"{pair.Key}={pair.Value}"), "bash", script], options, cancellationToken);
     }
 
     /// <summary>Enables and disables a layer's services.</summary>

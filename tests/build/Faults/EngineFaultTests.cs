@@ -7,7 +7,7 @@ namespace ArchAzure.BuildTests.Faults;
 public sealed class EngineFaultTests(Pipeline pipeline, PrivateEngine engine) : IClassFixture<PrivateEngine>
 {
     // A command that each step is in when the fault comes.
-    private static readonly string[] s_commands = ["pacman -Su", "sgdisk --clear", "pacstrap", "tar --extract --file /work", "mke2fs"];
+    private static readonly string[] s_commands = ["pacman -Su", "sgdisk --clear", "pacman --root", "tar --extract --file /work", "mke2fs"];
 
     // InterruptionTests kill one in every run.
     [Theory]

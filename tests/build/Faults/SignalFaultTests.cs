@@ -23,9 +23,9 @@ public sealed class SignalFaultTests(Pipeline pipeline, InterruptTimes times, IT
     [
         [("pacman-key --init", 700), ("pacman -Su", 700)],
         [("sgdisk --clear", 200)],
-        [("pacstrap", 8000), ("arch-chroot /target env ARCHAZURE", 300), ("tar --create", 500)],
-        [("tar --extract --file /work", 700), ("pacstrap", 800), ("arch-chroot /target env --chdir", 600), ("tar --create", 500)],
-        [("tar --extract --file /work", 800), ("arch-chroot /target cp", 200), ("bash -s", 100), ("mke2fs", 600), ("e2fsck", 200)],
+        [("pacman --root", 8000), ("chroot /run/target env ARCHAZURE", 300), ("tar --create", 500)],
+        [("tar --extract --file /work", 700), ("pacman --root", 800), ("chroot /run/target env --chdir", 600), ("tar --create", 500)],
+        [("tar --extract --file /work", 800), ("chroot /run/target cp", 200), ("bash -s", 100), ("mke2fs", 600), ("e2fsck", 200)],
     ];
 
     // The container is not there yet: it is being made and started.

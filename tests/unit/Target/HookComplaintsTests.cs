@@ -7,7 +7,6 @@ public sealed class HookComplaintsTests
 {
     [Fact]
     public void Output_of_a_good_run_gives_no_warning() => Assert.Empty(Warnings(
-        "==> Creating install root at /target",
         ":: Synchronizing package databases...",
         "warning: sudo-1.9.17p2-1 is up to date -- skipping",
         ":: Processing package changes...",
@@ -84,7 +83,7 @@ public sealed class HookComplaintsTests
             "==> ERROR: binary not found: 'fsck.xfs'",
             "==> ERROR: binary not found: 'fsck.xfs'");
         Assert.Equal(4, warnings.Count);
-        Assert.StartsWith("pacstrap complained", warnings[0], StringComparison.Ordinal);
+        Assert.StartsWith("pacman complained", warnings[0], StringComparison.Ordinal);
         Assert.StartsWith("The script of the package 'broken' complained", warnings[1], StringComparison.Ordinal);
         Assert.StartsWith("The hook 'Creating temporary files' complained", warnings[2], StringComparison.Ordinal);
         Assert.Equal(2, warnings[3].Split("binary not found").Length);
@@ -100,7 +99,7 @@ public sealed class HookComplaintsTests
 
     private static List<string> Warnings(params string[] lines)
     {
-        var complaints = new HookComplaints("pacstrap");
+        var complaints = new HookComplaints("pacman");
         foreach (var line in lines)
         {
             complaints.Add(line);

@@ -28,15 +28,15 @@ public sealed class RetryRuleTests
     [InlineData("The requested URL returned error: 404", false)]
     [InlineData("The requested URL returned error: 403", false)]
     [InlineData("SSL certificate problem: unable to get local issuer certificate", false)]
-    public void Pacman(string reason, bool mayPass) =>
-        Assert.Equal(mayPass, Pacstrap.MayPass($"error: failed retrieving file 'linux-6.1-1-x86_64.pkg.tar.zst' from mirror.example.org : {reason}"));
+    public void A_package(string reason, bool mayPass) =>
+        Assert.Equal(mayPass, Pacman.MayPass($"error: failed retrieving file 'linux-6.1-1-x86_64.pkg.tar.zst' from mirror.example.org : {reason}"));
 
     /// <summary>pacman tells of a full disk in a line for each file, and not by that name.</summary>
     [Fact]
     public void A_full_disk_is_named_in_few_lines()
     {
         string[] lines = [.. Enumerable.Range(1, 500).Select(i => $"error: could not extract /target/usr/share/{i} (Write failed)"), "error: failed to commit transaction (transaction aborted)"];
-        var error = Pacstrap.Explain(lines, new InvalidOperationException());
+        var error = Pacman.Explain(lines, new InvalidOperationException());
         Assert.Equal("NotEnoughSpace", error?.ErrorId);
         Assert.Contains("no space left in the Docker engine's data folder", error!.Message, StringComparison.Ordinal);
         Assert.Contains("/target/usr/share/1 (Write failed)", error.Message, StringComparison.Ordinal);
@@ -49,7 +49,7 @@ public sealed class RetryRuleTests
     [Fact]
     public void A_package_that_is_lost_in_the_cache_is_named_with_its_folder()
     {
-        var error = Pacstrap.Explain(["error: sudo: could not find package in cache", "error: failed to commit transaction (could not find or read package)"], new InvalidOperationException());
+        var error = Pacman.Explain(["error: sudo: could not find package in cache", "error: failed to commit transaction (could not find or read package)"], new InvalidOperationException());
         Assert.Equal("PackageCacheDamaged", error?.ErrorId);
         Assert.Contains("error: sudo: could not find package in cache", error!.Message, StringComparison.Ordinal);
         Assert.Contains("folder 'cache'", error.Message, StringComparison.Ordinal);

@@ -7,7 +7,7 @@ namespace ArchAzure.Builds.Steps;
 /// <summary>Step 4, Install-WaAgent: the Azure Linux agent from its source, and the layer that makes it fit.</summary>
 public sealed partial class AgentStep : TargetStep
 {
-    /// <summary>Not in /tmp, /run or /root: arch-chroot hides the first two, and the third is the user's.</summary>
+    /// <summary>On the disk: /tmp and /run are in memory, and /root is the user's.</summary>
     private const string BuildFolder = "/var/lib/archazure-agent";
 
     /// <inheritdoc/>
@@ -33,7 +33,7 @@ public sealed partial class AgentStep : TargetStep
             async (builder, target) =>
             {
                 context.Say("installing packages", 0);
-                await new Pacstrap(builder, context.Reporter, Name).InstallAsync([.. layers.SelectMany(layer => layer.Packages).Distinct(StringComparer.Ordinal)], cancellationToken);
+                await new Pacman(builder, context.Reporter, Name).InstallAsync([.. layers.SelectMany(layer => layer.Packages).Distinct(StringComparer.Ordinal)], cancellationToken);
 
                 context.Say($"fetching the agent from {source.Location}");
                 var folder = await source.FetchAsync(builder, TargetTree.Root + BuildFolder, cancellationToken);

@@ -41,7 +41,7 @@ public sealed class BaseStep : TargetStep
                 }
 
                 context.Say("installing packages", 0);
-                await new Pacstrap(builder, context.Reporter, Name).InstallAsync([.. packages.Distinct(StringComparer.Ordinal)], cancellationToken);
+                await new Pacman(builder, context.Reporter, Name).InstallAsync([.. packages.Distinct(StringComparer.Ordinal)], cancellationToken);
                 await RequireBootFilesAsync(builder, kernel, cancellationToken);
                 await target.WriteFileAsync("/etc/fstab", BootConfiguration.Fstab(disk), cancellationToken);
                 await target.WriteFileAsync("/boot/grub/grub.cfg", BootConfiguration.GrubConfiguration(disk, kernel), cancellationToken);

@@ -154,7 +154,7 @@ public sealed partial class BootstrapStep : BuildStep
             BuildId = context.Build.Id,
             Purpose = "bootstrap",
             Network = context.MirrorNetwork,
-            Mounts = [new(context.Directory.PackageCache, Pacstrap.CachePath)],
+            Mounts = [new(context.Directory.PackageCache, Pacman.CachePath)],
         };
         await using var builder = await Builder.StartAsync(context.Docker, spec, context.Log, cancellationToken);
         try
@@ -165,13 +165,13 @@ public sealed partial class BootstrapStep : BuildStep
             await builder.RunAsync(["pacman-key", "--populate", "archlinux"], null, cancellationToken);
 
             context.Say("making the builder: packages");
-            await Pacstrap.UpgradeBuilderAsync(builder, BuilderRecipe.Tools, line => ShowPackage(context, line), cancellationToken);
+            await Pacman.UpgradeBuilderAsync(builder, BuilderRecipe.Tools, line => ShowPackage(context, line), cancellationToken);
         }
         finally
         {
             if (!cancellationToken.IsCancellationRequested)
             {
-                await builder.GiveToUserAsync(Pacstrap.CachePath, cancellationToken);
+                await builder.GiveToUserAsync(Pacman.CachePath, cancellationToken);
             }
         }
 

@@ -36,8 +36,8 @@ public abstract class TargetStep : BuildStep
                 Purpose = purpose,
                 Network = network,
                 Environment = context.Reproducibility?.Environment ?? BuilderSpec.NoEnvironment,
-                Mounting = true,
-                Mounts = [new(context.Directory.PackageCache, Pacstrap.CachePath)],
+                HasTarget = true,
+                Mounts = [new(context.Directory.PackageCache, Pacman.CachePath)],
             },
             context.Log,
             Number > 3 ? context.Directory.Snapshot(Number - 1) : null,
@@ -46,7 +46,6 @@ public abstract class TargetStep : BuildStep
             {
                 try
                 {
-                    // The image remembers the mirror it was made with; the setting may have changed since.
                     await builder.WriteFileAsync(BuilderRecipe.MirrorListPath, BuilderRecipe.MirrorList(context.Settings.PackageMirror), cancellationToken);
                     var build = await work(builder, target);
                     context.Say("saving the target");
@@ -56,7 +55,7 @@ public abstract class TargetStep : BuildStep
                 {
                     if (!cancellationToken.IsCancellationRequested)
                     {
-                        await builder.GiveToUserAsync(Pacstrap.CachePath, cancellationToken);
+                        await builder.GiveToUserAsync(Pacman.CachePath, cancellationToken);
                     }
                 }
             },

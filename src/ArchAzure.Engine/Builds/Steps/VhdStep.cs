@@ -75,11 +75,10 @@ public sealed class VhdStep : BuildStep
                 mounts.Add(new(root, RootImagePath));
             }
 
-            var spec = new BuilderSpec { Image = context.BuilderImage, BuildId = context.Build.Id, Purpose = "vhd", Mounting = true, Mounts = mounts, Environment = same?.Environment ?? BuilderSpec.NoEnvironment };
+            var spec = new BuilderSpec { Image = context.BuilderImage, BuildId = context.Build.Id, Purpose = "vhd", HasTarget = true, Mounts = mounts, Environment = same?.Environment ?? BuilderSpec.NoEnvironment };
             await using (var builder = await Builder.StartAsync(context.Docker, spec, context.Log, cancellationToken))
             {
                 var target = new TargetTree(builder);
-                await target.CreateAsync(cancellationToken);
                 context.Say("unpacking the target", 10);
                 await target.RestoreAsync(TargetTree.SnapshotPath, cancellationToken);
                 packages = await target.ReadPackagesAsync(cancellationToken);

@@ -4,8 +4,8 @@ using ArchAzure.Containers;
 
 namespace ArchAzure.Target;
 
-/// <summary>Installs packages into the target with pacstrap, and puts pacman's errors into words.</summary>
-public sealed partial class Pacstrap(Builder builder, IReporter reporter, string activity)
+/// <summary>Installs packages into the target and into builders, and puts pacman's errors into words.</summary>
+public sealed partial class Pacman(Builder builder, IReporter reporter, string activity)
 {
     /// <summary>Where the work directory's package cache is mounted, in the builder.</summary>
     public const string CachePath = "/work/cache";
@@ -24,11 +24,10 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
         var total = 0;
         var done = 0;
 
-        // -c: the host's cache (ours); -G, -M: neither keyring nor mirror list goes into the image. -u: no partial upgrade when
-        // this runs on a later day than the step before.
+        // --sysupgrade: no partial upgrade when this runs on a later day than the step before.
         await RunAsync(
             builder,
-            ["pacstrap", "-C", "/etc/pacman.conf", "-c", "-G", "-M", TargetTree.Root, "--needed", "--noprogressbar", "-u", .. packages],
+            ["pacman", "--root", TargetChroot.Root, "--sync", "--refresh", "--sysupgrade", "--noconfirm", "--needed", "--noprogressbar", .. packages],
             line =>
             {
                 if (PackageCount().Match(line) is { Success: true } count)
