@@ -1,4 +1,5 @@
 using System.Formats.Tar;
+using ArchAzure.BuildTests.Faults;
 
 namespace ArchAzure.BuildTests;
 
@@ -20,12 +21,34 @@ public sealed class WallTests(Pipeline pipeline)
 
     [Fact]
     [Trait("Speed", "slow")]
-    public async Task Nothing_that_runs_in_the_target_reaches_the_host()
+    public Task Nothing_that_runs_in_the_target_reaches_the_host() => TryAllAsync(null);
+
+    [Fact]
+    [Trait("Speed", "long")]
+    public async Task Nor_where_the_engine_has_cgroup_v2()
+    {
+        using var engine = new PrivateEngine { UnifiedCgroups = true };
+        await engine.InitializeAsync();
+        try
+        {
+            Assert.Equal("2", (await Tool.RunAsync("docker", "--host", engine.Host, "info", "--format", "{{.CgroupVersion}}")).Trim());
+            await engine.CopyImageAsync(pipeline.ImageBuild.Bootstrap!.BuilderImage);
+            await TryAllAsync(engine.Host);
+        }
+        finally
+        {
+            await engine.DisposeAsync();
+        }
+    }
+
+    private async Task TryAllAsync(string? host)
     {
         using var folder = new TempFolder();
         var devices = Directory.GetFileSystemEntries("/dev").Order(StringComparer.Ordinal).ToList();
         var values = s_kernelValues.Select(File.ReadAllText).ToList();
         await using var build = await TestBuild.AfterStepAsync(pipeline, 2);
+        build.DockerHost = host;
+        using var engine = new DockerHostVariable(host);
         await WriteLayerAsync(folder);
         build.AddSettings($"LAYERS={folder["wall"]}");
 
@@ -46,6 +69,17 @@ public sealed class WallTests(Pipeline pipeline)
         Assert.Equal(values, s_kernelValues.Select(File.ReadAllText));
         Assert.Equal(devices, Directory.GetFileSystemEntries("/dev").Order(StringComparer.Ordinal));
         await build.NothingLeftAsync();
+    }
+
+    /// <summary>Names the engine to the product for a while; null for the usual one.</summary>
+    private sealed class DockerHostVariable : IDisposable
+    {
+        private const string Name = "DOCKER_HOST";
+        private readonly string? _before = Environment.GetEnvironmentVariable(Name);
+
+        public DockerHostVariable(string? host) => Environment.SetEnvironmentVariable(Name, host ?? _before);
+
+        public void Dispose() => Environment.SetEnvironmentVariable(Name, _before);
     }
 
     /// <summary>A layer whose script, package and hook all run hostile.py.</summary>

@@ -18,6 +18,9 @@ public sealed class PrivateEngine : IAsyncLifetime, IDisposable
     /// <summary>Its address, as DOCKER_HOST.</summary>
     public string Host => $"unix://{Socket}";
 
+    /// <summary>Whether it shall find nothing but cgroup v2, as on today's distributions. Set before the start.</summary>
+    public bool UnifiedCgroups { get; init; }
+
     internal SmallFileSystem Data => _data!;
 
     private string Socket => _folder["docker.sock"];
@@ -86,9 +89,17 @@ public sealed class PrivateEngine : IAsyncLifetime, IDisposable
     public async Task CopyImageAsync(string image) =>
         await Tool.RunAsync("bash", "-c", "set -o pipefail; docker save \"$1\" | docker --host \"$2\" load", "bash", image, Host);
 
-    private static Process StartProgram(string program, params string[] arguments)
+    private Process StartProgram(string program, params string[] arguments)
     {
-        var process = Tool.Start(program, arguments);
+        const string unified = "mount --make-rprivate / && umount --recursive /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
+
+        // dockerd mounts what containerd starts: they share a view of the file systems.
+        var process = (UnifiedCgroups, _containerd) switch
+        {
+            (false, _) => Tool.Start(program, arguments),
+            (true, null) => Tool.Start("unshare", ["--mount", "bash", "-c", unified, "bash", program, .. arguments]),
+            (true, { } first) => Tool.Start("nsenter", [$"--target={first.Id}", "--mount", program, .. arguments]),
+        };
 
         // Read, so that it never waits for a reader.
         process.OutputDataReceived += (_, _) => { };
