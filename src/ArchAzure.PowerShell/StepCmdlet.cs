@@ -26,7 +26,7 @@ public abstract class StepCmdlet : BuildCmdlet
         WriteObject(Run((reporter, token) => new BuildRunner(LayerFolder, reporter).RunAsync(directory, step, request, token)));
     }
 
-    /// <summary>The settings of all parameters given whose name the settings know.</summary>
+    /// <summary>The settings of all parameters given whose name the settings know; one with an empty value takes back what was given earlier.</summary>
     protected Dictionary<string, string> GivenSettings()
     {
         var given = new Dictionary<string, string>(StringComparer.Ordinal);
@@ -39,6 +39,7 @@ public abstract class StepCmdlet : BuildCmdlet
 
             given[definition.Key] = value switch
             {
+                "" or null or string[] { Length: 0 } => "",
                 string[] list => Run(() => BuildSettings.Default.With(definition.Key, [.. list.Select(item => Pathed(definition.Key, item))], parameter))[definition.Key],
                 _ => Run(() => BuildSettings.Default.With(definition.Key, Pathed(definition.Key, value.ToString() ?? ""), parameter))[definition.Key],
             };

@@ -7,8 +7,8 @@ namespace ArchAzure.Builds;
 /// </summary>
 public sealed record ArchBuild
 {
-    /// <summary>The schema of build.json that this version writes. 2: the VHD's checksum and package list.</summary>
-    public const int CurrentSchema = 2;
+    /// <summary>The schema of build.json that this version writes. 2: the VHD's checksum and package list. 3: <see cref="Home"/>.</summary>
+    public const int CurrentSchema = 3;
 
     /// <summary>The first schema there was.</summary>
     public const int OldestSchema = 1;
@@ -19,11 +19,14 @@ public sealed record ArchBuild
     /// <summary>The build's identity; containers carry it in the label <c>archazure.build</c>.</summary>
     public required Guid Id { get; init; }
 
+    /// <summary>The folder it was last written in; null under a schema before 3. It tells a copy of a work directory from one that was moved.</summary>
+    public string? Home { get; init; }
+
     /// <summary>The folder the build lives in. Not stored: a work directory may be moved.</summary>
     [JsonIgnore]
     public string WorkDirectory { get; init; } = "";
 
-    /// <summary>Settings given as parameters; they win over settings.env until given again.</summary>
+    /// <summary>Settings given as parameters to steps that ended well; they win over settings.env until given again.</summary>
     public SortedDictionary<string, string> Requested { get; init; } = new(StringComparer.Ordinal);
 
     /// <summary>What each step that has run recorded, in order.</summary>

@@ -93,16 +93,6 @@ public static class BuildRemoval
             await builder.GiveToUserAsync(Pacman.CachePath, cancellationToken);
         }
 
-        var machines = await docker.FindImagesAsync(QemuRecipe.Repository, QemuRecipe.TagStart(bootstrap.BuilderImage), cancellationToken);
-        foreach (var image in keepImages ? [] : (string[])[.. machines, bootstrap.BuilderImage, bootstrap.BootstrapImage])
-        {
-            if (await docker.RemoveImageAsync(image, cancellationToken))
-            {
-                reporter.Verbose($"removed image {image}");
-                removed++;
-            }
-        }
-
-        return removed;
+        return removed + await BuildImages.ReleaseAsync(docker, build, keepImages, reporter, cancellationToken);
     }
 }

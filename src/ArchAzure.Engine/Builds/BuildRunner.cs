@@ -11,6 +11,13 @@ namespace ArchAzure.Builds;
 /// <summary>Runs steps: takes the lock, checks what must be there, skips what is done, and records a good end in one rename.</summary>
 public sealed class BuildRunner
 {
+    /// <summary>
+    /// What shapes the image and lies in no setting or layer: this very code, from the partition plan to the options of mke2fs. The
+    /// compiler makes the id from all that it compiled, so other code has another one, be it of the same version. Step 1's image does not
+    /// depend on it; what does is among its inputs.
+    /// </summary>
+    private static readonly string[] s_code = [typeof(BuildRunner).Module.ModuleVersionId.ToString()];
+
     private readonly string _layerFolder;
     private readonly IReporter _reporter;
     private readonly EngineLimits? _engineLimits;
@@ -45,7 +52,6 @@ public sealed class BuildRunner
 
         // Again under the lock: another run may have ended in between.
         build = BuildStore.TryLoad(directory) ?? new ArchBuild { Id = Guid.NewGuid(), WorkDirectory = directory.Path };
-        build = WithRequest(directory, build, request);
         settings = Settings(directory, build, request);
         if (step.Number == 1)
         {
@@ -76,7 +82,7 @@ public sealed class BuildRunner
         catch (ArchAzureException e)
         {
             log.Write($"{e.ErrorId}: {e.Message}");
-            throw new ArchAzureException(e.ErrorId, e.Kind, $"{e.Message.TrimEnd()} The log is '{log.Path}'.", e.Target, e);
+            throw new ArchAzureException(e.ErrorId, e.Kind, $"{e.Message.TrimEnd()}{Remembered(context, e)} The log is '{log.Path}'.", e.Target, e);
         }
         catch (IOException e) when (!cancellationToken.IsCancellationRequested)
         {
@@ -87,6 +93,10 @@ public sealed class BuildRunner
         finally
         {
             _reporter.Progress(new(step.Name, end, Completed: true));
+            if (end != "done" && Forgotten(context.Build, request) is { Count: > 0 } names)
+            {
+                _reporter.Warning($"{string.Join(", ", names)} will not be remembered, since {step.Name} did not end well. Give it again when you run the step again.");
+            }
         }
     }
 
@@ -97,8 +107,10 @@ public sealed class BuildRunner
         if (record is { State: StepState.Done } && record.Inputs == inputs && !context.Request.Force && await step.ProductExistsAsync(context, cancellationToken))
         {
             _reporter.Information($"{step.Number} {step.Name}: nothing has changed since {record.Finished.ToLocalTime():yyyy-MM-dd HH:mm}, skipped.");
-            BuildStore.Save(context.Directory, context.Build);
-            return context.Build;
+            var same = WithRequest(context, context.Build);
+            BuildStore.Save(context.Directory, same);
+            await BuildImages.ClaimAsync(context.Docker, same, cancellationToken);
+            return same;
         }
 
         BuildStore.Save(context.Directory, context.Build);
@@ -107,12 +119,19 @@ public sealed class BuildRunner
             _reporter.Verbose($"removed {count} container(s) of a run that was ended");
         }
 
+        // Before the work: a build of an older version, or a copy of one, has no claim yet.
+        await BuildImages.ClaimAsync(context.Docker, context.Build, cancellationToken);
         var clock = Stopwatch.StartNew();
         var result = await step.RunAsync(context, cancellationToken);
         var finished = new StepRecord(step.Number, step.Name, StepState.Done, inputs, DateTimeOffset.UtcNow, Math.Round(clock.Elapsed.TotalSeconds, 1));
-        result = (result with { Steps = [.. result.Steps.Where(other => other.Number != step.Number).Append(finished).OrderBy(other => other.Number)] })
-            .WithStaleAfter(step.Number);
+        result = (WithRequest(context, result) with { Steps = [.. result.Steps.Where(other => other.Number != step.Number).Append(finished).OrderBy(other => other.Number)] });
+        if (record?.Inputs != inputs || !step.MadeTheSame(context.Build, result))
+        {
+            result = result.WithStaleAfter(step.Number);
+        }
+
         BuildStore.Save(context.Directory, result);
+        await BuildImages.ClaimAsync(context.Docker, result, cancellationToken);
         _reporter.Verbose($"{step.Name} took {finished.Seconds} s");
         return result;
     }
@@ -130,7 +149,7 @@ public sealed class BuildRunner
             }
         }
 
-        foreach (var (key, value) in request.Parameters)
+        foreach (var (key, value) in request.Parameters.Where(parameter => parameter.Value.Length > 0))
         {
             settings = settings.With(key, value);
         }
@@ -139,21 +158,44 @@ public sealed class BuildRunner
         return settings;
     }
 
-    private static ArchBuild WithRequest(WorkDirectory directory, ArchBuild build, StepRequest request)
+    /// <summary>The build with what this call asked for, which is remembered from now on; a settings file goes into the work directory.</summary>
+    private static ArchBuild WithRequest(StepContext context, ArchBuild build)
     {
-        if (request.SettingsPath is { } given && Path.GetFullPath(given) != directory.SettingsFile)
+        if (context.Request.SettingsPath is { } given && Path.GetFullPath(given) != context.Directory.SettingsFile)
         {
-            AtomicFile.WriteAllText(directory.SettingsFile, File.ReadAllText(given));
+            AtomicFile.WriteAllText(context.Directory.SettingsFile, File.ReadAllText(given));
         }
 
         var requested = new SortedDictionary<string, string>(build.Requested, StringComparer.Ordinal);
-        foreach (var (key, value) in request.Parameters)
+        foreach (var (key, value) in context.Request.Parameters)
         {
             requested[key] = value;
+            if (value.Length == 0)
+            {
+                requested.Remove(key);
+            }
         }
 
         return build with { Requested = requested };
     }
+
+    /// <summary>The parameters of this call that ask for other than what is remembered.</summary>
+    private static List<string> Forgotten(ArchBuild build, StepRequest request) =>
+    [
+        .. request.Parameters.Where(parameter => build.Requested.GetValueOrDefault(parameter.Key, "") != parameter.Value).Select(parameter => Option(parameter.Key)),
+        .. request.SettingsPath is null ? Array.Empty<string>() : ["-Settings"],
+    ];
+
+    /// <summary>Where an error is about a value that nobody gave in this call: which parameter once gave it, and how to be rid of it.</summary>
+    private static string Remembered(StepContext context, ArchAzureException error)
+    {
+        var key = context.Build.Requested
+            .Where(setting => !context.Request.Parameters.ContainsKey(setting.Key) && (error.Target as string == setting.Value || error.Message.Contains($"'{setting.Value}'", StringComparison.Ordinal)))
+            .Select(setting => setting.Key).FirstOrDefault();
+        return key is null ? "" : $" '{context.Build.Requested[key]}' is what {Option(key)} asked for in an earlier run; give another, or {Option(key)} '' to go back to settings.env.";
+    }
+
+    private static string Option(string key) => SettingDefinition.Find(key)?.Parameter is { } parameter ? $"-{parameter}" : key;
 
     private static void RequirePredecessor(ArchBuild? build, BuildStep step, WorkDirectory directory)
     {
@@ -175,7 +217,7 @@ public sealed class BuildRunner
 
     private static string Fingerprint(BuildStep step, StepContext context)
     {
-        var text = string.Join('\0', step.SettingKeys.Select(key => $"{key}={context.Settings[key]}").Concat(step.OtherInputs(context)));
+        var text = string.Join('\0', step.SettingKeys.Select(key => $"{key}={context.Settings[key]}").Concat(step.OtherInputs(context)).Concat(step.Number == 1 ? [] : s_code));
         return Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(text))).ToLowerInvariant();
     }
 }

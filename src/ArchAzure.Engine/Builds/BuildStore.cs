@@ -52,7 +52,8 @@ public static class BuildStore
 
             var build = document.Deserialize<ArchBuild>(Json) ?? throw new JsonException("it holds 'null'");
             CheckComplete(build);
-            return build with { Schema = ArchBuild.CurrentSchema, WorkDirectory = directory.Path };
+            build = build with { Schema = ArchBuild.CurrentSchema, WorkDirectory = directory.Path };
+            return IsCopy(build) ? build with { Id = Reproducibility.Identity(build.Id, RealPath(build.WorkDirectory)) } : build;
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
         {
@@ -64,6 +65,36 @@ public static class BuildStore
                 e);
         }
     }
+
+    /// <summary>
+    /// Whether this is a copy of a work directory that is still where it was: it then has an identity of its own, or each would take the
+    /// other's containers for leftovers of its own.
+    /// </summary>
+    private static bool IsCopy(ArchBuild build)
+    {
+        if (build.Home is not { } home || home == RealPath(build.WorkDirectory))
+        {
+            return false;
+        }
+
+        try
+        {
+            using var original = JsonDocument.Parse(File.ReadAllText(new WorkDirectory(home).BuildFile));
+            return original.RootElement.GetProperty("id").GetGuid() == build.Id;
+        }
+        catch (Exception e) when (e is IOException or ArgumentException or JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
+        {
+            // It was moved, or the original is gone.
+            return false;
+        }
+        catch (UnauthorizedAccessException)
+        {
+            return true;
+        }
+    }
+
+    /// <summary>A folder that is named through a link is no copy.</summary>
+    private static string RealPath(string folder) => Directory.ResolveLinkTarget(folder, returnFinalTarget: true)?.FullName ?? folder;
 
     /// <summary>The deserializer of .NET 8 lets nulls through where none may be, and knows neither steps nor paths; 1e999 is infinite to it, and cannot be written again.</summary>
     private static void CheckComplete(ArchBuild build)
@@ -105,5 +136,5 @@ public static class BuildStore
 
     /// <summary>Replaces build.json in one rename, flushed to the disk.</summary>
     public static void Save(WorkDirectory directory, ArchBuild build) =>
-        AtomicFile.WriteAllText(directory.BuildFile, JsonSerializer.Serialize(build, Json) + "\n");
+        AtomicFile.WriteAllText(directory.BuildFile, JsonSerializer.Serialize(build with { Home = RealPath(directory.Path) }, Json) + "\n");
 }

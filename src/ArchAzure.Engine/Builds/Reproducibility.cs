@@ -53,16 +53,19 @@ public sealed partial record Reproducibility(DateTimeOffset Epoch, string Seed)
 
     /// <summary>A row of identities that is the same for the same seed, epoch and purpose.</summary>
     /// <param name="purpose">Keeps rows apart.</param>
-    /// <remarks>RFC 9562, section 5.8: UUIDs of version 8, here from a SHA-256.</remarks>
     public Func<Guid> Identities(string purpose)
     {
         var count = 0;
-        return () =>
-        {
-            var bytes = SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\0', "ArchAzure", Seed, EpochSeconds, purpose, count++)))[..16];
-            bytes[6] = (byte)((bytes[6] & 0x0F) | 0x80);
-            bytes[8] = (byte)((bytes[8] & 0x3F) | 0x80);
-            return new Guid(bytes, bigEndian: true);
-        };
+        return () => Identity(Seed, EpochSeconds, purpose, count++);
+    }
+
+    /// <summary>An identity that is the same for the same parts.</summary>
+    /// <remarks>RFC 9562, section 5.8: a UUID of version 8, here from a SHA-256.</remarks>
+    internal static Guid Identity(params object[] parts)
+    {
+        var bytes = SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\0', ["ArchAzure", .. parts])))[..16];
+        bytes[6] = (byte)((bytes[6] & 0x0F) | 0x80);
+        bytes[8] = (byte)((bytes[8] & 0x3F) | 0x80);
+        return new Guid(bytes, bigEndian: true);
     }
 }

@@ -91,6 +91,21 @@ public sealed class DockerEngine : IDisposable
             ? found.Config?.Labels ?? new Dictionary<string, string>(StringComparer.Ordinal)
             : null;
 
+    /// <summary>All names of an image; none if there is no such image.</summary>
+    public async Task<IReadOnlyList<string>> ImageNamesAsync(string image, CancellationToken cancellationToken) =>
+        [.. (await TryInspectImageAsync(image, cancellationToken))?.RepoTags ?? []];
+
+    /// <summary>Gives an image one more name; nothing happens if there is no such image.</summary>
+    public async Task TagImageAsync(string image, string name, CancellationToken cancellationToken)
+    {
+        var id = (await TryInspectImageAsync(image, cancellationToken))?.ID;
+        if (id is not null && id != (await TryInspectImageAsync(name, cancellationToken))?.ID)
+        {
+            var (repository, tag) = SplitImage(name);
+            await ReplaceImageAsync(name, () => Calls.TagImageAsync(image, repository, tag, cancellationToken), cancellationToken);
+        }
+    }
+
     /// <summary>Makes an image of a plain tar stream.</summary>
     /// <param name="image">name:tag.</param>
     /// <param name="writeTar">Writes an uncompressed tar archive (engine 20.10 reads no zstd); called again where the connection broke off.</param>

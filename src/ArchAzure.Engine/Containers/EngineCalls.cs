@@ -27,6 +27,17 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
     public Task RemoveImageAsync(string image, CancellationToken cancellationToken) =>
         AskAsync($"remove image {image}", limits.WorkTimeout, token => client.Images.DeleteImageAsync(image, new ImageDeleteParameters { Force = false }, token), cancellationToken);
 
+    public Task TagImageAsync(string image, string repository, string tag, CancellationToken cancellationToken) =>
+        AskAsync(
+            $"tag image {image}",
+            limits.AnswerTimeout,
+            async token =>
+            {
+                await client.Images.TagImageAsync(image, new ImageTagParameters { RepositoryName = repository, Tag = tag }, token);
+                return true;
+            },
+            cancellationToken);
+
     public Task<IList<ContainerListResponse>> ListContainersAsync(ContainersListParameters parameters, CancellationToken cancellationToken) =>
         AskAsync("list containers", limits.AnswerTimeout, token => client.Containers.ListContainersAsync(parameters, token), cancellationToken);
 

@@ -1,12 +1,13 @@
 using System.Formats.Tar;
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.RegularExpressions;
 using ArchAzure.Settings;
 
 namespace ArchAzure.Target;
 
 /// <summary>A named set of files, packages, services and a script that goes into the target; a folder of the shape module/layers/README.md tells.</summary>
-public sealed class Layer
+public sealed partial class Layer
 {
     /// <summary>Files below this folder are laid before the packages, so that the initramfs is made once and right.</summary>
     private const string EarlyFolder = "etc/mkinitcpio.conf.d/";
@@ -14,12 +15,13 @@ public sealed class Layer
     private const UnixFileMode PlainMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
     private const UnixFileMode ExecutableMode = PlainMode | UnixFileMode.UserExecute | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
 
-    private readonly string _filesFolder;
+    /// <summary>The folders whose content goes into the target: as it is, and with values put in.</summary>
+    private const string FilesFolder = "files";
+    private const string TemplatesFolder = "templates";
 
     private Layer(string path, IReadOnlyList<string> packages, IReadOnlyList<string> enabled, IReadOnlyList<string> disabled)
     {
         FolderPath = path;
-        _filesFolder = Path.Combine(path, "files");
         Packages = packages;
         EnabledServices = enabled;
         DisabledServices = disabled;
@@ -50,12 +52,12 @@ public sealed class Layer
         path = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
         if (!Directory.Exists(path))
         {
-            throw new ArchAzureException("LayerNotFound", ErrorKind.NotFound, $"There is no layer folder '{path}'. Name an existing folder with files/, packages, services or configure in it.", path);
+            throw new ArchAzureException("LayerNotFound", ErrorKind.NotFound, $"There is no layer folder '{path}'. Name an existing folder with files/, templates/, packages, services or configure in it.", path);
         }
 
-        if (!Directory.Exists(Path.Combine(path, "files")) && !new[] { "packages", "services", "configure" }.Any(name => File.Exists(Path.Combine(path, name))))
+        if (!new[] { FilesFolder, TemplatesFolder }.Any(name => Directory.Exists(Path.Combine(path, name))) && !new[] { "packages", "services", "configure" }.Any(name => File.Exists(Path.Combine(path, name))))
         {
-            throw Invalid(path, "it holds none of files/, packages, services and configure");
+            throw Invalid(path, "it holds none of files/, templates/, packages, services and configure");
         }
 
         var packages = ReadList(path, "packages");
@@ -87,9 +89,9 @@ public sealed class Layer
             hash.AppendData(SHA256.HashData(File.ReadAllBytes(script)));
         }
 
-        foreach (var (name, info) in Entries())
+        foreach (var (name, info, isTemplate) in Entries())
         {
-            hash.AppendData(Encoding.UTF8.GetBytes($"{name}\0{info.LinkTarget}\0"));
+            hash.AppendData(Encoding.UTF8.GetBytes($"{name}\0{info.LinkTarget}\0{isTemplate}\0"));
             if (info is FileInfo { LinkTarget: null } file)
             {
                 var content = File.ReadAllBytes(file.FullName);
@@ -101,14 +103,16 @@ public sealed class Layer
         return Convert.ToHexString(hash.GetHashAndReset()).ToLowerInvariant();
     }
 
-    /// <summary>Writes the layer's files as a tar archive, all owned by root.</summary>
+    /// <summary>Writes the layer's files and templates as a tar archive, all owned by root.</summary>
     /// <param name="output">Where to.</param>
     /// <param name="early">The early files only, or all but these.</param>
+    /// <param name="values">What the names in templates stand for.</param>
     /// <param name="cancellationToken">Stops the writing.</param>
-    public async Task WriteFilesAsync(Stream output, bool early, CancellationToken cancellationToken)
+    /// <exception cref="ArchAzureException"><c>LayerInvalid</c>: a template has a name that stands for nothing.</exception>
+    public async Task WriteFilesAsync(Stream output, bool early, IReadOnlyDictionary<string, string> values, CancellationToken cancellationToken)
     {
         await using var tar = new TarWriter(output, TarEntryFormat.Pax, leaveOpen: true);
-        foreach (var (name, info) in Entries().Where(entry => entry.Name.StartsWith(EarlyFolder, StringComparison.Ordinal) == early))
+        foreach (var (name, info, isTemplate) in Entries().Where(entry => entry.Name.StartsWith(EarlyFolder, StringComparison.Ordinal) == early))
         {
             if (info.LinkTarget is { } link)
             {
@@ -120,7 +124,7 @@ public sealed class Layer
             }
             else
             {
-                var content = await File.ReadAllBytesAsync(info.FullName, cancellationToken);
+                var content = isTemplate ? await FilledAsync(info.FullName, values, cancellationToken) : await File.ReadAllBytesAsync(info.FullName, cancellationToken);
                 using var data = new MemoryStream(content, writable: false);
                 await tar.WriteEntryAsync(new PaxTarEntry(TarEntryType.RegularFile, name) { Mode = Mode(name, info, content), DataStream = data }, cancellationToken);
             }
@@ -128,25 +132,24 @@ public sealed class Layer
     }
 
     /// <summary>Whether there are files to lay before the packages.</summary>
-    public bool HasEarlyFiles => Directory.Exists(Path.Combine(_filesFolder, EarlyFolder));
+    public bool HasEarlyFiles => new[] { FilesFolder, TemplatesFolder }.Any(name => Directory.Exists(Path.Combine(FolderPath, name, EarlyFolder)));
 
-    private IEnumerable<(string Name, FileSystemInfo Info)> Entries()
+    private IEnumerable<(string Name, FileSystemInfo Info, bool IsTemplate)> Entries()
     {
-        if (!Directory.Exists(_filesFolder))
-        {
-            return [];
-        }
+        return new[] { FilesFolder, TemplatesFolder }
+            .Select(name => new DirectoryInfo(Path.Combine(FolderPath, name)))
+            .Where(top => top.Exists)
+            .SelectMany(top => Walk(top, top))
+            .OrderBy(entry => entry.Name, StringComparer.Ordinal);
 
-        return Walk(new DirectoryInfo(_filesFolder)).OrderBy(entry => entry.Name, StringComparer.Ordinal);
-
-        IEnumerable<(string Name, FileSystemInfo Info)> Walk(DirectoryInfo folder)
+        static IEnumerable<(string Name, FileSystemInfo Info, bool IsTemplate)> Walk(DirectoryInfo top, DirectoryInfo folder)
         {
             foreach (var info in folder.EnumerateFileSystemInfos())
             {
-                yield return (WithSlashes(Path.GetRelativePath(_filesFolder, info.FullName)), info);
+                yield return (WithSlashes(Path.GetRelativePath(top.FullName, info.FullName)), info, top.Name == TemplatesFolder);
                 if (info is DirectoryInfo { LinkTarget: null } child)
                 {
-                    foreach (var entry in Walk(child))
+                    foreach (var entry in Walk(top, child))
                     {
                         yield return entry;
                     }
@@ -154,6 +157,14 @@ public sealed class Layer
             }
         }
     }
+
+    private async Task<byte[]> FilledAsync(string path, IReadOnlyDictionary<string, string> values, CancellationToken cancellationToken) =>
+        Encoding.UTF8.GetBytes(TemplateName().Replace(
+            await File.ReadAllTextAsync(path, cancellationToken),
+            match => values.TryGetValue(match.Groups[1].Value, out var value) ? value : throw Invalid(FolderPath, $"there is no value for '{match.Value}' in its template '{path}'")));
+
+    [GeneratedRegex(@"\$\{(ARCHAZURE_[A-Z_]+)\}", RegexOptions.None, 1000)]
+    private static partial Regex TemplateName();
 
     private static UnixFileMode Mode(string name, FileSystemInfo info, ReadOnlySpan<byte> content)
     {

@@ -29,13 +29,9 @@ public sealed class TargetTree(Builder builder)
             null,
             cancellationToken);
 
-    /// <summary>Lays a layer's files.</summary>
-    public Task LayFilesAsync(Layer layer, bool early, CancellationToken cancellationToken) =>
-        UnpackAsync((stream, token) => layer.WriteFilesAsync(stream, early, token), cancellationToken);
-
-    /// <summary>Writes one file.</summary>
-    public Task WriteFileAsync(string path, string content, CancellationToken cancellationToken) =>
-        builder.WriteFileAsync(Root + path, content, cancellationToken);
+    /// <summary>Lays a layer's files and templates.</summary>
+    public Task LayFilesAsync(Layer layer, bool early, IReadOnlyDictionary<string, string> values, CancellationToken cancellationToken) =>
+        UnpackAsync((stream, token) => layer.WriteFilesAsync(stream, early, values, token), cancellationToken);
 
     /// <summary>Runs a command with the target as its root.</summary>
     public Task<CommandResult> ChrootAsync(IReadOnlyList<string> command, CommandOptions? options, CancellationToken cancellationToken) =>

@@ -18,22 +18,23 @@ public sealed class InstallArchBaseCommand : StepCmdlet
 
     /// <summary>The image's locale, as /etc/locale.gen names it.</summary>
     [Parameter]
-    [ValidateNotNullOrEmpty]
+    [AllowEmptyString]
     public string? Locale { get; set; }
 
     /// <summary>The image's time zone.</summary>
     [Parameter]
-    [ValidateNotNullOrEmpty]
+    [AllowEmptyString]
     public string? TimeZone { get; set; }
 
     /// <summary>The keymap of the image's console.</summary>
     [Parameter]
-    [ValidateNotNullOrEmpty]
+    [AllowEmptyString]
     public string? Keymap { get; set; }
 
     /// <summary>The kernel's package.</summary>
     [Parameter]
-    [ValidateSet("linux", "linux-lts")]
+    [AllowEmptyString]
+    [ValidateSet("linux", "linux-lts", "")]
     public string? Kernel { get; set; }
 
     /// <summary>Folders of your own layers.</summary>

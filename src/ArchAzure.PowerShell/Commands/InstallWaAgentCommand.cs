@@ -11,17 +11,18 @@ public sealed class InstallWaAgentCommand : StepCmdlet
 {
     /// <summary>Where the agent comes from: a git address, an archive or a folder.</summary>
     [Parameter]
-    [ValidateNotNullOrEmpty]
+    [AllowEmptyString]
     public string? Source { get; set; }
 
     /// <summary>The commit to take from a git repository, all 40 digits.</summary>
     [Parameter]
-    [ValidateNotNullOrEmpty]
+    [AllowEmptyString]
     public string? Commit { get; set; }
 
     /// <summary>Who provisions the machine.</summary>
     [Parameter]
-    [ValidateSet("waagent", "cloud-init")]
+    [AllowEmptyString]
+    [ValidateSet("waagent", "cloud-init", "")]
     public string? Agent { get; set; }
 
     /// <inheritdoc/>

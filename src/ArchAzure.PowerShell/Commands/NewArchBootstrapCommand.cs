@@ -16,12 +16,12 @@ public sealed class NewArchBootstrapCommand : StepCmdlet
 
     /// <summary>The release: latest, or its date as YYYY.MM.DD.</summary>
     [Parameter]
-    [ValidateNotNullOrEmpty]
+    [AllowEmptyString]
     public string? Version { get; set; }
 
     /// <summary>The package mirror, with $repo and $arch in it.</summary>
     [Parameter]
-    [ValidateNotNullOrEmpty]
+    [AllowEmptyString]
     public string? Mirror { get; set; }
 
     /// <summary>The day, as YYYY.MM.DD, whose packages and bootstrap the archive gives; empty for today's from the mirror again.</summary>
@@ -40,17 +40,17 @@ public sealed class NewArchBootstrapCommand : StepCmdlet
 
     /// <summary>The release server's folder that holds latest/.</summary>
     [Parameter]
-    [ValidateNotNullOrEmpty]
+    [AllowEmptyString]
     public string? ReleaseUrl { get; set; }
 
     /// <summary>An OpenPGP public key file to check the release with, instead of Arch's own.</summary>
     [Parameter]
-    [ValidateNotNullOrEmpty]
+    [AllowEmptyString]
     public string? ReleaseKey { get; set; }
 
     /// <summary>A bootstrap archive that is here already; its signature lies beside it.</summary>
     [Parameter]
-    [ValidateNotNullOrEmpty]
+    [AllowEmptyString]
     public string? BootstrapPath { get; set; }
 
     /// <inheritdoc/>

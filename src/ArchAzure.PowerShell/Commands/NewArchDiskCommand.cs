@@ -11,12 +11,13 @@ public sealed class NewArchDiskCommand : StepCmdlet
 {
     /// <summary>The disk's size in MiB, a whole number; text so that a unit is refused with a clear word.</summary>
     [Parameter]
-    [ValidateNotNullOrEmpty]
+    [AllowEmptyString]
     public string? SizeMiB { get; set; }
 
     /// <summary>The root file system.</summary>
     [Parameter]
-    [ValidateSet("ext4", "btrfs")]
+    [AllowEmptyString]
+    [ValidateSet("ext4", "btrfs", "")]
     public string? RootFileSystem { get; set; }
 
     /// <inheritdoc/>

@@ -173,7 +173,7 @@ public sealed class AwkwardNameTests(ITestOutputHelper output)
                     Assert.Equal(layer.Fingerprint(), layer.Fingerprint());
                     using (var tar = File.Create(folder["layer.tar"]))
                     {
-                        layer.WriteFilesAsync(tar, early: false, default).GetAwaiter().GetResult();
+                        layer.WriteFilesAsync(tar, early: false, new Dictionary<string, string>(), default).GetAwaiter().GetResult();
                     }
 
                     // The tar that reads it in the builder; System.Formats.Tar refuses names with a line break.

@@ -5,6 +5,8 @@ namespace ArchAzure.UnitTests.Target;
 
 public sealed class LayerTests : IDisposable
 {
+    private static readonly Dictionary<string, string> s_values = new(StringComparer.Ordinal) { ["ARCHAZURE_KERNEL"] = "linux-lts" };
+
     private readonly TempFolder _folder = new();
 
     public LayerTests()
@@ -66,6 +68,24 @@ public sealed class LayerTests : IDisposable
         Assert.Equal(["etc/mkinitcpio.conf.d/mine.conf"], (await EntriesAsync(early: true)).Keys);
 
     [Fact]
+    public async Task Templates_go_in_with_values_for_their_names()
+    {
+        Directory.CreateDirectory(_folder["templates/etc"]);
+        _folder.Write("templates/etc/kernel", "${ARCHAZURE_KERNEL} $ARCHAZURE_KERNEL ${HOME} $(id)\n");
+        _folder.Write("files/etc/plain.conf", "${ARCHAZURE_KERNEL}\n");
+
+        var entries = await EntriesAsync(early: false);
+
+        Assert.Equal("linux-lts $ARCHAZURE_KERNEL ${HOME} $(id)\n", Text(entries["etc/kernel"]));
+        Assert.Equal("${ARCHAZURE_KERNEL}\n", Text(entries["etc/plain.conf"]));
+
+        _folder.Write("templates/etc/kernel", "${ARCHAZURE_KERNAL}\n");
+        var error = await Assert.ThrowsAsync<ArchAzureException>(() => EntriesAsync(early: false));
+        Assert.Equal("LayerInvalid", error.ErrorId);
+        Assert.All(["${ARCHAZURE_KERNAL}", _folder["templates/etc/kernel"]], part => Assert.Contains(part, error.Message, StringComparison.Ordinal));
+    }
+
+    [Fact]
     public void The_fingerprint_changes_with_everything_in_the_layer()
     {
         HashSet<string> seen = [Layer.Load(_folder.Path).Fingerprint()];
@@ -111,18 +131,24 @@ public sealed class LayerTests : IDisposable
         Assert.Equal("LayerInvalid", Assert.Throws<ArchAzureException>(() => Layer.Load(_folder["files/usr"])).ErrorId);
     }
 
+    private static string Text(TarEntry entry)
+    {
+        using var reader = new StreamReader(entry.DataStream!);
+        return reader.ReadToEnd();
+    }
+
     private static string Octal(TarEntry entry) => Convert.ToString((int)entry.Mode, 8);
 
     private async Task<SortedDictionary<string, TarEntry>> EntriesAsync(bool early)
     {
-        using var stream = new MemoryStream();
-        await Layer.Load(_folder.Path).WriteFilesAsync(stream, early, default);
+        var stream = new MemoryStream();
+        await Layer.Load(_folder.Path).WriteFilesAsync(stream, early, s_values, default);
         stream.Position = 0;
         using var reader = new TarReader(stream);
         SortedDictionary<string, TarEntry> entries = new(StringComparer.Ordinal);
-        while (reader.GetNextEntry() is { } entry)
+        while (reader.GetNextEntry(copyData: true) is { } entry)
         {
-            entries.Add(entry.Name, entry);
+            entries[entry.Name] = entry;
         }
 
         return entries;

@@ -3,7 +3,7 @@ using ArchAzure.Target;
 
 namespace ArchAzure.Builds.Steps;
 
-/// <summary>Step 3, Install-ArchBase: packages, the layers base and azure, the user's own, and what names the disk.</summary>
+/// <summary>Step 3, Install-ArchBase: packages, the layers base and azure, and the user's own.</summary>
 public sealed class BaseStep : TargetStep
 {
     /// <inheritdoc/>
@@ -20,12 +20,11 @@ public sealed class BaseStep : TargetStep
     public override Task<ArchBuild> RunAsync(StepContext context, CancellationToken cancellationToken)
     {
         var layers = Layers(context);
-        var disk = context.Build.Disk!;
         var kernel = context.Settings.Kernel;
         string[] packages =
         [
             kernel,
-            .. disk.RootFileSystem == "btrfs" ? ["btrfs-progs"] : Array.Empty<string>(),
+            .. context.Build.Disk!.RootFileSystem == "btrfs" ? ["btrfs-progs"] : Array.Empty<string>(),
             .. layers.SelectMany(layer => layer.Packages),
             .. context.Settings.Packages,
         ];
@@ -37,14 +36,12 @@ public sealed class BaseStep : TargetStep
             {
                 foreach (var layer in layers.Where(layer => layer.HasEarlyFiles))
                 {
-                    await target.LayFilesAsync(layer, early: true, cancellationToken);
+                    await target.LayFilesAsync(layer, early: true, context.ScriptEnvironment, cancellationToken);
                 }
 
                 context.Say("installing packages", 0);
                 await new Pacman(builder, context.Reporter, Name).InstallAsync([.. packages.Distinct(StringComparer.Ordinal)], cancellationToken);
                 await RequireBootFilesAsync(builder, kernel, cancellationToken);
-                await target.WriteFileAsync("/etc/fstab", BootConfiguration.Fstab(disk), cancellationToken);
-                await target.WriteFileAsync("/boot/grub/grub.cfg", BootConfiguration.GrubConfiguration(disk, kernel), cancellationToken);
                 await LayAsync(context, target, layers, cancellationToken);
 
                 var installed = await builder.RunAsync(["pacman", "--root", TargetTree.Root, "--query", "--quiet"], null, cancellationToken);

@@ -26,6 +26,9 @@ public sealed partial class BootstrapStep : BuildStep
         context.Docker.ImageExistsAsync(context.Build.Bootstrap!.BuilderImage, cancellationToken);
 
     /// <inheritdoc/>
+    public override bool MadeTheSame(ArchBuild before, ArchBuild after) => before.Bootstrap == after.Bootstrap;
+
+    /// <inheritdoc/>
     public override async Task<ArchBuild> RunAsync(StepContext context, CancellationToken cancellationToken)
     {
         var settings = context.Settings;

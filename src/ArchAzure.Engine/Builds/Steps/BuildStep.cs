@@ -21,6 +21,9 @@ public abstract class BuildStep
     /// <summary>Whether what the step made last time is still there.</summary>
     public abstract Task<bool> ProductExistsAsync(StepContext context, CancellationToken cancellationToken);
 
+    /// <summary>Whether a step that ran again with the same inputs made the very same, so that what later steps made of it still fits.</summary>
+    public virtual bool MadeTheSame(ArchBuild before, ArchBuild after) => false;
+
     /// <summary>Does the step's work.</summary>
     public abstract Task<ArchBuild> RunAsync(StepContext context, CancellationToken cancellationToken);
 }

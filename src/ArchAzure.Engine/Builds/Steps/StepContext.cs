@@ -60,14 +60,19 @@ public sealed class StepContext
     /// <summary>The step's number.</summary>
     public required int Step { get; init; }
 
-    /// <summary>What layers' scripts find in their environment.</summary>
+    /// <summary>What layers' scripts find in their environment, and what their templates name.</summary>
     public IReadOnlyDictionary<string, string> ScriptEnvironment => new Dictionary<string, string>(StringComparer.Ordinal)
     {
         ["ARCHAZURE_LOCALE"] = Settings.Locale,
         ["ARCHAZURE_TIMEZONE"] = Settings.TimeZone,
         ["ARCHAZURE_KEYMAP"] = Settings.Keymap,
         ["ARCHAZURE_KERNEL"] = Settings.Kernel,
-        ["ARCHAZURE_ROOT_FILE_SYSTEM"] = Settings.RootFileSystem,
+        ["ARCHAZURE_ROOT_FILE_SYSTEM"] = Build.Disk!.RootFileSystem,
+        ["ARCHAZURE_ROOT_UUID"] = Build.Disk!.RootUuid.ToString(),
+        ["ARCHAZURE_ESP_UUID"] = Build.Disk!.EspUuid,
+
+        // fstab(5): btrfs checks itself.
+        ["ARCHAZURE_ROOT_FSCK_PASS"] = Build.Disk!.RootFileSystem == "btrfs" ? "0" : "1",
         ["ARCHAZURE_RESOURCE_DISK_SWAP"] = Settings.ResourceDiskSwapMiB.ToString(CultureInfo.InvariantCulture),
 
         // A mirror on the build machine's loopback is of no use in the image.
@@ -78,7 +83,7 @@ public sealed class StepContext
 /// <summary>What one call of a step asks for.</summary>
 public sealed record StepRequest
 {
-    /// <summary>Settings given as parameters: key and value. They are remembered in the build.</summary>
+    /// <summary>Settings given as parameters: key and value. The build remembers them once the step has ended well; an empty value makes it forget.</summary>
     public IReadOnlyDictionary<string, string> Parameters { get; init; } = new Dictionary<string, string>(StringComparer.Ordinal);
 
     /// <summary>Run although nothing has changed, and replace what is there.</summary>

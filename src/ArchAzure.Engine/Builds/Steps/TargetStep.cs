@@ -68,7 +68,7 @@ public abstract class TargetStep : BuildStep
         foreach (var layer in layers)
         {
             context.Say($"layer {layer.Name}: files");
-            await target.LayFilesAsync(layer, early: false, cancellationToken);
+            await target.LayFilesAsync(layer, early: false, context.ScriptEnvironment, cancellationToken);
         }
 
         foreach (var layer in layers)

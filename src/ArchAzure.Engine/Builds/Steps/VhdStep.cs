@@ -19,9 +19,7 @@ public sealed class VhdStep : BuildStep
     // Scripts beside the layers; each says what it does.
     private const string SealScript = "seal";
     private const string ClampScript = "clamp";
-
-    // What GRUB needs before it can read further modules from the root: its disk, partition table, file system, search.
-    private static readonly string[] GrubModules = ["part_gpt", "search_fs_uuid", "normal", "configfile", "linux", "serial", "terminal", "echo", "all_video"];
+    private const string BootLoadersScript = "boot-loaders";
 
     /// <inheritdoc/>
     public override string Name => StepName.Vhd;
@@ -32,7 +30,7 @@ public sealed class VhdStep : BuildStep
     /// <inheritdoc/>
     public override IEnumerable<string> OtherInputs(StepContext context) =>
         [
-            PathInBuild(context, Destination(context)), File.ReadAllText(Script(context, SealScript)),
+            PathInBuild(context, Destination(context)), File.ReadAllText(Script(context, SealScript)), File.ReadAllText(Script(context, BootLoadersScript)),
             .. context.Reproducibility is null ? [] : context.ReproducibilityInputs.Append(File.ReadAllText(Script(context, ClampScript))),
         ];
 
@@ -83,7 +81,7 @@ public sealed class VhdStep : BuildStep
                 await target.RestoreAsync(TargetTree.SnapshotPath, cancellationToken);
                 packages = await target.ReadPackagesAsync(cancellationToken);
                 context.Say("making the boot loaders", 30);
-                await MakeBootLoadersAsync(target, disk, cancellationToken);
+                await target.RunScriptAsync(Script(context, BootLoadersScript), context.ScriptEnvironment, null, cancellationToken);
                 await WriteBootLoadersAsync(builder, disk, same is not null, cancellationToken);
                 context.Say("sealing", 50);
                 await RunScriptAsync(builder, Script(context, SealScript), [TargetTree.Root], cancellationToken);
@@ -161,25 +159,6 @@ public sealed class VhdStep : BuildStep
         var length = RandomAccess.GetLength(from);
         to.SetLength(length);
         await SparseFile.CopyAsync(from, to.SafeFileHandle, 0, length, null, cancellationToken);
-    }
-
-    /// <summary>Makes both core images with the target's own GRUB, and puts its modules where they look for them.</summary>
-    private static async Task MakeBootLoadersAsync(TargetTree target, DiskProduct disk, CancellationToken cancellationToken)
-    {
-        const string early = "/boot/grub/early.cfg";
-        var fileSystem = disk.RootFileSystem == "btrfs" ? "btrfs" : "ext2";
-        await target.WriteFileAsync(early, BootConfiguration.EarlyGrubConfiguration(disk), cancellationToken);
-        await target.ChrootAsync(["cp", "--recursive", "--no-target-directory", "/usr/lib/grub/i386-pc", "/boot/grub/i386-pc"], null, cancellationToken);
-        await target.ChrootAsync(["cp", "--recursive", "--no-target-directory", "/usr/lib/grub/x86_64-efi", "/boot/grub/x86_64-efi"], null, cancellationToken);
-
-        // The BIOS core stays small: it has 1 MiB, and the rest is in /boot/grub.
-        await target.ChrootAsync(
-            ["grub-mkimage", "--format=i386-pc", "--output=/boot/grub/i386-pc/core.img", $"--config={early}", "--prefix=/boot/grub", "biosdisk", "part_gpt", fileSystem, "search_fs_uuid"],
-            null,
-            cancellationToken);
-        await target.ChrootAsync(
-            ["grub-mkimage", "--format=x86_64-efi", "--output=/boot/grub/x86_64-efi/core.efi", $"--config={early}", "--prefix=/boot/grub", "fat", fileSystem, .. GrubModules], null, cancellationToken);
-        await target.ChrootAsync(["rm", early], null, cancellationToken);
     }
 
     /// <summary>Puts GRUB onto the disk: boot code and core image for BIOS, a file in a fresh ESP for UEFI.</summary>
