@@ -93,6 +93,41 @@ public sealed class AgentSourceTests(Pipeline pipeline)
         await FailsAsync(folder["folder"], Commit, "AgentSourceInvalid", [folder["folder"], "setup.py", "-Source"]);
     }
 
+    /// <summary>Each archive is refused before anything of it is unpacked, and is small: the bomb has 2 GiB of zeros.</summary>
+    [Theory]
+    [InlineData("leads out of the archive", "tar --create --file agent.tar --absolute-names --transform s,^,top/../../, setup.py")]
+    [InlineData("leads out of the archive", "tar --create --file agent.tar --absolute-names \"$PWD/setup.py\"")]
+    [InlineData("leads out of the archive", "ln -s /etc/passwd link && tar --create --file agent.tar --transform 'flags=r;s,^,top/,' setup.py link --gzip")]
+    [InlineData("leads out of the archive", "ln -s ../../work link && tar --create --file agent.tar --transform 'flags=r;s,^,top/,' setup.py link --zstd")]
+    [InlineData("neither a file", "mkfifo pipe && tar --create --file agent.tar setup.py pipe")]
+    [InlineData("neither a file", "mknod disk b 8 0 && tar --create --file agent.tar setup.py disk")]
+    [InlineData("unpacks to more than 1024 MiB", "truncate --size=2G bomb && tar --create --file agent.tar --zstd setup.py bomb")]
+    [InlineData("leads out of the archive", "python3 -c \"import zipfile; zipfile.ZipFile('agent.tar', 'w').writestr('../setup.py', '')\"")]
+    public async Task A_hostile_archive(string reason, string script)
+    {
+        using var folder = new TempFolder();
+        folder.Write("setup.py", "");
+        await Tool.RunAsync("bash", "-c", $"cd \"$1\" && {script}", "bash", folder.Path);
+        await FailsAsync(
+            folder["agent.tar"], Commit, "AgentSourceInvalid", [folder["agent.tar"], reason, "-Source"],
+            check: async builder => Assert.Equal("", (await builder.RunAsync(["find", Folder, "-mindepth", "1"], null, default)).Output));
+    }
+
+    [Fact]
+    public async Task A_folder_with_a_link_loop_and_one_with_a_pipe()
+    {
+        using var folder = new TempFolder();
+        await Tool.RunAsync("tar", "--extract", "--file", Path.Combine(TestSetup.StandIn, "waagent.tar.gz"), "--directory", folder.Path);
+        File.CreateSymbolicLink(folder["loop"], ".");
+        await FetchesAsync(folder.Path, Commit);
+        Assert.NotEmpty(AgentSource.Parse(folder.Path, Commit).Fingerprint());
+
+        await Tool.RunAsync("mkfifo", folder["pipe"]);
+        var error = Assert.Throws<ArchAzureException>(() => AgentSource.Parse(folder.Path, Commit).Fingerprint());
+        Assert.Equal("AgentSourceInvalid", error.ErrorId);
+        await FailsAsync(folder.Path, Commit, "AgentSourceInvalid", [folder["pipe"], "neither a file", "-Source"]);
+    }
+
     [Fact]
     public async Task A_path_that_is_not_there()
     {
@@ -119,11 +154,12 @@ public sealed class AgentSourceTests(Pipeline pipeline)
         });
     }
 
-    private Task FailsAsync(string source, string commit, string errorId, string[] named, FetchLimits? limits = null) => InBuilderAsync(async builder =>
+    private Task FailsAsync(string source, string commit, string errorId, string[] named, FetchLimits? limits = null, Func<Builder, Task>? check = null) => InBuilderAsync(async builder =>
     {
         var error = await Assert.ThrowsAnyAsync<ArchAzureException>(() => AgentSource.Parse(source, commit).FetchAsync(builder, Folder, default, limits));
         Assert.True(errorId == error.ErrorId, $"Expected {errorId}, got {error.ErrorId}: {error.Message}");
         Assert.All(named, text => Assert.Contains(text, error.Message, StringComparison.OrdinalIgnoreCase));
+        await (check?.Invoke(builder) ?? Task.CompletedTask);
         return true;
     });
 

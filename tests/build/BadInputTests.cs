@@ -95,6 +95,40 @@ public sealed class BadInputTests(Pipeline pipeline) : IDisposable
     }
 
     [Theory]
+    [InlineData("KEYMAP", "no-such-map", "-Keymap")]
+    [InlineData("TIME_ZONE", "Europe/Berlln", "-TimeZone")]
+    [InlineData("TARGET_LANG", "xx_XX.UTF-8", "-Locale")]
+    public async Task A_name_that_arch_does_not_know_is_refused_before_any_package_and_not_remembered(string key, string value, string parameter)
+    {
+        await using var build = await TestBuild.AfterStepAsync(pipeline, 2);
+
+        await build.FailsAsync(3, "InvalidSettingValue", [key, value, parameter], new() { Parameters = new Dictionary<string, string>(StringComparer.Ordinal) { [key] = value } });
+
+        Assert.DoesNotContain("> pacman", await File.ReadAllTextAsync(build.Directory.Log(3)), StringComparison.Ordinal);
+        Assert.Empty(build.State.Requested);
+        Assert.Contains(build.Reporter.Warnings, text => text.StartsWith($"{parameter} will not be remembered", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_remembered_key_that_is_gone_is_named_as_such_and_can_be_taken_back()
+    {
+        using var folder = new TempFolder();
+        File.Copy(pipeline.Settings.ReleaseKey!, folder["key.asc"]);
+        await using var build = await TestBuild.AfterStepAsync(pipeline, 1);
+        await build.RunAsync(1, new() { Parameters = Given(folder["key.asc"]) });
+        Assert.Equal(folder["key.asc"], build.State.Requested["RELEASE_KEY"]);
+        File.Delete(folder["key.asc"]);
+
+        await build.FailsAsync(1, "ReleaseKeyNotFound", [folder["key.asc"], "what -ReleaseKey asked for in an earlier run", "-ReleaseKey ''"], new() { Force = true });
+
+        await build.RunAsync(1, new() { Parameters = Given("") });
+        Assert.DoesNotContain("RELEASE_KEY", build.State.Requested.Keys);
+        await build.NothingLeftAsync();
+
+        static Dictionary<string, string> Given(string key) => new(StringComparer.Ordinal) { ["RELEASE_KEY"] = key };
+    }
+
+    [Theory]
     [InlineData("MIROR=https://mirror.example.org/$repo/os/$arch", "UnknownSetting", "settings.env:", "MIROR", "Did you mean MIRROR?")]
     [InlineData("DISK_SIZE=30G", "SettingWrongUnit", "settings.env:", "DISK_SIZE", "write 30720")]
     [InlineData("DISK_SIZE=1024", "InvalidSettingValue", "settings.env:", "DISK_SIZE", "2048")]

@@ -6,10 +6,13 @@ namespace ArchAzure.BuildTests;
 internal static class HostProcess
 {
     /// <summary>Runs a script that imports the module first, with errors that stop it.</summary>
-    public static async Task<ToolResult> RunAsync(string script, params string[] before)
+    public static Task<ToolResult> RunAsync(string script, params string[] before) => RunModuleAsync(TestSetup.Module, script, before);
+
+    /// <summary>The same with the module of another folder.</summary>
+    public static async Task<ToolResult> RunModuleAsync(string module, string script, params string[] before)
     {
         using var folder = new TempFolder();
-        List<string> command = [.. before, .. Command(TestSetup.PowerShell, Write(folder, "script.ps1", TestSetup.Module, script))];
+        List<string> command = [.. before, .. Command(TestSetup.PowerShell, Write(folder, "script.ps1", module, script))];
         return await Tool.TryAsync(command[0], command[1..]);
     }
 

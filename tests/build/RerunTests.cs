@@ -30,6 +30,27 @@ public sealed class RerunTests(Pipeline pipeline)
         await build.NothingLeftAsync();
     }
 
+    /// <summary>The partition plan and the options of mke2fs are in no setting and no layer: they are code.</summary>
+    [Fact]
+    public async Task A_module_with_other_code_runs_the_steps_again_that_shape_the_image()
+    {
+        using var folder = new TempFolder();
+        await Tool.RunAsync("cp", "--recursive", TestSetup.Module, folder["ArchAzure"]);
+        var engine = Directory.EnumerateFiles(folder["ArchAzure"], "ArchAzure.Engine.dll", SearchOption.AllDirectories).Single();
+        var code = await File.ReadAllBytesAsync(engine);
+        var id = typeof(BuildRunner).Module.ModuleVersionId.ToByteArray();
+        code[code.AsSpan().IndexOf(id)] ^= 1;
+        await File.WriteAllBytesAsync(engine, code);
+        await using var build = await TestBuild.SmallAfterStepAsync(pipeline, 5);
+
+        var result = await HostProcess.RunModuleAsync(folder["ArchAzure"], $"(Invoke-ArchBuild {HostProcess.Quote(build.Directory.Path)} -Last 2).Status");
+
+        Assert.True(result.ExitCode == 0, result.All);
+        Assert.Contains("1 New-ArchBootstrap: nothing has changed since", result.All, StringComparison.Ordinal);
+        Assert.DoesNotContain("2 New-ArchDisk: nothing", result.All, StringComparison.Ordinal);
+        Assert.Equal(2, build.State.LastGoodStep);
+    }
+
     [Fact]
     [Trait("Speed", "slow")]
     public async Task From_step_4_on_only_4_and_5_are_redone()

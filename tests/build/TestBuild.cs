@@ -146,6 +146,11 @@ internal sealed class TestBuild : IAsyncDisposable
             await Tool.TryAsync("docker", [.. Engine, "rm", "--force", container]);
         }
 
+        if (Guid.TryParse(BuildId(), out var id))
+        {
+            await Tool.TryAsync("docker", [.. Engine, "image", "rm", $"archazure/build:{id:N}-builder", $"archazure/build:{id:N}-bootstrap"]);
+        }
+
         _folder.Dispose();
     }
 

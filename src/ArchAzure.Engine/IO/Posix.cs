@@ -13,7 +13,14 @@ internal static class Posix
     private const int OReadOnly = 0;
     private const int AtCurrentFolder = -100;
     private const int AtNoFollow = 0x100;
+    private const uint StatXType = 0x1;
     private const uint StatXUser = 0x8;
+
+    // S_IFMT, S_IFREG, S_IFDIR, S_IFLNK.
+    private const int FileType = 0xF000;
+    private const int FileTypeRegular = 0x8000;
+    private const int FileTypeFolder = 0x4000;
+    private const int FileTypeLink = 0xA000;
 
     // _IOW(0x94, 9, int) of linux/fs.h.
     private const ulong Ficlone = 0x4004_9409;
@@ -37,7 +44,13 @@ internal static class Posix
     public static bool TryReflink(SafeFileHandle source, SafeFileHandle destination) => Ioctl(destination, Ficlone, source) == 0;
 
     /// <summary>Who a file or folder belongs to, not following a link; null where the system does not tell it this way.</summary>
-    public static uint? Owner(string path)
+    public static uint? Owner(string path) => Status(path, StatXUser) is { } status ? BitConverter.ToUInt32(status, 20) : null;
+
+    /// <summary>Whether something is a pipe, a socket or a device, not following a link; false where the system does not tell it this way.</summary>
+    public static bool IsSpecial(string path) => Status(path, StatXType) is { } status && (BitConverter.ToUInt16(status, 28) & FileType) is not (FileTypeRegular or FileTypeFolder or FileTypeLink);
+
+    /// <summary>struct statx, the same on every architecture: stx_uid is the 32 bits at byte 20, stx_mode the 16 at byte 28.</summary>
+    private static byte[]? Status(string path, uint mask)
     {
         if (!OperatingSystem.IsLinux())
         {
@@ -46,9 +59,8 @@ internal static class Posix
 
         try
         {
-            // struct statx, the same on every architecture: stx_uid is the 32 bits at byte 20.
             var status = new byte[256];
-            return StatX(AtCurrentFolder, Encoding.UTF8.GetBytes(path + '\0'), AtNoFollow, StatXUser, status) == 0 ? BitConverter.ToUInt32(status, 20) : null;
+            return StatX(AtCurrentFolder, Encoding.UTF8.GetBytes(path + '\0'), AtNoFollow, mask, status) == 0 ? status : null;
         }
         catch (EntryPointNotFoundException)
         {

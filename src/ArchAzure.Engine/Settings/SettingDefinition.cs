@@ -294,6 +294,11 @@ public sealed class SettingDefinition
         }
 
         var scheme = value.IndexOf("://", StringComparison.Ordinal);
+        if (SettingRules.HoldsOption(value))
+        {
+            return SettingCheck.Bad($"'{value}' has a host or user that ssh would read as an option. Write an address such as https://github.com/Azure/WALinuxAgent, or a path.");
+        }
+
         return scheme < 0 || value[..scheme] is "https" or "http" or "ssh" or "git" or "file"
             ? SettingCheck.Good(value)
             : SettingCheck.Bad($"'{value[..scheme]}' is not a way to reach a git repository. Write an address that starts with https://, http://, ssh://, git:// or file://, or a path.");

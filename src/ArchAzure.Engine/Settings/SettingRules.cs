@@ -79,6 +79,12 @@ public static partial class SettingRules
     /// </summary>
     public static bool HoldsSecret(string? value) => value is not null && SecretPattern().IsMatch(value);
 
+    /// <summary>
+    /// Whether the user or host of an address, also in ssh's short form <c>user@host:path</c>, begins with a hyphen or hides it as
+    /// <c>%2d</c>: ssh would take it for an option, and options name programs to run (CVE-2017-1000117).
+    /// </summary>
+    public static bool HoldsOption(string? value) => value is not null && OptionPattern().IsMatch(value);
+
     // \z, not $: $ also matches before a final newline, and a newline in a name is a new line of configuration.
     [GeneratedRegex(@"^(?:C|[a-z]{2,3}(?:_[A-Z]{2})?)\.UTF-8(?:@[a-z]+)?\z", RegexOptions.CultureInvariant)]
     private static partial Regex LocalePattern();
@@ -94,6 +100,9 @@ public static partial class SettingRules
 
     [GeneratedRegex(@"^(?!ssh://[^:/@]*@)[a-z][a-z0-9+.-]+:/+[^/?#]*@", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
     private static partial Regex SecretPattern();
+
+    [GeneratedRegex(@"^(?:[a-z][a-z0-9+.-]*://)(?:[^/]*@)?(?:-|[^/]*%)|^[a-z][a-z0-9+.-]*://-|^[^/:]*@-", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
+    private static partial Regex OptionPattern();
 
     [GeneratedRegex(@"^(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})\z", RegexOptions.CultureInvariant)]
     private static partial Regex CommitPattern();

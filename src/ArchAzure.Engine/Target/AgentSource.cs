@@ -4,6 +4,7 @@ using System.IO.Enumeration;
 using System.Security.Cryptography;
 using System.Text;
 using ArchAzure.Containers;
+using ArchAzure.IO;
 
 namespace ArchAzure.Target;
 
@@ -26,6 +27,9 @@ public abstract class AgentSource
     /// <summary>What timeout(1) reports of a command that it ended, and of one that it had to kill.</summary>
     private const long TimedOutStatus = 124;
     private const long KilledStatus = 137;
+
+    /// <summary>What a command reports that wrote more than prlimit(1) allows: 128 and the number of SIGXFSZ.</summary>
+    private const long FileSizeStatus = 153;
 
     private static readonly string[] s_noCommit = ["not our ref", "couldn't find remote ref", "unadvertised object"];
 
@@ -185,10 +189,15 @@ public abstract class AgentSource
         public override string Fingerprint()
         {
             using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-            foreach (var file in Directory.EnumerateFiles(Location, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal))
+            foreach (var entry in Entries(Location))
             {
-                hash.AppendData(Encoding.UTF8.GetBytes(Path.GetRelativePath(Location, file)));
-                hash.AppendData(SHA256.HashData(File.ReadAllBytes(file)));
+                var info = new FileInfo(entry);
+                hash.AppendData(Encoding.UTF8.GetBytes($"{Path.GetRelativePath(Location, entry)}\0{info.LinkTarget}\0"));
+                if (info is { Exists: true, LinkTarget: null })
+                {
+                    using var file = info.OpenRead();
+                    hash.AppendData(SHA256.HashData(file));
+                }
             }
 
             return Convert.ToHexString(hash.GetHashAndReset());
@@ -208,9 +217,11 @@ public abstract class AgentSource
 
         protected override async Task UnpackAsync(Builder builder, string folder, FetchLimits limits, CancellationToken cancellationToken)
         {
-            // bsdtar knows tar in every compression, and zip.
-            var result = await builder.RunAsync(
-                ["bsdtar", "--extract", "--file", "-", "--directory", folder, "--no-same-owner"],
+            // bsdtar knows tar in every compression, and zip. First a plain tar is made of it, which may be no larger than the limit.
+            var archive = new AgentArchive(Location);
+            var plain = folder + ".tar";
+            var made = await builder.RunAsync(
+                ["prlimit", $"--fsize={AgentArchive.MaximumBytes}", "bsdtar", "--absolute-paths", "--create", "--format=pax", "--file", plain, "@-"],
                 new CommandOptions
                 {
                     AllowFailure = true,
@@ -221,22 +232,37 @@ public abstract class AgentSource
                     },
                 },
                 cancellationToken);
-            if (result.ExitCode != 0)
+            if (made.ExitCode != 0)
             {
-                throw new ArchAzureException(
-                    "AgentSourceInvalid", ErrorKind.InvalidData, $"'{Location}' cannot be unpacked: {string.Join(' ', result.Tail)} Give a tar or zip archive, or a folder, with -Source.", Location);
+                throw made.ExitCode == FileSizeStatus || made.Tail.Any(line => line.Contains("File too large", StringComparison.Ordinal))
+                    ? archive.TooLarge()
+                    : archive.Invalid(string.Join(' ', made.Tail));
             }
+
+            await builder.RunAsync(
+                ["bsdtar", "--list", "-vv", "--numeric-owner", "--absolute-paths", "--file", plain],
+                new CommandOptions
+                {
+                    LogOutput = false,
+                    OnLine = (line, error) =>
+                    {
+                        if (!error && !line.StartsWith("Archive Format: ", StringComparison.Ordinal))
+                        {
+                            archive.Check(line);
+                        }
+                    },
+                },
+                cancellationToken);
+            await builder.RunAsync(["bsdtar", "--extract", "--file", plain, "--directory", folder, "--no-same-owner"], null, cancellationToken);
+            await builder.RunAsync(["rm", plain], null, cancellationToken);
         }
     }
 
-    private static Task SendFolderAsync(Builder builder, string hostFolder, string folder, CancellationToken cancellationToken) =>
-        builder.RunAsync(
-            ["tar", "--extract", "--file=-", "--no-same-owner", "--directory", folder],
-            new CommandOptions { Input = (stream, token) => WriteTarAsync(hostFolder, stream, token) },
-            cancellationToken);
-
-    /// <summary>TarFile.CreateFromDirectory leaves out what begins with a dot, and with it .git.</summary>
-    private static async Task WriteTarAsync(string folder, Stream stream, CancellationToken cancellationToken)
+    /// <summary>
+    /// All that is in a folder, in order, also what begins with a dot; links are not followed. A pipe, socket or device is refused: nobody
+    /// could read it to its end.
+    /// </summary>
+    private static List<string> Entries(string folder)
     {
         var all = new FileSystemEnumerable<string>(
             folder,
@@ -245,8 +271,23 @@ public abstract class AgentSource
         {
             ShouldRecursePredicate = (ref FileSystemEntry entry) => !entry.Attributes.HasFlag(FileAttributes.ReparsePoint),
         };
+        List<string> paths = [.. all.Order(StringComparer.Ordinal)];
+        return paths.Find(Posix.IsSpecial) is { } special
+            ? throw new ArchAzureException(
+                "AgentSourceInvalid", ErrorKind.InvalidData, $"'{special}' is neither a file, a folder nor a link, and cannot be a part of the agent's source. Remove it, or give another folder with -Source or WAAGENT_SOURCE.", special)
+            : paths;
+    }
+
+    private static Task SendFolderAsync(Builder builder, string hostFolder, string folder, CancellationToken cancellationToken) =>
+        builder.RunAsync(
+            ["tar", "--extract", "--file=-", "--no-same-owner", "--directory", folder],
+            new CommandOptions { Input = (stream, token) => WriteTarAsync(hostFolder, stream, token) },
+            cancellationToken);
+
+    private static async Task WriteTarAsync(string folder, Stream stream, CancellationToken cancellationToken)
+    {
         await using var tar = new TarWriter(stream, leaveOpen: true);
-        foreach (var path in all.Order(StringComparer.Ordinal))
+        foreach (var path in Entries(folder))
         {
             await tar.WriteEntryAsync(path, Path.GetRelativePath(folder, path).Replace(Path.DirectorySeparatorChar, '/'), cancellationToken);
         }

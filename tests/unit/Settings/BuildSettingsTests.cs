@@ -121,6 +121,12 @@ public sealed class BuildSettingsTests
     [InlineData("RESOURCE_DISK_SWAP", "yes", "Write for example 2048")]
     [InlineData("WAAGENT_SOURCE", "--upload-pack=reboot", "an option or a command")]
     [InlineData("WAAGENT_SOURCE", "ext::sh -c reboot", "an option or a command")]
+    [InlineData("WAAGENT_SOURCE", "ssh://-oProxyCommand=reboot/agent.git", "read as an option")]
+    [InlineData("WAAGENT_SOURCE", "ssh://git@-oProxyCommand=reboot/agent.git", "read as an option")]
+    [InlineData("WAAGENT_SOURCE", "ssh://-l@host/agent.git", "read as an option")]
+    [InlineData("WAAGENT_SOURCE", "ssh://%2doProxyCommand=reboot/agent.git", "read as an option")]
+    [InlineData("WAAGENT_SOURCE", "git@-oProxyCommand=reboot:agent.git", "read as an option")]
+    [InlineData("WAAGENT_SOURCE", "https://-x/agent.git", "read as an option")]
     [InlineData("WAAGENT_SOURCE", "data://x", "git repository")]
     [InlineData("WAAGENT_COMMIT", "master", "all 40 digits")]
     public void Refuses(string key, string value, string remedy)

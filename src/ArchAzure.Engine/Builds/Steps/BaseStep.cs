@@ -1,4 +1,5 @@
 using ArchAzure.Containers;
+using ArchAzure.Settings;
 using ArchAzure.Target;
 
 namespace ArchAzure.Builds.Steps;
@@ -34,6 +35,7 @@ public sealed class BaseStep : TargetStep
             context.MirrorNetwork,
             async (builder, target) =>
             {
+                await RequireNamesAsync(context.Settings, builder, cancellationToken);
                 foreach (var layer in layers.Where(layer => layer.HasEarlyFiles))
                 {
                     await target.LayFilesAsync(layer, early: true, context.ScriptEnvironment, cancellationToken);
@@ -51,6 +53,37 @@ public sealed class BaseStep : TargetStep
                 };
             },
             cancellationToken);
+    }
+
+    /// <summary>What no rule can know: the builder has the same packages of names as the image will have. Told before minutes of work.</summary>
+    private static async Task RequireNamesAsync(BuildSettings settings, Builder builder, CancellationToken cancellationToken)
+    {
+        const string keymaps = "/usr/share/kbd/keymaps";
+        var zone = $"/usr/share/zoneinfo/{settings.TimeZone}";
+        var locale = $"/usr/share/i18n/locales/{settings.Locale.Replace(".UTF-8", "", StringComparison.Ordinal)}";
+        string[] keymap = [$"{settings.Keymap}.map", $"{settings.Keymap}.kmap"];
+        var find = await builder.RunAsync(
+            ["find", "-L", zone, locale, keymaps, "-type", "f", "(", "-path", zone, "-o", "-path", locale, "-o", "-name", keymap[0] + "*", "-o", "-name", keymap[1] + "*", ")", "-print"],
+            new CommandOptions { AllowFailure = true },
+            cancellationToken);
+        var found = find.Output.Split('\n');
+
+        // glibc has this one built in.
+        Require(settings.Locale == "C.UTF-8" || found.Contains(locale), "TARGET_LANG", $"no locale '{settings.Locale}'", "'locale -a' and /etc/locale.gen of an Arch Linux list them");
+        Require(found.Contains(zone), "TIME_ZONE", $"no time zone '{settings.TimeZone}'", "'timedatectl list-timezones' lists them");
+        Require(
+            found.Any(path => path.StartsWith(keymaps, StringComparison.Ordinal) && keymap.Any(name => Path.GetFileName(path).StartsWith(name, StringComparison.Ordinal))),
+            "KEYMAP",
+            $"no keymap '{settings.Keymap}'",
+            "'localectl list-keymaps' lists them");
+
+        static void Require(bool there, string key, string what, string remedy)
+        {
+            if (!there)
+            {
+                throw new ArchAzureException("InvalidSettingValue", ErrorKind.InvalidInput, $"{key}: Arch Linux has {what}. Give one that it has with -{SettingDefinition.Find(key)!.Parameter} or {key}; {remedy}.", key);
+            }
+        }
     }
 
     /// <summary>A hook that fails does not fail pacman, but without these files the image does not boot.</summary>
