@@ -4,7 +4,7 @@ namespace ArchAzure.BuildTests;
 
 /// <summary>
 /// What a machine does for itself at its first boot and later, run in the target of the shared image: killed at any moment, the next boot
-/// finishes it.
+/// finishes it; and logs do not fill the disk.
 /// </summary>
 [Collection(Pipeline.Name)]
 public sealed class FirstBootTests(Pipeline pipeline)
@@ -139,6 +139,48 @@ public sealed class FirstBootTests(Pipeline pipeline)
         boot "$unit"
         [[ -n $(remains) ]] || fail 'A machine that kept its id was taken for another.'
         """);
+
+    [Fact]
+    public Task Logs_are_rotated_while_they_are_written() => InTargetAsync(Boots + """
+        [[ $(systemctl is-enabled logrotate.timer) == enabled ]] || fail 'The timer is not enabled.'
+        printf '%s' "$1" > /etc/logrotate.d/archazure-cloud-init
+        rotate() { boot logrotate.service; [[ ! -s /tmp/boot.log ]] || fail "$(< /tmp/boot.log)"; }
+        rotate
+
+        # The agent's own logger, which lives on; an extension that keeps its log open; cloud-init.
+        agent=/var/log/waagent.log extension=/var/log/azure/Example.Canary/extension.log cloud=/var/log/cloud-init.log
+        mkdir --parents "${extension%/*}"
+        coproc python -c "
+        import sys
+        from azurelinuxagent.common import logger
+        logger.add_logger_appender(logger.AppenderType.FILE, logger.LogLevel.INFO, '$agent')
+        for line in sys.stdin:
+            logger.info(line.strip())
+            print('written', flush=True)
+        "
+        say() { echo "$1" >&${COPROC[1]}; read -r <&${COPROC[0]}; echo "$1" >&7; echo "$1" >> "$cloud"; }
+        exec 7>> "$extension"
+        say first
+        chmod 0640 "$agent" "$cloud"
+        chown 1:2 "$agent" "$cloud"
+        rotate
+        ! ls -d "$agent".* "$extension".* || fail 'A small log of today was rotated.'
+
+        say canary
+        fill() { head --bytes=11M /dev/zero | tee --append "$agent" "$extension" >> "$cloud"; }
+        fill
+        rotate
+        say later
+        for log in "$agent" "$extension" "$cloud"; do
+            [[ $(wc --lines < "$log") == 1 && $(< "$log") == *later ]] || fail "$log: $(ls -l "$log"*)"
+            grep --text --quiet canary <(zcat "$log.1.gz") || fail "$log.1.gz has not what was before."
+        done
+        [[ $(stat --format '%a %u %g' "$agent") == '640 1 2' && $(stat --format '%a %u %g' "$cloud") == '640 1 2' ]] || fail 'Mode or owner is lost.'
+
+        for (( i = 0; i < 10; i++ )); do fill; rotate; done
+        [[ $(ls "$agent" "$agent".*.gz | wc -l) == 10 && $(ls "$extension" "$extension".*.gz "$cloud" "$cloud".*.gz | wc -l) == 10 ]] || fail "$(ls -lR /var/log)"
+        (( $(du --summarize --bytes /var/log | awk '{ print $1 }') < 4000000 )) || fail "$(ls -lR /var/log)"
+        """, File.ReadAllText(Path.Combine(TestSetup.Layers, "cloud-init/files/etc/logrotate.d/archazure-cloud-init")));
 
     private async Task InTargetAsync(string script, params string[] arguments)
     {
