@@ -162,6 +162,52 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         }
     }
 
+    /// <summary>
+    /// The power goes on the first boot, after the agent has reported Ready and while pacman's keyring is made, on a machine that writes
+    /// to its disk only what it has to: the next boot has all that was provisioned, and makes the rest.
+    /// </summary>
+    /// <param name="logs">Where the serial log stays.</param>
+    protected async Task SurvivesAPowerCutAsync(string logs)
+    {
+        const string dropIns = "/etc/systemd/system/pacman-keyring.service.d";
+        using var folder = new TempFolder();
+        var late = folder.Write("late.conf", "vm.dirty_writeback_centisecs = 0\nvm.dirty_expire_centisecs = 1000000\n");
+        var held = folder.Write("held.conf", "[Service]\nExecStartPre=/usr/bin/bash -c 'until [[ -e /run/go ]]; do sleep 1; done'\n");
+        var vhd = await TestImage.WithoutAsync(folder, $"write {late} /etc/sysctl.d/99-late.conf", $"mkdir {dropIns}", $"write {held} {dropIns}/held.conf");
+        var report = await BootAsync(new BootTestOptions(vhd, 2)
+        {
+            LogDirectory = logs,
+            Timeout = Limit,
+            DiskSizeMiB = (int)((new FileInfo(vhd).Length >> 20) + 2048),
+            WhileUp = WorkAsync,
+        });
+        Assert.True(report.Passed, report.Error);
+
+        async Task WorkAsync(BootSession session, CancellationToken cancellationToken)
+        {
+            const string size = "findmnt --noheadings --raw --bytes --output SIZE /";
+            const string gnupg = "/etc/pacman.d/gnupg";
+            var before = await RootAsync(session, size, cancellationToken);
+            const string hostKeys = "for key in /etc/ssh/ssh_host_*_key.pub; do ssh-keygen -l -f $key; done";
+            var keysBefore = await RootAsync(session, hostKeys, cancellationToken);
+
+            // The names of files go to the disk after five seconds, whatever becomes of what is in them.
+            await Task.Delay(TimeSpan.FromSeconds(6), cancellationToken);
+            await RootAsync(session, "touch /run/go; until pgrep --full '^gpg .*--gen-key'; do sleep 0.2; done", cancellationToken);
+            await session.Machine.Monitor.ExecuteAsync("system_reset", null, cancellationToken);
+
+            await session.Ssh.ConnectAsync(cancellationToken);
+            Assert.Equal(keysBefore, await RootAsync(session, hostKeys, cancellationToken));
+            Assert.Equal(before, await RootAsync(session, size, cancellationToken));
+            await RootAsync(session, "touch /run/go; systemctl start pacman-keyring.service", cancellationToken);
+            var keys = await RootAsync(session, $"gpg --homedir {gnupg} --with-colons --list-keys", cancellationToken);
+            Assert.Equal(["pub:f", "pub:u"], keys.Split('\n').Where(line => line.StartsWith("pub:", StringComparison.Ordinal)).Select(line => line[..5]).Order(StringComparer.Ordinal));
+            Assert.Equal($"{gnupg}\n", await RootAsync(session, $"ls -d {gnupg}*", cancellationToken));
+            Assert.Equal("active\n", await RootAsync(session, $"test -S {gnupg}/S.gpg-agent && systemctl is-active gpg-agent@etc-pacman.d-gnupg.socket", cancellationToken));
+            Assert.Equal("", await RootAsync(session, "systemctl list-units --failed --no-legend --plain", cancellationToken));
+        }
+    }
+
     /// <summary>Bug 5: extensions that ask for <c>python</c> find it; where it is missing the platform is told of their failure.</summary>
     private static async Task NeedsPythonAsync(BootSession session, CancellationToken cancellationToken)
     {
@@ -269,7 +315,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
     {
         const string identity = "cat /etc/machine-id; ls /etc/pacman.d/gnupg/canary; ls -d /home/*; grep -h ^PasswordAuthentication /etc/ssh/sshd_config.d/50-*.conf; "
             + "readlink /etc/resolv.conf; systemctl list-units --failed --no-legend --plain; true";
-        await RootAsync(session, "mkdir -p /etc/pacman.d/gnupg && touch /etc/pacman.d/gnupg/canary", cancellationToken);
+        await RootAsync(session, "systemctl start pacman-keyring.service && touch /etc/pacman.d/gnupg/canary", cancellationToken);
 
         // In QEMU, unlike on Hyper-V, systemd makes the machine id from the firmware's, which stays: the image's record of the last
         // boot is made that of another machine instead.

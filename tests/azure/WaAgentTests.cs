@@ -38,5 +38,9 @@ public sealed class WaAgentKeyTests(ITestOutputHelper output) : WaAgentTests(out
 
     [Fact]
     [Trait("Speed", "long")]
+    public Task A_power_cut_on_the_first_boot() => SurvivesAPowerCutAsync(Logs());
+
+    [Fact]
+    [Trait("Speed", "long")]
     public Task And_another_life() => FindsLateDvdRefusesPasswordsAndStaysReachableAsync(TestImage.Vhd, Logs(), s_idle, thenAnother: true);
 }
