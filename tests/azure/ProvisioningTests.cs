@@ -71,6 +71,8 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
                 Assert.False(await login.TryLogInAsync(cancellationToken), "sshd took a wrong password.");
             }
 
+            // sshd shows the keys that it will show after a reboot.
+            await RootAsync(session, "test \"$(ssh-keyscan -t ed25519 localhost | cut -d' ' -f3)\" = \"$(cut -d' ' -f2 /etc/ssh/ssh_host_ed25519_key.pub)\"", cancellationToken);
             await RootAsync(session, $"test -e {trace ?? "/"}", cancellationToken);
             await HasAddressAsync(session, "forever", cancellationToken);
             await NeedsPythonAsync(session, cancellationToken);

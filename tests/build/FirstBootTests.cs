@@ -122,13 +122,13 @@ public sealed class FirstBootTests(Pipeline pipeline)
     public Task A_new_machine_s_first_boot_is_finished_by_the_next() => InTargetAsync(Boots + """
         unit=archazure-new-machine.service old=0123456789abcdef0123456789abcdef new=fedcba9876543210fedcba9876543210
         record=/var/lib/archazure/machine-id
-        remains() { find /etc/pacman.d/gnupg /etc/ssh/sshd_config.d/50-* "/var/log/journal/$old" -mindepth 0 ! -name gnupg ! -type s 2> /dev/null || true; }
+        remains() { find /etc/pacman.d/gnupg /etc/ssh/sshd_config.d/50-* /etc/ssh/ssh_host_* "/var/log/journal/$old" -mindepth 0 ! -name gnupg ! -type s 2> /dev/null || true; }
         mkdir --parents "${record%/*}" /etc/pacman.d/gnupg/private-keys-v1.d "/var/log/journal/$old"
-        touch /etc/pacman.d/gnupg/{pubring.gpg,private-keys-v1.d/A.key} "/var/log/journal/$old/system.journal" /etc/ssh/sshd_config.d/50-{azure-password,cloud-init}.conf
+        touch /etc/pacman.d/gnupg/{pubring.gpg,private-keys-v1.d/A.key} "/var/log/journal/$old/system.journal" /etc/ssh/sshd_config.d/50-{azure-password,cloud-init}.conf /etc/ssh/ssh_host_rsa_key{,.pub}
         python -c "import socket; socket.socket(socket.AF_UNIX).bind('/etc/pacman.d/gnupg/S.gpg-agent')"
         echo "$old" > "$record"
         echo "$new" > /etc/machine-id
-        [[ $(remains | wc -l) -ge 7 ]] || fail "$(remains)"
+        [[ $(remains | wc -l) -ge 9 ]] || fail "$(remains)"
         check() { [[ $(< "$record") != "$new" || -z $(remains) ]] || fail "Cut off $1: it counts as done, and there is still $(remains)"; }
         cut /usr/lib/archazure/new-machine "$unit"
         [[ $(< "$record") == "$new" ]] || fail 'It is not recorded.'

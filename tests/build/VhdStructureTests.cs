@@ -244,7 +244,7 @@ public sealed partial class VhdStructureTests(Pipeline pipeline, RawView raw) : 
         var options = Uncommented(await CatAsync("/etc/waagent.conf")).Split('\n');
         foreach (var option in new[]
         {
-            "Provisioning.Agent=waagent", "Provisioning.Enabled=y", "Provisioning.SshHostKeyPairType=auto", "Provisioning.RegenerateSshHostKeyPair=y", "Provisioning.DeleteRootPassword=y",
+            "Provisioning.Agent=waagent", "Provisioning.Enabled=y", "Provisioning.SshHostKeyPairType=auto", "Provisioning.RegenerateSshHostKeyPair=n", "Provisioning.DeleteRootPassword=y",
             "Protocol.EndpointDiscovery=static", "ResourceDisk.Format=y", "ResourceDisk.EnableSwap=n", "ResourceDisk.SwapSizeMB=0",
         })
         {
