@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using ArchAzure.FileSystems;
 
 namespace ArchAzure.Disks;
@@ -62,6 +63,12 @@ public sealed class GuidPartitionTable
     // The specification reserves at least 16 KiB for the entries; nobody has use for more than this.
     private const int MaximumEntriesLength = 1 << 20;
     private const int MinimumHeaderLength = 92;
+
+    // The four records of the MBR.
+    private const int FirstRecord = 446;
+    private const int RecordLength = 16;
+    private const byte GptProtective = 0xEE;
+
     private const int MinimumEntryLength = 128;
 
     private GuidPartitionTable(Guid diskId, IReadOnlyList<GuidPartition> partitions, IReadOnlyList<string> problems)
@@ -122,14 +129,102 @@ public sealed class GuidPartitionTable
         return new(copy.DiskId, ReadPartitions(copy, problems), problems);
     }
 
+    /// <summary>
+    /// Moves the backup to the end of a disk that has been made larger, as sgdisk --move-second-header does: entries, header, and what the
+    /// primary and the protective MBR say of the disk's size. At each moment one copy is good: the backup is on the disk before the
+    /// primary, which all readers prefer, is changed.
+    /// </summary>
+    /// <param name="disk">The disk; its position is not kept.</param>
+    /// <param name="length">The disk's length in bytes, a multiple of <see cref="SectorSize"/>; the stream may go on after it.</param>
+    /// <returns>Why it could not be done, in whole sentences; null where it was, where nothing was to do, and where there is no GPT.</returns>
+    public static string? MoveBackupToEnd(FileStream disk, long length)
+    {
+        ArgumentNullException.ThrowIfNull(disk);
+        var sectors = length / SectorSize;
+        if (sectors < 6)
+        {
+            return null;
+        }
+
+        var region = new ImageRegion(disk, length);
+        var problems = new List<string>();
+        var copy = TryReadCopy(region, 1, sectors, "The primary GPT", problems, out var hasSignature);
+        if (copy is null)
+        {
+            return hasSignature ? string.Join(" ", problems) : null;
+        }
+
+        var header = region.ReadBytes(SectorSize, SectorSize);
+        var before = (long)header.U64(32);
+        var last = sectors - 1;
+        if (before == last)
+        {
+            return null;
+        }
+
+        var entriesSector = last - ((copy.Entries.Length + SectorSize - 1) / SectorSize);
+        if (ReadPartitions(copy, problems).Any(partition => partition.LastSector >= entriesSector))
+        {
+            return $"A partition reaches into the last {last - entriesSector + 1} sectors of the disk, where the backup GPT has to be.";
+        }
+
+        var backup = Header(header, own: last, other: 1, entriesSector, lastUsable: entriesSector - 1);
+        var primary = Header(header, own: 1, other: last, (long)header.U64(72), lastUsable: entriesSector - 1);
+        Write(disk, entriesSector, copy.Entries);
+        Write(disk, last, backup);
+        disk.Flush(flushToDisk: true);
+        Write(disk, 1, primary);
+        ResizeProtectiveRecord(disk, region, before, last);
+        disk.Flush(flushToDisk: true);
+
+        // The old one, now somewhere in the disk, would mislead whoever looks for lost tables.
+        if (before > 1 && before < entriesSector && region.ReadBytes(before * SectorSize, SectorSize).AsSpan().StartsWith("EFI PART"u8))
+        {
+            Write(disk, before, new byte[SectorSize]);
+        }
+
+        return null;
+    }
+
+    private static byte[] Header(byte[] header, long own, long other, long entriesSector, long lastUsable)
+    {
+        var changed = header.ToArray();
+        BinaryPrimitives.WriteUInt64LittleEndian(changed.AsSpan(24), (ulong)own);
+        BinaryPrimitives.WriteUInt64LittleEndian(changed.AsSpan(32), (ulong)other);
+        BinaryPrimitives.WriteUInt64LittleEndian(changed.AsSpan(48), (ulong)lastUsable);
+        BinaryPrimitives.WriteUInt64LittleEndian(changed.AsSpan(72), (ulong)entriesSector);
+        changed.AsSpan(16, 4).Clear();
+        BinaryPrimitives.WriteUInt32LittleEndian(changed.AsSpan(16), Crc32(changed.AsSpan(0, (int)header.U32(12))));
+        return changed;
+    }
+
+    /// <summary>The record of the protective MBR that covers the disk, as far as 32 bits go; not one of a hybrid MBR that covers less.</summary>
+    private static void ResizeProtectiveRecord(FileStream disk, ImageRegion region, long before, long last)
+    {
+        var mbr = region.ReadBytes(0, SectorSize);
+        for (var record = FirstRecord; record < FirstRecord + (4 * RecordLength); record += RecordLength)
+        {
+            if (mbr[record + 4] == GptProtective && mbr.U32(record + 8) == 1 && mbr.U32(record + 12) == Math.Min(before, uint.MaxValue))
+            {
+                BinaryPrimitives.WriteUInt32LittleEndian(mbr.AsSpan(record + 12), (uint)Math.Min(last, uint.MaxValue));
+                Write(disk, 0, mbr);
+                return;
+            }
+        }
+    }
+
+    private static void Write(FileStream disk, long sector, byte[] bytes)
+    {
+        disk.Position = sector * SectorSize;
+        disk.Write(bytes);
+        disk.Flush();
+    }
+
     private static ArchAzureException NotFound(string reason) =>
         new("PartitionTableNotFound", ErrorKind.InvalidData, $"The disk has no partition table of the kind GPT: {reason}. Make the disk again, with a GPT.");
 
     private static bool HasProtectiveMbr(ImageRegion disk)
     {
-        const int FirstRecord = 446;
-        const int RecordLength = 16;
-        const byte GptProtective = 0xEE;
         var mbr = disk.ReadBytes(0, SectorSize);
         return mbr.U16(510) == 0xAA55
             && Enumerable.Range(0, 4).Any(i => mbr[FirstRecord + (i * RecordLength) + 4] == GptProtective && mbr.U32(FirstRecord + (i * RecordLength) + 8) == 1);

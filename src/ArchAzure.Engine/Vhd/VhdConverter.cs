@@ -1,5 +1,5 @@
+using ArchAzure.Disks;
 using ArchAzure.IO;
-using Microsoft.Win32.SafeHandles;
 
 namespace ArchAzure.Vhd;
 
@@ -59,9 +59,9 @@ public static class VhdConverter
                     "InPlaceElsewhere", ErrorKind.InvalidInput, $"-InPlace keeps the file in its folder, but the destination is '{destination}'. Leave out -InPlace to copy it there.", destination);
             }
 
-            using (var handle = File.OpenHandle(source, FileMode.Open, FileAccess.ReadWrite, FileShare.None))
+            using (var file = new FileStream(source, FileMode.Open, FileAccess.ReadWrite, FileShare.None, bufferSize: 0))
             {
-                Finish(handle, footer);
+                Finish(file, footer, reporter);
             }
 
             AtomicFile.Move(source, destination, conversion.Force);
@@ -85,7 +85,7 @@ public static class VhdConverter
                     reporter.Progress(new(activity, "done", 100, Completed: true));
                 }
 
-                Finish(to, footer);
+                Finish(file, footer, reporter);
             }
 
             AtomicFile.Move(part, destination, conversion.Force);
@@ -99,12 +99,17 @@ public static class VhdConverter
         return footer;
     }
 
-    /// <summary>Rounds the open file up to the footer's size, appends the footer and flushes it to the disk.</summary>
-    private static void Finish(SafeFileHandle handle, VhdFooter footer)
+    /// <summary>Rounds the open file up to the footer's size, has a GPT's backup at its end, appends the footer and flushes all to the disk.</summary>
+    private static void Finish(FileStream file, VhdFooter footer, IReporter reporter)
     {
-        RandomAccess.SetLength(handle, footer.CurrentSize);
-        RandomAccess.Write(handle, footer.ToBytes(), footer.CurrentSize);
-        RandomAccess.FlushToDisk(handle);
+        RandomAccess.SetLength(file.SafeFileHandle, footer.CurrentSize);
+        if (GuidPartitionTable.MoveBackupToEnd(file, footer.CurrentSize) is { } problem)
+        {
+            reporter.Warning($"The backup of the disk's partition table (GPT) stays where it is: {problem} Test-AzureVhd tells whether the VHD can be used; gdisk repairs the table (commands r, then b or e).");
+        }
+
+        RandomAccess.Write(file.SafeFileHandle, footer.ToBytes(), footer.CurrentSize);
+        RandomAccess.FlushToDisk(file.SafeFileHandle);
     }
 
     private static long CheckSource(string source)

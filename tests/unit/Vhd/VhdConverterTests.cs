@@ -1,3 +1,5 @@
+using ArchAzure.Disks;
+using ArchAzure.FileSystems;
 using ArchAzure.IO;
 using ArchAzure.Vhd;
 
@@ -34,6 +36,102 @@ public sealed class VhdConverterTests : IDisposable
 
         Assert.False(File.Exists(raw));
         Assert.Equal(3L << 20, FixedVhd.ReadFooter(_folder["disk.vhd"]).CurrentSize);
+    }
+
+    /// <summary>Sizes that end with a MiB, a sector after one, in the middle of the old backup's reach, and in no whole sector.</summary>
+    [Theory]
+    [InlineData(8 << 20, false)]
+    [InlineData((8 << 20) + 512, false)]
+    [InlineData((9 << 20) - 512, false)]
+    [InlineData((9 << 20) - (20 * 512), true)]
+    [InlineData((8 << 20) + 131_072, true)]
+    [InlineData((8 << 20) + 1234, false)]
+    public async Task A_gpt_has_its_backup_at_the_end_of_the_vhd(int length, bool inPlace)
+    {
+        var raw = _folder["disk.raw"];
+        Tool.Run("truncate", [$"--size={length}", raw]);
+        Tool.Run("sgdisk", ["--new=1:2048:+1M", "--new=2:0:0", "--change-name=2:root", raw]);
+        var table = Tool.Run("sgdisk", ["--print", raw]);
+
+        await VhdConverter.ConvertAsync(new VhdConversion { SourcePath = raw, DestinationPath = _folder["disk.vhd"], InPlace = inPlace }, new RecordingReporter(), default);
+
+        using var file = File.OpenRead(_folder["disk.vhd"]);
+        var read = GuidPartitionTable.Read(new ImageRegion(file, FixedVhd.ReadFooter(_folder["disk.vhd"]).CurrentSize));
+        Assert.Empty(read.Problems);
+        file.Close();
+
+        // sgdisk sees the VHD's disk without its footer.
+        Tool.Run("truncate", ["--size=-512", _folder["disk.vhd"]]);
+        Assert.Contains("No problems found", Tool.Run("sgdisk", ["--verify", _folder["disk.vhd"]]), StringComparison.Ordinal);
+        var after = Tool.Run("sgdisk", ["--print", _folder["disk.vhd"]]);
+        Assert.Equal(table.Split('\n')[^3..], after.Split('\n')[^3..]);
+        var mbr = File.ReadAllBytes(_folder["disk.vhd"])[..512];
+        Assert.Equal((uint)(new FileInfo(_folder["disk.vhd"]).Length / 512) - 1, BitConverter.ToUInt32(mbr, 446 + 12));
+    }
+
+    /// <summary>Kill it anywhere: what is on the disk up to then is a table whose primary is good, and the next run finishes it.</summary>
+    [Fact]
+    public async Task A_move_of_the_backup_that_is_cut_off_is_finished_by_the_next()
+    {
+        var raw = _folder["disk.raw"];
+        Tool.Run("truncate", ["--size=8M", raw]);
+        Tool.Run("sgdisk", ["--new=1:2048:+1M", raw]);
+        var before = await File.ReadAllBytesAsync(raw);
+        var enlarged = before.Concat(new byte[1 << 20]).ToArray();
+        var moved = Moved(enlarged);
+
+        // In the order in which they are written: entries, backup, primary, protective MBR, the old backup.
+        var sectors = moved.Length / 512;
+        int[] order = [.. Enumerable.Range(sectors - 33, 33), 1, 0, (8 << 11) - 1];
+        Assert.Equal(order.Order(), Enumerable.Range(0, sectors).Where(sector => !Sector(moved, sector).SequenceEqual(Sector(enlarged, sector))).Union(order).Order());
+        var cut = enlarged.ToArray();
+        foreach (var sector in order)
+        {
+            Sector(moved, sector).CopyTo(cut.AsSpan(sector * 512));
+            using var stream = new MemoryStream(cut);
+            Assert.Single(GuidPartitionTable.Read(new ImageRegion(stream, cut.Length)).Partitions);
+            Assert.Equal(moved[..^512], sector == order[^1] ? cut[..^512] : Finished(cut)[..^512]);
+        }
+
+        byte[] Finished(byte[] disk)
+        {
+            var again = Moved(disk);
+            Sector(moved, order[^1]).CopyTo(again.AsSpan(order[^1] * 512));
+            Sector(moved, 0).CopyTo(again);
+            return again;
+        }
+
+        byte[] Moved(byte[] disk)
+        {
+            var path = _folder.Write("moved", disk);
+            using (var file = new FileStream(path, FileMode.Open, FileAccess.ReadWrite))
+            {
+                Assert.Null(GuidPartitionTable.MoveBackupToEnd(file, disk.Length));
+            }
+
+            return File.ReadAllBytes(path);
+        }
+
+        static byte[] Sector(byte[] disk, int sector) => disk[(sector * 512)..((sector + 1) * 512)];
+    }
+
+    [Fact]
+    public async Task A_gpt_that_is_damaged_is_left_alone_and_told()
+    {
+        var raw = _folder["disk.raw"];
+        Tool.Run("truncate", ["--size=8193K", raw]);
+        Tool.Run("sgdisk", ["--new=1:2048:+1M", raw]);
+        using (var file = new FileStream(raw, FileMode.Open, FileAccess.Write))
+        {
+            file.Position = 1024;
+            file.WriteByte(0xFF);
+        }
+
+        var reporter = new RecordingReporter();
+        await VhdConverter.ConvertAsync(new VhdConversion { SourcePath = raw, DestinationPath = _folder["disk.vhd"] }, reporter, default);
+
+        Assert.Contains("entries with a wrong checksum", Assert.Single(reporter.Warnings), StringComparison.Ordinal);
+        Assert.Equal(File.ReadAllBytes(raw), File.ReadAllBytes(_folder["disk.vhd"])[..(int)new FileInfo(raw).Length]);
     }
 
     [Fact]
