@@ -78,8 +78,8 @@ public sealed class HostileImageTests
     public void Altered_index_of_modules_is_read_or_refused()
     {
         var index = ModuleIndex.Write(ReadyImage.InitramfsModules);
-        Assert.Equal(ReadyImage.InitramfsModules.Select(module => module + ":").Order(StringComparer.Ordinal), KernelModules.IndexValues(index).Order(StringComparer.Ordinal));
-        Altered(index, index.Length).Sample(bytes => Survive(() => KernelModules.IndexValues(bytes)), iter: 2000, time: FuzzRun.Seconds, threads: 1);
+        Assert.Equal(ReadyImage.InitramfsModules.Select(module => module + ":").Order(StringComparer.Ordinal), KernelModules.IndexValues(index, new()).Order(StringComparer.Ordinal));
+        Altered(index, index.Length).Sample(bytes => Survive(() => KernelModules.IndexValues(bytes, new())), iter: 2000, time: FuzzRun.Seconds, threads: 1);
     }
 
     [Fact]
@@ -138,7 +138,7 @@ public sealed class HostileImageTests
     [Fact]
     public void Grub_configuration_of_any_text_is_read() => Gen.Int[0, Words.Length - 1].Select(i => Words[i])
         .Array[0, 300]
-        .Sample(words => Survive(() => GrubConfiguration.ReadDefaultEntry(string.Join(words.Length % 2 == 0 ? " " : "", words), null)), iter: 2000, time: FuzzRun.Seconds);
+        .Sample(words => Survive(() => GrubConfiguration.ReadDefaultEntry(string.Join(words.Length % 2 == 0 ? " " : "", words), [], new())), iter: 2000, time: FuzzRun.Seconds);
 
     private static byte[] Image(string kind) => kind switch
     {

@@ -1,0 +1,219 @@
+using System.Text;
+using ArchAzure.FileSystems;
+using ArchAzure.Readiness;
+using ArchAzure.UnitTests.FileSystems;
+using Xunit.Abstractions;
+
+namespace ArchAzure.UnitTests.Readiness;
+
+/// <summary>
+/// Images made to take the memory or the hour of the whole check: it gives every result, says which limit ended a rule, and what the
+/// rest of the image is like. Each is checked in a process of its own.
+/// </summary>
+public sealed class HostileCheckTests(ITestOutputHelper output) : IDisposable
+{
+    private const long MiB = 1 << 20;
+    private const long MostMemory = 256 * MiB;
+
+    // The check itself stops after 18 s; the rest is for a busy machine.
+    private const double MostSeconds = 30;
+
+    private const string Memory = "MiB of texts and names";
+    private const string Bytes = "MiB read and unpacked";
+    private const string Lookups = "steps along paths";
+    private const string Matches = "matches of patterns";
+
+    private static readonly string[] s_ofModules = ["DvdModules", "FileSystemModules", "HyperVModules", "RootModules"];
+    private static readonly string[] s_ofInitramfs = ["DvdModules", "HyperVModules", "InitramfsInit", "RootModules"];
+    private static readonly string[] s_ofBoot = [.. s_ofModules, "InitramfsInit", "KernelCommandLine", "RootArgument"];
+    private static readonly string[] s_ofSshd = ["SshKeepAlive", "SshPasswordPolicy", "SshRootLogin"];
+    private static readonly string[] s_ofNetwork = ["NetworkConfiguration", "VirtualFunctionsUnmanaged"];
+    private static readonly string[] s_ofHomes = ["NoAuthorizedKeys", "NoShellHistory"];
+
+    private readonly TemporaryDirectory _work = new();
+
+    public static TheoryData<string> Images => [.. All.Select(image => image.What)];
+
+    private static (string What, string Limit, string[] Rules, Action<ReadyImage, TemporaryDirectory> Make)[] All =>
+    [
+        ("grub.cfg whose variable doubles", Memory, s_ofBoot, (image, _) => BeforeGrub(image, "x=0123456789abcdef\n" + Repeat("x=$x$x\n", 100_000))),
+        ("grub.cfg with many long variables", Memory, s_ofBoot, (image, _) => BeforeGrub(image, $"x={new string('x', 60_000)}\n" + string.Concat(Enumerable.Range(0, 70_000).Select(i => $"a{i}=$x\n")))),
+        ("grub.cfg with many words", Memory, s_ofBoot, (image, _) => BeforeGrub(image, "set " + Repeat("a ", 510_000) + "\n")),
+        ("initramfs with long names, listed often", Memory, s_ofInitramfs, (image, work) => Initrd(image, work, "zstd", WriteLongNames, times: 20)),
+        ("initramfs with many names", "names in directories", s_ofInitramfs, (image, work) => Initrd(image, work, "zstd", stream => WriteNames(stream, 300_000, i => $"{i}", mode: 0), times: 1)),
+        ("initramfs with deep names", Lookups, s_ofInitramfs, (image, work) => Initrd(image, work, "zstd", WriteDeepNames, times: 1)),
+        ("initramfs of zeros, zstd", Bytes, s_ofInitramfs, (image, work) => Initrd(image, work, "zstd", stream => WriteZeros(stream, 2048), times: 1)),
+        ("initramfs of zeros, gzip", Bytes, s_ofInitramfs, (image, work) => Initrd(image, work, "gzip", stream => WriteZeros(stream, 2048), times: 1)),
+        ("initramfs with one long file", Bytes, s_ofInitramfs, (image, work) => Initrd(image, work, "zstd", stream => { WriteEntry(stream, "a", 0x81A4, 2047 << 20); WriteZeros(stream, 2047); }, times: 1)),
+        ("initramfs listed 1000 times", Bytes, s_ofInitramfs, (image, work) => Initrd(image, work, "zstd", stream => { WriteEntry(stream, "a", 0x81A4, 4 << 20); WriteZeros(stream, 4); WriteEntry(stream, "TRAILER!!!", 0, 0); }, times: 1000)),
+        ("initramfs that is one hole", Bytes, s_ofInitramfs, (image, _) => AddFile(image, "/boot/hole", file => file.SetLength(64L << 30))),
+        ("sshd_config that includes 1 MiB 990 times", Memory, s_ofSshd, (image, _) =>
+        {
+            image.Root["/etc/ssh/long.conf"] = Repeat("Port 22\n", (1 << 17) - 10);
+            image.Root["/etc/ssh/sshd_config"] = Repeat("Include long.conf\n", 990) + image.Root["/etc/ssh/sshd_config"];
+        }),
+        ("nested pattern over a directory that holds itself", Matches, s_ofSshd, (image, _) =>
+        {
+            image.Root["/etc/ssh/sshd_config"] = "Include /loop/*/*/*/*/*/*/*/*\n";
+            Loop(image, "/loop", 10, 1);
+        }),
+        ("pattern of many stars", " s for one rule", s_ofSshd, (image, _) =>
+        {
+            image.Root["/etc/ssh/sshd_config"] = $"Include /loop/*/*/{Repeat("*a", 1500)}b\n";
+            Loop(image, "/loop", 100, 240);
+        }),
+        ("logs in a directory that holds itself", Memory, ["NoLogs"], (image, _) => Loop(image, "/var/log", 100, 240)),
+        ("modules.dep with one long line", Lookups, ["FileSystemModules"], (image, _) =>
+        {
+            image.Root[$"/usr/lib/modules/{ReadyImage.Release}/a"] = "a";
+            image.Root[$"/usr/lib/modules/{ReadyImage.Release}/modules.dep"] = image.Root[$"/usr/lib/modules/{ReadyImage.Release}/modules.dep"]
+                .Replace("vfat.ko.zst:", "vfat.ko.zst:" + Repeat(" a", 2 << 20), StringComparison.Ordinal);
+        }),
+        ("modules.dep with many lines", Memory, s_ofModules, (image, _) => image.Root[$"/usr/lib/modules/{ReadyImage.Release}/modules.dep"] += string.Concat(Enumerable.Range(0, 600_000).Select(i => $"{i:x}.ko:\n"))),
+        ("drop-ins shared by many networks", Lookups, s_ofNetwork, (image, _) =>
+        {
+            for (var i = 0; i < 900; i++)
+            {
+                image.Root[$"/etc/shared/{i}.conf"] = "#";
+                image.Root[$"/etc/systemd/network/{i}.network"] = "[Match]\nName=other\n";
+                image.Root.Link($"/etc/systemd/network/{i}.network.d", "/etc/shared");
+            }
+        }),
+        ("long drop-ins shared by many networks", Memory, s_ofNetwork, (image, _) =>
+        {
+            image.Root["/etc/shared/long.conf"] = Repeat("a=b\n", 250_000);
+            for (var i = 0; i < 900; i++)
+            {
+                image.Root[$"/etc/systemd/network/{i}.network"] = "[Match]\nName=other\n";
+                image.Root.Link($"/etc/systemd/network/{i}.network.d", "/etc/shared");
+            }
+        }),
+        ("homes behind long links", Lookups, s_ofHomes, (image, _) =>
+        {
+            for (var i = 0; i < 39; i++)
+            {
+                image.Root.Link($"/chain/{i}", Repeat("./", 2000) + (i + 1));
+            }
+
+            image.Root.Folder("/chain/39");
+            for (var i = 0; i < 500; i++)
+            {
+                image.Root.Link($"/home/{i}", "/chain/0");
+            }
+        }),
+    ];
+
+    public void Dispose() => _work.Dispose();
+
+    [Theory]
+    [MemberData(nameof(Images))]
+    public void The_limit_is_named_and_the_other_rules_answer(string what)
+    {
+        var (_, limit, rules, make) = All.Single(image => image.What == what);
+        var image = new ReadyImage();
+        make(image, _work);
+        image.Write(_work["disk.vhd"]);
+
+        var report = CheckReport.Of(_work["disk.vhd"]);
+
+        output.WriteLine($"| {what} | {report.PeakBytes / MiB} MiB | {report.Seconds:0.0} s | {limit.Trim()} |");
+        Assert.Equal(42, report.Results.Count);
+        Assert.Equal(rules.Order(StringComparer.Ordinal), report.Results.Where(result => result.Outcome != ReadinessOutcome.Passed).Select(result => result.Rule).Order(StringComparer.Ordinal));
+        Assert.All(report.Results.Where(result => result.Outcome != ReadinessOutcome.Passed), result =>
+        {
+            Assert.Equal(ReadinessOutcome.Unknown, result.Outcome);
+            Assert.Contains("the check stops after ", result.Found, StringComparison.Ordinal);
+            Assert.Contains(limit, result.Found, StringComparison.Ordinal);
+        });
+        Assert.InRange(report.PeakBytes, 0, MostMemory);
+        Assert.InRange(report.Seconds, 0, MostSeconds);
+    }
+
+    private static string Repeat(string text, int count) => new StringBuilder().Insert(0, text, count).ToString();
+
+    private static void BeforeGrub(ReadyImage image, string text) => image.Root["/boot/grub/grub.cfg"] = text + image.Root["/boot/grub/grub.cfg"];
+
+    /// <summary>Makes the boot entry load a packed initramfs that a test writes.</summary>
+    private static void Initrd(ReadyImage image, TemporaryDirectory work, string compressor, Action<Stream> write, int times)
+    {
+        using (var file = File.Create(work["main.cpio"]))
+        {
+            write(file);
+        }
+
+        ImageTool.Run(compressor, "-q", "-1", work["main.cpio"]);
+        var packed = Directory.GetFiles(work.Path, "main.cpio.*").Single();
+        image.Root.File("/boot/hostile.img", File.ReadAllBytes(packed));
+        File.Delete(packed);
+        File.Delete(work["main.cpio"]);
+        image.Root.Replace("/boot/grub/grub.cfg", "initrd /boot/initramfs-linux.img\n}\nsubmenu", $"initrd{Repeat(" /boot/hostile.img", times)}\n}}\nsubmenu");
+    }
+
+    private static void WriteLongNames(Stream stream) => WriteNames(stream, 262_100, i => $"{i}".PadRight(4090, 'n'), 0x81A4);
+
+    private static void WriteDeepNames(Stream stream)
+    {
+        for (var depth = 1; depth <= 1500; depth++)
+        {
+            WriteEntry(stream, Repeat("d/", depth), 0x41ED, 0);
+        }
+
+        WriteNames(stream, 20_000, i => $"{Repeat("d/", 1500)}{i}", 0x81A4);
+    }
+
+    private static void WriteNames(Stream stream, int count, Func<int, string> name, int mode)
+    {
+        for (var i = 0; i < count; i++)
+        {
+            WriteEntry(stream, name(i), mode, 0);
+        }
+
+        WriteEntry(stream, "TRAILER!!!", 0, 0);
+    }
+
+    private static void WriteEntry(Stream stream, string name, int mode, int length)
+    {
+        var header = $"07070100000001{mode:X8}{0:X32}{length:X8}{0:X32}{name.Length + 1:X8}{0:X8}{name}\0";
+        stream.Write(Encoding.ASCII.GetBytes(header));
+        stream.Write(new byte[-header.Length & 3]);
+    }
+
+    private static void WriteZeros(Stream stream, int mebibytes)
+    {
+        var zeros = new byte[MiB];
+        for (var i = 0; i < mebibytes; i++)
+        {
+            stream.Write(zeros);
+        }
+    }
+
+    /// <summary>Adds a file that is too large to be held in memory.</summary>
+    private static void AddFile(ReadyImage image, string path, Action<FileStream> write)
+    {
+        var make = image.MakeRoot;
+        image.MakeRoot = (folder, file) =>
+        {
+            using (var stream = File.Create(folder + path))
+            {
+                write(stream);
+            }
+
+            make(folder, file);
+        };
+        image.Root.Replace("/boot/grub/grub.cfg", "initrd /boot/initramfs-linux.img\n}\nsubmenu", $"initrd {path}\n}}\nsubmenu");
+    }
+
+    /// <summary>Gives a directory names that lead to itself.</summary>
+    private static void Loop(ReadyImage image, string directory, int names, int length)
+    {
+        image.Root.Folder(directory);
+        var make = image.MakeRoot;
+        image.MakeRoot = (folder, file) =>
+        {
+            make(folder, file);
+            var commands = file + ".debugfs";
+            File.WriteAllLines(commands, Enumerable.Range(0, names).Select(i => $"ln {directory} {directory}/{$"{i}".PadLeft(length, 'a')}"));
+            ImageTool.Run("debugfs", "-w", "-f", commands, file);
+        };
+    }
+}
