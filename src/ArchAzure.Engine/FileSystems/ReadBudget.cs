@@ -37,7 +37,7 @@ public sealed record ReadLimits
     public long Names { get; init; } = 500_000;
 
     /// <summary>A count.</summary>
-    public long Lookups { get; init; } = 4_000_000;
+    public long Lookups { get; init; } = 1_000_000;
 
     /// <summary>A count.</summary>
     public long Matches { get; init; } = 100_000;

@@ -88,7 +88,8 @@ public static class ReadinessCheck
         return results;
     }
 
-    private static Finding Check(ReadinessRule rule, ReadinessImage image, CancellationToken cancellationToken)
+    /// <summary>Asks one rule: whatever happens to it but a cancellation becomes its result.</summary>
+    internal static Finding Check(ReadinessRule rule, ReadinessImage image, CancellationToken cancellationToken)
     {
         try
         {

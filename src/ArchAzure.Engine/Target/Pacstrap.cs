@@ -77,8 +77,8 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
         var mayPass = false;
         var parts = false;
         HashSet<string?> refused = [];
-        List<string> errors = [];
-        return await Retries.Pipeline(limits, command[0], builder.Log.Detail, e => e is ArchAzureException && mayPass, describe: _ => errors.FirstOrDefault() ?? "it failed").ExecuteAsync(
+        BoundedLines errors = new();
+        return await Retries.Pipeline(limits, command[0], builder.Log.Detail, e => e is ArchAzureException && mayPass, describe: _ => errors.Count > 0 ? errors[0] : "it failed").ExecuteAsync(
             async token =>
             {
                 parts |= await HasPartsAsync(builder, token);
@@ -94,7 +94,7 @@ public sealed partial class Pacstrap(Builder builder, IReporter reporter, string
                 catch (CommandFailedException e)
                 {
                     var error = Explain(errors, e);
-                    mayPass = !changed && error?.ErrorId == DownloadFailed && errors.TrueForAll(MayPass);
+                    mayPass = !changed && error?.ErrorId == DownloadFailed && errors.All(MayPass);
                     if (!changed && parts && error?.ErrorId is null or NotTrusted or CacheDamaged && refused.Add(error?.ErrorId))
                     {
                         // A part that is whole (pacman was killed before it gave it its name) stops it run after run: pacman 6 takes it

@@ -9,13 +9,16 @@ using Xunit;
 namespace ArchAzure.UnitTests.FileSystems;
 
 /// <summary>
-/// Whatever a file holds, the readers end soon, with an answer or with <see cref="ArchAzureException"/>. CsCheck prints the seed of a failure;
+/// Whatever a file holds, the readers end soon and within their budget, with an answer or with <see cref="ArchAzureException"/>. CsCheck prints the seed of a failure;
 /// CsCheck_Seed repeats it. ARCHAZURE_FUZZ_SECONDS makes as many as come in that time.
 /// </summary>
 public sealed class HostileImageTests
 {
     // Far above what any of them takes, also on a busy machine; a loop without end takes longer.
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
+
+    // All that one input has allocated, garbage included. Each has a budget of its own, which pays for all that grows with it.
+    private const long MostAllocated = 512 << 20;
 
     private static readonly Lazy<byte[]> Ext4 = new(() => Make(work => ImageTool.Run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-O", "^metadata_csum", "-d", work["tree"], work["image"], "2m")));
     private static readonly Lazy<byte[]> Ext4Inline = new(() => Make(work => ImageTool.Run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-O", "inline_data,^metadata_csum", "-I", "256", "-d", work["tree"], work["image"], "2m")));
@@ -173,6 +176,7 @@ public sealed class HostileImageTests
     private static void Survive(Action read)
     {
         var watch = Stopwatch.StartNew();
+        var before = GC.GetAllocatedBytesForCurrentThread();
         try
         {
             read();
@@ -182,6 +186,8 @@ public sealed class HostileImageTests
             Assert.False(string.IsNullOrWhiteSpace(e.Message));
         }
 
+        var allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+        Assert.True(allocated < MostAllocated, $"It allocated {allocated} bytes.");
         Assert.True(watch.Elapsed < Limit, $"It took {watch.Elapsed}.");
     }
 
