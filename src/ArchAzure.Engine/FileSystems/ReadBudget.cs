@@ -20,10 +20,10 @@ public enum ReadCost
 }
 
 /// <summary>
-/// The most that one check of an image may cost. Measured on images of ours and of Arch: the largest initramfs (the fallback one with
-/// all firmware) has 100 MB and unpacks to 300 MB with 8,000 files; modules.dep has 1 MiB in 6,500 lines; the directories that rules
-/// list have 5,000 names together; a desktop has more files, but no rule looks at all of them. One rule may use half of what is left,
-/// so each limit is at least four times of what the costliest rule needs.
+/// The most that one check of an image may cost. What an honest image asks for: Arch's largest initramfs (the fallback one with all
+/// firmware) has 100 MB and unpacks to 300 MB with some 8,000 files; modules.dep has 1 MiB in 6,500 lines; the directories that rules
+/// list have some 10,000 names together. A desktop has 200,000 files, but no rule looks at all of them. One rule may use half of what
+/// is left; half of each limit is at least twice what the costliest rule, which unpacks the initramfs, needs of it.
 /// </summary>
 public sealed record ReadLimits
 {

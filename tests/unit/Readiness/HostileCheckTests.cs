@@ -44,6 +44,7 @@ public sealed class HostileCheckTests(ITestOutputHelper output) : IDisposable
         ("initramfs with deep names", Lookups, s_ofInitramfs, (image, work) => Initrd(image, work, "zstd", WriteDeepNames, times: 1)),
         ("initramfs of zeros, zstd", Bytes, s_ofInitramfs, (image, work) => Initrd(image, work, "zstd", stream => WriteZeros(stream, 2048), times: 1)),
         ("initramfs of zeros, gzip", Bytes, s_ofInitramfs, (image, work) => Initrd(image, work, "gzip", stream => WriteZeros(stream, 2048), times: 1)),
+        ("initramfs with the longest window", Bytes, s_ofInitramfs, (image, work) => Initrd(image, work, "zstd", stream => WriteZeros(stream, 2048), times: 1, "--long=27")),
         ("initramfs with one long file", Bytes, s_ofInitramfs, (image, work) => Initrd(image, work, "zstd", stream => { WriteEntry(stream, "a", 0x81A4, 2047 << 20); WriteZeros(stream, 2047); }, times: 1)),
         ("initramfs listed 1000 times", Bytes, s_ofInitramfs, (image, work) => Initrd(image, work, "zstd", stream => { WriteEntry(stream, "a", 0x81A4, 4 << 20); WriteZeros(stream, 4); WriteEntry(stream, "TRAILER!!!", 0, 0); }, times: 1000)),
         ("initramfs that is one hole", Bytes, s_ofInitramfs, (image, _) => AddFile(image, "/boot/hole", file => file.SetLength(64L << 30))),
@@ -127,6 +128,48 @@ public sealed class HostileCheckTests(ITestOutputHelper output) : IDisposable
         });
         Assert.InRange(report.PeakBytes, 0, MostMemory);
         Assert.InRange(report.Seconds, 0, MostSeconds);
+    }
+
+    /// <summary>What the limits are made for: Arch's fallback initramfs with all firmware, its list of modules, a full /usr/bin.</summary>
+    [Fact]
+    public void The_largest_honest_image_passes()
+    {
+        const int rootMiB = 250;
+        var image = new ReadyImage { Size = 300 * MiB, RootSectors = rootMiB << 11 };
+        image.MakeRoot = (folder, file) => ImageTool.Run("mke2fs", "-q", "-F", "-t", "ext4", "-d", folder, "-U", ReadyImage.RootUuid, file, $"{rootMiB}M");
+        var random = new Random(1);
+        Initrd(
+            image,
+            _work,
+            "zstd",
+            stream =>
+            {
+                // A third of 320 MiB does not compress.
+                var content = new byte[40 << 10];
+                random.NextBytes(content.AsSpan(0, content.Length / 3));
+                for (var i = 0; i < 8192; i++)
+                {
+                    WriteEntry(stream, $"firmware of {i} and a long name, as of a module {i}", 0x81A4, content.Length);
+                    random.NextBytes(content.AsSpan(0, content.Length / 3));
+                    stream.Write(content);
+                }
+
+                WriteEntry(stream, "TRAILER!!!", 0, 0);
+            },
+            times: 1);
+        image.Root.Replace("/boot/grub/grub.cfg", "initrd /boot/hostile.img", "initrd /boot/initramfs-linux.img /boot/hostile.img");
+        image.Root[$"/usr/lib/modules/{ReadyImage.Release}/modules.dep"] += string.Concat(Enumerable.Range(0, 6500).Select(i => $"kernel/{i}.ko.zst: {new string('x', 140)}.ko.zst\n"));
+        for (var i = 0; i < 5000; i++)
+        {
+            image.Root[$"/usr/bin/program {i}"] = "";
+        }
+
+        image.Write(_work["disk.vhd"]);
+        var report = CheckReport.Of(_work["disk.vhd"]);
+
+        output.WriteLine($"| the largest honest image | {report.PeakBytes / MiB} MiB | {report.Seconds:0.0} s |");
+        Assert.Empty(report.Results.Where(result => result.Outcome != ReadinessOutcome.Passed).Select(result => $"{result.Rule}: {result.Found}"));
+        Assert.InRange(report.PeakBytes, 0, MostMemory);
     }
 
     /// <summary>Each limit by itself, on a good image: set so low that it ends some rule.</summary>
@@ -217,14 +260,14 @@ public sealed class HostileCheckTests(ITestOutputHelper output) : IDisposable
     private static void BeforeGrub(ReadyImage image, string text) => image.Root["/boot/grub/grub.cfg"] = text + image.Root["/boot/grub/grub.cfg"];
 
     /// <summary>Makes the boot entry load a packed initramfs that a test writes.</summary>
-    private static void Initrd(ReadyImage image, TemporaryDirectory work, string compressor, Action<Stream> write, int times)
+    private static void Initrd(ReadyImage image, TemporaryDirectory work, string compressor, Action<Stream> write, int times, params string[] options)
     {
         using (var file = File.Create(work["main.cpio"]))
         {
             write(file);
         }
 
-        ImageTool.Run(compressor, "-q", "-1", work["main.cpio"]);
+        ImageTool.Run(compressor, ["-q", "-1", .. options, work["main.cpio"]]);
         File.Delete(work["main.cpio"]);
         image.Root.File("/boot/hostile.img", File.ReadAllBytes(Directory.GetFiles(work.Path, "main.cpio.*").Single()));
         image.Root.Replace("/boot/grub/grub.cfg", "initrd /boot/initramfs-linux.img\n}\nsubmenu", $"initrd{Repeat(" /boot/hostile.img", times)}\n}}\nsubmenu");
