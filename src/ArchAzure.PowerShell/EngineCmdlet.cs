@@ -78,7 +78,10 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
     protected T Run<T>(Func<IReporter, Action<object>, CancellationToken, Task<T>> work)
     {
         ArgumentNullException.ThrowIfNull(work);
-        using var messages = new BlockingCollection<Action>();
+        // The work waits where the pipeline does not keep up, with a pager at its end or a slow script: what a command writes without end
+        // must not pile up here.
+        const int MostWaiting = 256;
+        using var messages = new BlockingCollection<Action>(MostWaiting);
         var reporter = new PipelineReporter(this, messages);
         var task = Task.Run(async () =>
         {

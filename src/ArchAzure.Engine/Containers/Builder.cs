@@ -285,7 +285,7 @@ public sealed class Builder : IAsyncDisposable
         private const int OutputLimit = 1 << 20;
 
         private readonly List<byte> _output = [];
-        private readonly LineBuffer[] _lines = [new(), new()];
+        private readonly LineCutter[] _lines = [new(), new()];
         private readonly Queue<string> _tail = new();
 
         public string Output => Encoding.UTF8.GetString(_output.ToArray());
@@ -296,7 +296,7 @@ public sealed class Builder : IAsyncDisposable
         {
             if (!error && _output.Count < OutputLimit)
             {
-                _output.AddRange(bytes);
+                _output.AddRange(bytes[..Math.Min(bytes.Length, OutputLimit - _output.Count)]);
             }
 
             _lines[error ? 1 : 0].Add(bytes, line => Line(line, error));
@@ -322,50 +322,6 @@ public sealed class Builder : IAsyncDisposable
             {
                 _tail.Dequeue();
             }
-        }
-    }
-
-    /// <summary>
-    /// Cuts bytes into lines. A carriage return ends a line too, as progress bars want it, but only a line feed may end an empty one.
-    /// </summary>
-    private sealed class LineBuffer
-    {
-        private readonly List<byte> _bytes = [];
-        private bool _afterReturn;
-
-        public void Add(ReadOnlySpan<byte> added, Action<string> line)
-        {
-            foreach (var b in added)
-            {
-                if (b == (byte)'\n')
-                {
-                    Emit(line);
-                }
-                else if (_afterReturn)
-                {
-                    Flush(line);
-                }
-
-                _afterReturn = b == (byte)'\r';
-                if (b is not ((byte)'\n' or (byte)'\r'))
-                {
-                    _bytes.Add(b);
-                }
-            }
-        }
-
-        public void Flush(Action<string> line)
-        {
-            if (_bytes.Count > 0)
-            {
-                Emit(line);
-            }
-        }
-
-        private void Emit(Action<string> line)
-        {
-            line(Encoding.UTF8.GetString([.. _bytes]));
-            _bytes.Clear();
         }
     }
 }

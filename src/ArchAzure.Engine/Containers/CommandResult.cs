@@ -28,12 +28,14 @@ public sealed record CommandOptions
 /// <summary>A command in the builder failed; the message shows its last lines.</summary>
 public sealed class CommandFailedException : ArchAzureException
 {
+    private const int LongestShown = 1000;
+
     /// <summary>Creates the error of a command.</summary>
     public CommandFailedException(IReadOnlyList<string> command, CommandResult result, string? hint = null)
         : base(
             "CommandFailed",
             ErrorKind.CommandFailed,
-            $"'{string.Join(' ', command)}' in the builder ended with status {result.ExitCode}{(hint is null ? "" : $" ({hint})")}:{string.Concat(result.Tail.Select(line => $"\n    {line}"))}\n",
+            $"'{string.Join(' ', command)}' in the builder ended with status {result.ExitCode}{(hint is null ? "" : $" ({hint})")}:{string.Concat(result.Tail.Select(line => $"\n    {(line.Length <= LongestShown ? line : line[..LongestShown] + "...")}"))}\n",
             command[0])
     {
         Command = command;

@@ -162,19 +162,23 @@ internal sealed class LifelineContainer
     private sealed class ExecWatch(EngineCalls calls, string execId, string command)
     {
         private long _heard;
+        private volatile bool _handsOver;
         private long _heardAtEnd = -1;
 
         public Action<ReadOnlyMemory<byte>, bool> Hears(Action<ReadOnlyMemory<byte>, bool> onOutput) => (bytes, error) =>
         {
             Interlocked.Add(ref _heard, bytes.Length);
+            _handsOver = true;
             onOutput(bytes, error);
+            _handsOver = false;
         };
 
         public async Task AskAsync(CancellationToken cancellationToken)
         {
             var state = await calls.InspectExecAsync(execId, command, cancellationToken);
-            if (state.Running)
+            if (state.Running || _handsOver)
             {
+                // Who gets the output may take his time, e.g. a pager; that is no fault of the engine's.
                 return;
             }
 

@@ -19,7 +19,6 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
     private const int KeyLength = 17;
     private const int MaximumLevel = 8;
     private const int MaximumChunks = 100_000;
-    private const int MaximumNames = MaximumDirectoryBytes / 12;
 
     // What compresses is cut into pieces of 128 KiB.
     private const int MaximumCompressedExtent = 1 << 20;
@@ -48,6 +47,7 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
     private (ulong Start, byte[] Bytes)? _unpacked;
 
     public BtrfsFileSystem(ImageRegion region, FileSystemIdentity identity)
+        : base(region.Budget)
     {
         Identity = identity;
         _region = region;
@@ -105,14 +105,8 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
     protected override IEnumerable<ImageName> ReadNames(ImageNode directory)
     {
         var inode = (Inode)directory;
-        var count = 0;
         foreach (var (_, data) in Items(inode.Tree, new(inode.Number, DirectoryIndex, 0), new(inode.Number, DirectoryIndex, ulong.MaxValue)))
         {
-            if (++count > MaximumNames)
-            {
-                throw ImageErrors.TooLarge($"a directory (inode {inode.Number}) has more than {MaximumNames} names.");
-            }
-
             var (location, name) = ReadDirectoryItem(data.Span);
             yield return new(
                 name,
@@ -149,7 +143,7 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
                 var disk = extent.U64(21);
                 if (disk == 0 || extent.U8(20) == 2)
                 {
-                    buffer[..length].Clear();
+                    ReadHole(buffer[..length]);
                     return length;
                 }
 
@@ -170,11 +164,11 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
     }
 
     /// <summary>Zeros up to the next page, where another extent may begin.</summary>
-    private static int Hole(long position, Span<byte> buffer)
+    private int Hole(long position, Span<byte> buffer)
     {
         const int Page = 4096;
         var length = (int)Math.Min(Page - (position % Page), buffer.Length);
-        buffer[..length].Clear();
+        ReadHole(buffer[..length]);
         return length;
     }
 
@@ -189,13 +183,14 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
 
     private static (Key Location, string Name) ReadDirectoryItem(ReadOnlySpan<byte> data) => (ReadKey(data), data.At(30, data.U16(27)).Text());
 
-    private static byte[] Unpack(byte[] packed, ulong length, byte compression)
+    private byte[] Unpack(byte[] packed, ulong length, byte compression)
     {
         if (length > MaximumCompressedExtent)
         {
             throw ImageErrors.Damaged($"a compressed extent of btrfs claims {length} bytes.");
         }
 
+        Budget.Spend(ReadCost.Bytes, (long)length);
         try
         {
             // What is short is zeros: the kernel packs whole pages, but not what lies behind a file's end.

@@ -49,6 +49,7 @@ internal sealed class ExtFileSystem : ImageFileSystem
     private readonly Dictionary<long, byte[]> _mapBlocks = [];
 
     public ExtFileSystem(ImageRegion region, FileSystemIdentity identity)
+        : base(region.Budget)
     {
         Identity = identity;
         _region = region;
@@ -138,7 +139,7 @@ internal sealed class ExtFileSystem : ImageFileSystem
             var rest = data.At((int)Math.Min(position, data.Length), (int)Math.Max(data.Length - position, 0));
             if (rest.IsEmpty)
             {
-                buffer.Clear();
+                ReadHole(buffer);
                 return buffer.Length;
             }
 
@@ -153,7 +154,7 @@ internal sealed class ExtFileSystem : ImageFileSystem
         var count = (int)Math.Min((blocks * _blockSize) - offset, buffer.Length);
         if (physical == 0)
         {
-            buffer[..count].Clear();
+            ReadHole(buffer[..count]);
         }
         else
         {

@@ -27,6 +27,7 @@ internal sealed class FatFileSystem : ImageFileSystem
     private readonly FatNode _root;
 
     public FatFileSystem(ImageRegion region, FileSystemIdentity identity)
+        : base(region.Budget)
     {
         Identity = identity;
         _region = region;

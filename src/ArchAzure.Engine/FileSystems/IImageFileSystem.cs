@@ -34,13 +34,16 @@ public sealed record ImageFileStatus(ImageFileType Type, int Mode, uint UserId, 
 
 /// <summary>
 /// A file system in a disk image, read without mounting. Paths are absolute, with '/'; symbolic links are followed inside the image only.
-/// Every member throws <see cref="ArchAzureException"/> (<c>ImageDamaged</c>, <c>ImageNotReadable</c>, <c>ImageFileTooLarge</c>)
-/// where the image is damaged, uses an unknown feature or asks for too much. Not safe for use by several threads at once.
+/// Every member throws <see cref="ArchAzureException"/> (<c>ImageDamaged</c>, <c>ImageNotReadable</c>, <c>ImageFileTooLarge</c>,
+/// <c>CheckLimitReached</c>) where the image is damaged, uses an unknown feature or asks for too much. Not safe for use by several threads at once.
 /// </summary>
 public interface IImageFileSystem
 {
     /// <summary>Type, UUID and label.</summary>
     FileSystemIdentity Identity { get; }
+
+    /// <summary>What pays for the reads; whoever keeps what it reads, or works long on it, pays from it too.</summary>
+    ReadBudget Budget { get; }
 
     /// <summary>The status of a file, or null if there is none (also where a link leads nowhere).</summary>
     /// <param name="path">The file.</param>
@@ -67,6 +70,9 @@ public static class ImageFileSystemExtensions
     // No configuration file or unit comes near.
     private const int MaximumTextLength = 1 << 20;
 
+    // What a parsed line takes besides its characters: some objects, and their places in lists.
+    private const int CostOfLine = 100;
+
     /// <summary>Whether there is such a file, directory or link (a link that leads nowhere does not count).</summary>
     public static bool Exists(this IImageFileSystem fileSystem, string path) => fileSystem.GetStatus(path) is not null;
 
@@ -82,5 +88,17 @@ public static class ImageFileSystemExtensions
 
     /// <summary>The lines of such a file, without ends of line; none if there is no such file.</summary>
     public static IEnumerable<string> ReadLines(this IImageFileSystem fileSystem, string path) =>
-        fileSystem.ReadText(path)?.Split('\n').Select(line => line.TrimEnd('\r')) ?? [];
+        fileSystem.ReadText(path) is { } text ? fileSystem.Lines(text) : [];
+
+    /// <summary>The lines of a text that was read from the file system; each is paid for when it is asked for.</summary>
+    public static IEnumerable<string> Lines(this IImageFileSystem fileSystem, string text)
+    {
+        for (var start = 0; start <= text.Length;)
+        {
+            var end = text.IndexOf('\n', start) is var found and >= 0 ? found : text.Length;
+            fileSystem.Budget.Spend(ReadCost.Memory, CostOfLine + end - start);
+            yield return text[start..end].TrimEnd('\r');
+            start = end + 1;
+        }
+    }
 }

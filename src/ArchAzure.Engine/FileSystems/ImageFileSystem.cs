@@ -23,7 +23,7 @@ internal abstract class ImageNode
 internal readonly record struct ImageName(string Name, Func<ImageNode> Open);
 
 /// <summary>What all readers share: walking paths, following links, limits.</summary>
-internal abstract class ImageFileSystem : IImageFileSystem
+internal abstract class ImageFileSystem(ReadBudget budget) : IImageFileSystem
 {
     /// <summary>The most bytes of names a directory may have; the largest of a distribution's packages need less than 1 MiB.</summary>
     protected const int MaximumDirectoryBytes = 4 << 20;
@@ -36,13 +36,18 @@ internal abstract class ImageFileSystem : IImageFileSystem
     // Directories are kept as long as these numbers allow, the longest unused one goes first. A tree is walked down and back up,
     // so without this a hostile image could have its largest directory read for every file in it.
     private const int CachedDirectories = 256;
-    private const int CachedNames = 1_000_000;
+    private const long CachedBytes = 32 << 20;
+
+    // What a name takes besides its characters: the string, the way to its node, and its place in the listing.
+    private const int BytesOfName = 200;
 
     private readonly Dictionary<(ulong, ulong), Listing> _directories = [];
-    private long _cachedNames;
+    private long _cachedBytes;
     private long _clock;
 
     public abstract FileSystemIdentity Identity { get; }
+
+    public ReadBudget Budget => budget;
 
     protected abstract ImageNode Root { get; }
 
@@ -57,7 +62,7 @@ internal abstract class ImageFileSystem : IImageFileSystem
     public IReadOnlyList<string> ReadDirectory(string path)
     {
         var node = Find(path, followLinks: true);
-        return node is null || node.Type != ImageFileType.Directory ? [] : [.. List(node).Names.Keys.Order(StringComparer.Ordinal)];
+        return node is null || node.Type != ImageFileType.Directory ? [] : List(node).Sorted;
     }
 
     public Stream OpenRead(string path) => new ImageFileStream(this, FindFile(path));
@@ -70,6 +75,7 @@ internal abstract class ImageFileSystem : IImageFileSystem
             throw ImageErrors.TooLarge($"the file {path} has {node.Size} bytes; at most {maximumLength} are expected.");
         }
 
+        budget.Spend(ReadCost.Memory, node.Size);
         var bytes = new byte[node.Size];
         ReadFully(node, 0, bytes);
         return bytes;
@@ -87,6 +93,13 @@ internal abstract class ImageFileSystem : IImageFileSystem
         var bytes = new byte[link.Size];
         ReadFully(link, 0, bytes);
         return bytes;
+    }
+
+    /// <summary>Fills a buffer with the zeros of a hole: they lie nowhere on the disk, but whoever reads them takes his time too.</summary>
+    protected void ReadHole(Span<byte> buffer)
+    {
+        budget.Spend(ReadCost.Bytes, buffer.Length);
+        buffer.Clear();
     }
 
     protected void ReadFully(ImageNode node, long position, Span<byte> buffer)
@@ -123,15 +136,15 @@ internal abstract class ImageFileSystem : IImageFileSystem
         var pendingLength = 0;
         void Push(string target)
         {
+            if (pendingLength + target.Length > MaximumPathLength)
+            {
+                throw ImageErrors.Damaged($"the symbolic links of {path[..Math.Min(path.Length, 200)]} make too long a path.");
+            }
+
             foreach (var part in target.Split('/', StringSplitOptions.RemoveEmptyEntries).Reverse())
             {
                 pending.Push(part);
                 pendingLength += part.Length;
-            }
-
-            if (pendingLength > MaximumPathLength)
-            {
-                throw ImageErrors.Damaged($"the symbolic links of {path[..Math.Min(path.Length, 200)]} make too long a path.");
             }
         }
 
@@ -141,6 +154,7 @@ internal abstract class ImageFileSystem : IImageFileSystem
         walked.Push(Root);
         while (pending.TryPop(out var part))
         {
+            budget.Spend(ReadCost.Lookups, 1);
             pendingLength -= part.Length;
             if (part == ".")
             {
@@ -194,21 +208,22 @@ internal abstract class ImageFileSystem : IImageFileSystem
             listing = new(NameComparer);
             foreach (var (name, open) in ReadNames(directory))
             {
+                budget.Spend(ReadCost.Names, 1);
                 if (name is not ("" or "." or "..") && !name.Contains('/', StringComparison.Ordinal))
                 {
-                    listing.Names.TryAdd(name, open);
+                    listing.Add(name, open);
                 }
             }
 
-            while (_directories.Count > 0 && (_directories.Count >= CachedDirectories || _cachedNames + listing.Names.Count > CachedNames))
+            while (_directories.Count > 0 && (_directories.Count >= CachedDirectories || _cachedBytes + listing.Bytes > CachedBytes))
             {
                 var (oldest, old) = _directories.MinBy(cached => cached.Value.LastUse);
                 _directories.Remove(oldest);
-                _cachedNames -= old.Names.Count;
+                _cachedBytes -= old.Bytes;
             }
 
             _directories[directory.Key] = listing;
-            _cachedNames += listing.Names.Count;
+            _cachedBytes += listing.Bytes;
         }
 
         listing.LastUse = ++_clock;
@@ -217,7 +232,21 @@ internal abstract class ImageFileSystem : IImageFileSystem
 
     private sealed class Listing(StringComparer comparer)
     {
+        private string[]? _sorted;
+
         public Dictionary<string, Func<ImageNode>> Names { get; } = new(comparer);
+
+        public IReadOnlyList<string> Sorted => _sorted ??= [.. Names.Keys.Order(StringComparer.Ordinal)];
+
+        public long Bytes { get; private set; }
+
+        public void Add(string name, Func<ImageNode> open)
+        {
+            if (Names.TryAdd(name, open))
+            {
+                Bytes += BytesOfName + (2 * name.Length);
+            }
+        }
 
         public long LastUse { get; set; }
     }

@@ -10,29 +10,31 @@ public sealed class ImageRegion
 {
     private readonly Stream _disk;
     private readonly long _start;
-    private readonly CancellationToken _cancellationToken;
 
     /// <summary>Makes a region of a whole seekable stream.</summary>
     /// <param name="disk">The bytes of the disk; stays open and stays the caller's.</param>
     /// <param name="length">How many of its bytes belong to the disk: a VHD's footer does not.</param>
-    /// <param name="cancellationToken">Ends any later read with <see cref="OperationCanceledException"/>.</param>
-    public ImageRegion(Stream disk, long length, CancellationToken cancellationToken = default)
-        : this(disk, 0, length, cancellationToken)
+    /// <param name="budget">Pays for each read, here and of file systems within; null for one of its own.</param>
+    public ImageRegion(Stream disk, long length, ReadBudget? budget = null)
+        : this(disk, 0, length, budget ?? new ReadBudget())
     {
         ArgumentNullException.ThrowIfNull(disk);
         ArgumentOutOfRangeException.ThrowIfNegative(length);
     }
 
-    private ImageRegion(Stream disk, long start, long length, CancellationToken cancellationToken)
+    private ImageRegion(Stream disk, long start, long length, ReadBudget budget)
     {
         _disk = disk;
         _start = start;
         Length = length;
-        _cancellationToken = cancellationToken;
+        Budget = budget;
     }
 
     /// <summary>The region's length in bytes.</summary>
     public long Length { get; }
+
+    /// <summary>What the reads of this disk may still cost.</summary>
+    public ReadBudget Budget { get; }
 
     /// <summary>A window of this window.</summary>
     /// <exception cref="ArchAzureException"><c>ImageDamaged</c>: it would reach beyond this one.</exception>
@@ -43,14 +45,16 @@ public sealed class ImageRegion
             throw ImageErrors.Damaged($"something at byte {position}, {length} bytes long, lies outside its disk or partition of {Length} bytes.");
         }
 
-        return new ImageRegion(_disk, _start + position, length, _cancellationToken);
+        return new ImageRegion(_disk, _start + position, length, Budget);
     }
 
     /// <summary>Fills the buffer from the given position on.</summary>
-    /// <exception cref="ArchAzureException"><c>ImageDamaged</c>: the bytes lie outside the region, or the file ends before them.</exception>
+    /// <exception cref="ArchAzureException"><c>ImageDamaged</c>: the bytes lie outside the region, or the file ends before them; <c>CheckLimitReached</c>.</exception>
     public void Read(long position, Span<byte> buffer)
     {
-        _cancellationToken.ThrowIfCancellationRequested();
+        // A few bytes cost as much time as some more.
+        const int LeastCost = 128;
+        Budget.Spend(ReadCost.Bytes, Math.Max(buffer.Length, LeastCost));
         if (position < 0 || position > Length || buffer.Length > Length - position)
         {
             throw ImageErrors.Damaged($"something points to byte {position}, outside its disk or partition of {Length} bytes.");

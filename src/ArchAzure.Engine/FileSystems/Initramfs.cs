@@ -9,23 +9,24 @@ namespace ArchAzure.FileSystems;
 /// What an initramfs unpacks to: cpio archives (newc) one after the other, uncompressed ones (microcode, modules) first, the last one
 /// compressed with zstd or gzip, or not at all. Of the files' contents it keeps what its users read: the beginnings, and the lists of modules.
 /// </summary>
+/// <param name="budget">Pays for what is unpacked and kept.</param>
 /// <remarks>Source: Linux kernel documentation, driver-api/early-userspace/buffer-format; init/initramfs.c.</remarks>
-internal sealed class Initramfs : ImageFileSystem
+internal sealed class Initramfs(ReadBudget budget) : ImageFileSystem(budget)
 {
-    // An initramfs is unpacked into memory; one larger than this starts on no small virtual machine.
-    private const long MaximumUnpackedLength = 2L << 30;
-    private const int MaximumEntries = 1 << 18;
+    /// <summary>The most bytes of a list of modules; modules.dep has some 1 MiB.</summary>
+    public const int MaximumListLength = 8 << 20;
+
     private const int HeaderLength = 110;
     private const int MaximumNameLength = 4096;
 
     // As much as the kernel looks at to tell how to start a program (BINPRM_BUF_SIZE).
     private const int BeginningLength = 256;
-    private const int MaximumListLength = 16 << 20;
-    private const int MaximumKeptLength = 64 << 20;
+
+    // What a file takes besides its name and what is kept of it.
+    private const int BytesOfNode = 300;
 
     private readonly Node _root = new() { Type = ImageFileType.Directory, Mode = 0x1ED, Size = 0, Number = 0 };
     private int _entries;
-    private int _kept;
 
     /// <inheritdoc/>
     public override FileSystemIdentity Identity { get; } = new(FileSystemKind.Unknown, "initramfs");
@@ -35,11 +36,11 @@ internal sealed class Initramfs : ImageFileSystem
 
     /// <summary>Unpacks one file over what is there, as the kernel does with all that the boot loader hands over.</summary>
     /// <param name="stream">The file, positioned at its start.</param>
-    /// <param name="cancellationToken">Ends the reading.</param>
-    /// <exception cref="ArchAzureException"><c>ImageDamaged</c>, <c>ImageFileTooLarge</c> or, for another compression, <c>ImageNotReadable</c>.</exception>
-    public void Add(Stream stream, CancellationToken cancellationToken)
+    /// <exception cref="ArchAzureException"><c>ImageDamaged</c>, <c>CheckLimitReached</c> or, for another compression, <c>ImageNotReadable</c>.</exception>
+    public void Add(Stream stream)
     {
-        var reader = new Reader(stream, MaximumUnpackedLength, cancellationToken);
+        // What comes from the disk is paid for there.
+        var reader = new Reader(stream, budget: null);
         Span<byte> magic = stackalloc byte[6];
         while (reader.Peek(magic) is var count and > 0)
         {
@@ -51,13 +52,13 @@ internal sealed class Initramfs : ImageFileSystem
 
             if (magic[0] == 0)
             {
-                reader.Skip(1);
+                reader.SkipZeros();
                 continue;
             }
 
             // What is compressed comes last: where it ends within the file, only its decoder knows.
             using var unpacked = Decoder(reader.AsStream(), magic[..count]);
-            AddCompressed(new Reader(unpacked, MaximumUnpackedLength, cancellationToken));
+            AddCompressed(new Reader(unpacked, Budget));
             break;
         }
     }
@@ -118,7 +119,7 @@ internal sealed class Initramfs : ImageFileSystem
             {
                 if (magic[0] == 0)
                 {
-                    reader.Skip(1);
+                    reader.SkipZeros();
                     continue;
                 }
 
@@ -170,19 +171,13 @@ internal sealed class Initramfs : ImageFileSystem
                 return;
             }
 
-            if (++_entries > MaximumEntries)
-            {
-                throw ImageErrors.TooLarge($"an initramfs has more than {MaximumEntries} files.");
-            }
-
-            var kept = new byte[Math.Min(fileLength, MostKept(name, mode))];
+            _entries++;
+            Budget.Spend(ReadCost.Names, 1);
+            var keptLength = Math.Min(fileLength, MostKept(name, mode));
+            Budget.Spend(ReadCost.Memory, BytesOfNode + (2 * name.Length) + keptLength);
+            var kept = new byte[keptLength];
             reader.ReadExactly(kept);
             reader.Skip(fileLength - kept.Length + Padding(fileLength));
-            if ((_kept += kept.Length) > MaximumKeptLength)
-            {
-                throw ImageErrors.TooLarge("an initramfs has too many lists of modules.");
-            }
-
             Add(name, new() { Type = TypeOf(mode), Mode = (int)(mode & 0xFFF), Size = fileLength, Number = _entries, Kept = kept });
         }
     }
@@ -201,7 +196,7 @@ internal sealed class Initramfs : ImageFileSystem
         // A directory that is there stays, with what is in it.
         if (!directory.Names.TryGetValue(name, out var old) || old.Type != ImageFileType.Directory || (old.Names.Count == 0 && node.Type != ImageFileType.Directory))
         {
-            directory.Names[name] = node;
+            directory.Put(name, node);
         }
     }
 
@@ -231,22 +226,34 @@ internal sealed class Initramfs : ImageFileSystem
 
     private sealed class Node : ImageNode
     {
+        private static readonly Dictionary<string, Node> s_none = [];
+
         public required int Number { get; init; }
 
-        public Dictionary<string, Node> Names { get; } = new(StringComparer.Ordinal);
+        public Dictionary<string, Node> Names { get; private set; } = s_none;
 
         public byte[] Kept { get; init; } = [];
 
         public override (ulong Major, ulong Minor) Key => (0, (ulong)Number);
+
+        public void Put(string name, Node node)
+        {
+            // Most nodes are files, and never have names.
+            if (ReferenceEquals(Names, s_none))
+            {
+                Names = new(StringComparer.Ordinal);
+            }
+
+            Names[name] = node;
+        }
     }
 
-    /// <summary>Reads forwards only, with a look ahead of a few bytes and a limit of the whole.</summary>
-    private sealed class Reader(Stream stream, long limit, CancellationToken cancellationToken)
+    /// <summary>Reads forwards only, with a look ahead of a few bytes; each byte is paid for.</summary>
+    private sealed class Reader(Stream stream, ReadBudget? budget)
     {
         private readonly byte[] _buffer = new byte[1 << 16];
         private int _start;
         private int _end;
-        private long _taken;
 
         /// <summary>Copies the next bytes without taking them; fewer at the end.</summary>
         public int Peek(Span<byte> destination)
@@ -278,6 +285,17 @@ internal sealed class Initramfs : ImageFileSystem
             }
         }
 
+        public void SkipZeros()
+        {
+            do
+            {
+                var rest = _buffer.AsSpan(_start, _end - _start);
+                var count = rest.IndexOfAnyExcept((byte)0);
+                _start += count < 0 ? rest.Length : count;
+            }
+            while (_start == _end && Fill());
+        }
+
         /// <summary>The rest as a stream: what was looked ahead at, and then the stream itself.</summary>
         public Stream AsStream() => new Rest(this);
 
@@ -295,7 +313,6 @@ internal sealed class Initramfs : ImageFileSystem
 
         private bool Fill()
         {
-            cancellationToken.ThrowIfCancellationRequested();
             if (_start == _end)
             {
                 _start = _end = 0;
@@ -308,8 +325,8 @@ internal sealed class Initramfs : ImageFileSystem
 
             var count = stream.Read(_buffer.AsSpan(_end));
             _end += count;
-            _taken += count;
-            return _taken > limit ? throw ImageErrors.TooLarge($"an initramfs unpacks to more than {limit >> 20} MiB.") : count > 0;
+            budget?.Spend(ReadCost.Bytes, count);
+            return count > 0;
         }
 
         private sealed class Rest(Reader reader) : Stream

@@ -40,7 +40,7 @@ internal sealed class Accounts(IReadOnlyList<Account> all)
         }
 
         var accounts = new List<Account>();
-        foreach (var line in passwd.Split('\n'))
+        foreach (var line in root.Lines(passwd))
         {
             if (line.Split(':') is [var name, var password, var id, _, _, var home, ..]
                 && uint.TryParse(id, NumberStyles.None, CultureInfo.InvariantCulture, out var userId))

@@ -28,8 +28,8 @@ internal sealed record BootEntry(string ConfigurationPath, IImageFileSystem File
             throw ImageErrors.Unsupported("there is no grub.cfg, neither in /boot/grub nor on the EFI system partition; other boot loaders are not known here.");
         }
 
-        var environment = fileSystem.ReadText(path[..path.LastIndexOf('/')] + "/grubenv");
-        var commands = GrubConfiguration.ReadDefaultEntry(text, environment) ?? [];
+        var environment = fileSystem.ReadLines(path[..path.LastIndexOf('/')] + "/grubenv");
+        var commands = GrubConfiguration.ReadDefaultEntry(text, environment, fileSystem.Budget) ?? [];
         var linux = commands.FirstOrDefault(command => command.Name is "linux" or "linuxefi" or "linux16");
         if (linux is not { Arguments: [var kernel, .. var arguments] })
         {

@@ -20,12 +20,11 @@ internal static class ConfigurationFiles
             foreach (var name in root.ReadDirectory(directory).Where(name => name.EndsWith(suffix, StringComparison.Ordinal)))
             {
                 found.TryAdd(name, $"{directory}/{name}");
+                if (found.Count > MaximumFiles)
+                {
+                    throw ImageErrors.TooLarge($"{directories[0]} and the like have more than {MaximumFiles} files.");
+                }
             }
-        }
-
-        if (found.Count > MaximumFiles)
-        {
-            throw ImageErrors.TooLarge($"{directories[0]} and the like have {found.Count} files.");
         }
 
         // A link to /dev/null, or an empty file, only hides others.

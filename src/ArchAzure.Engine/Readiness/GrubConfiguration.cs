@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using ArchAzure.FileSystems;
 
 namespace ArchAzure.Readiness;
 
@@ -15,20 +16,23 @@ internal sealed class GrubConfiguration
 {
     private const int MaximumDepth = 64;
 
+    // What a word takes besides its characters: the string, and its places in lists.
+    private const int CostOfWord = 64;
+
     private readonly Dictionary<string, string> _variables = new(StringComparer.Ordinal);
     private readonly Item _top = new("", "", IsEntry: false);
+    private readonly ReadBudget _budget;
 
-    private GrubConfiguration()
-    {
-    }
+    private GrubConfiguration(ReadBudget budget) => _budget = budget;
 
     /// <summary>The commands of the entry that is started, or null if there is none.</summary>
     /// <param name="text">The configuration.</param>
-    /// <param name="environment">The content of <c>grubenv</c>, which may name the saved entry; or null.</param>
-    public static IReadOnlyList<GrubCommand>? ReadDefaultEntry(string text, string? environment)
+    /// <param name="environment">The lines of <c>grubenv</c>, which may name the saved entry.</param>
+    /// <param name="budget">Pays for the words.</param>
+    public static IReadOnlyList<GrubCommand>? ReadDefaultEntry(string text, IEnumerable<string> environment, ReadBudget budget)
     {
-        var configuration = new GrubConfiguration();
-        foreach (var line in (environment ?? "").Split('\n').Where(line => !line.StartsWith('#')))
+        var configuration = new GrubConfiguration(budget);
+        foreach (var line in environment.Where(line => !line.StartsWith('#')))
         {
             if (line.Split('=', 2) is [var key, var value])
             {
@@ -85,12 +89,13 @@ internal sealed class GrubConfiguration
             switch (token)
             {
                 case { Kind: TokenKind.Word }:
+                    _budget.Spend(ReadCost.Memory, CostOfWord + token.Text.Length);
                     words.Add(token.Text);
                     break;
                 case { Kind: TokenKind.Open }:
                     if (scopes.Count > MaximumDepth)
                     {
-                        return;
+                        throw ImageErrors.Unsupported($"the blocks of grub.cfg are nested deeper than {MaximumDepth}.");
                     }
 
                     scopes.Push(Open(scopes.Peek(), words));
@@ -243,8 +248,7 @@ internal sealed class GrubConfiguration
     /// <summary>Appends the value of the variable that begins at the '$'; returns the place of its last character.</summary>
     private int Expand(string text, int at, StringBuilder word)
     {
-        // A value that holds variables was expanded when it was set, so this cannot run away; a limit stops doubling.
-        const int MaximumWord = 1 << 16;
+        // A value that holds variables was expanded when it was set, so this cannot run away; but each expansion may double it.
         var braced = at + 1 < text.Length && text[at + 1] == '{';
         var start = at + (braced ? 2 : 1);
         var end = start;
@@ -255,11 +259,8 @@ internal sealed class GrubConfiguration
 
         var name = text[start..end];
         var value = name == "menuentry_id_option" ? "--id" : _variables.GetValueOrDefault(name, "");
-        if (word.Length + value.Length <= MaximumWord)
-        {
-            word.Append(value);
-        }
-
+        _budget.Spend(ReadCost.Memory, value.Length);
+        word.Append(value);
         return braced && end < text.Length && text[end] == '}' ? end : end - 1;
     }
 

@@ -1,4 +1,5 @@
 using ArchAzure.Disks;
+using ArchAzure.FileSystems;
 
 namespace ArchAzure.Readiness;
 
@@ -20,6 +21,8 @@ internal static class Identifiers
         {
             return null;
         }
+
+        image.Budget.Spend(ReadCost.Lookups, image.PartitionTable.Partitions.Count);
 
         // udev makes links of these names, so letters count as they are written; it writes the GUIDs in lower case.
         return image.PartitionTable.Partitions.FirstOrDefault(partition => tag switch

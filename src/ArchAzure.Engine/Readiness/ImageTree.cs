@@ -7,24 +7,27 @@ internal static class ImageTree
 {
     // Damaged directories can contain themselves.
     private const int MaximumDepth = 32;
-    private const int MaximumFiles = 200_000;
+
+    // What a path takes besides its characters.
+    private const int CostOfPath = 64;
 
     /// <summary>All files below a directory that are no directories, with what they are; links are not followed.</summary>
     public static IEnumerable<(string Path, ImageFileStatus Status)> Files(IImageFileSystem fileSystem, string directory)
     {
-        var seen = 0;
         var pending = new Stack<(string Path, int Depth)>();
         pending.Push((directory, 0));
         while (pending.TryPop(out var current))
         {
             foreach (var name in fileSystem.ReadDirectory(current.Path))
             {
-                if (++seen > MaximumFiles || current.Depth > MaximumDepth)
+                if (current.Depth > MaximumDepth)
                 {
-                    throw ImageErrors.Damaged($"{directory} holds too many files or too deep directories.");
+                    throw ImageErrors.Damaged($"{directory} holds too deep directories.");
                 }
 
+                // Paths are kept, here or by who gets them.
                 var path = $"{current.Path}/{name}";
+                fileSystem.Budget.Spend(ReadCost.Memory, CostOfPath + (2 * path.Length));
                 if (fileSystem.GetStatus(path, followLinks: false) is not { } status)
                 {
                     continue;

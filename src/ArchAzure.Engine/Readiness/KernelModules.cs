@@ -7,9 +7,6 @@ namespace ArchAzure.Readiness;
 /// <remarks>Source: depmod(8), modprobe(8); kbuild documentation, "modules.builtin"; kmod, libkmod/libkmod-index.c.</remarks>
 internal sealed class KernelModules
 {
-    // modules.dep has some 1 MiB.
-    private const int MaximumListLength = 16 << 20;
-
     // In the index: what it begins with, and what a node's offset says besides.
     private const uint IndexMagic = 0xB007F457;
     private const uint HasPrefix = 0x80000000;
@@ -17,11 +14,16 @@ internal sealed class KernelModules
     private const uint HasChildren = 0x20000000;
     private const uint OffsetMask = 0x0FFFFFFF;
 
+    // A string in a list, and its line and name in a dictionary.
+    private const int CostOfValue = 150;
+
     private static readonly string[] Suffixes = [".ko", ".ko.zst", ".ko.xz", ".ko.gz"];
 
     private readonly IImageFileSystem _fileSystem;
     private readonly IReadOnlySet<string> _builtIn;
-    private readonly Dictionary<string, string[]> _paths = new(StringComparer.Ordinal);
+
+    // By a module's name its line: its path, a colon, and the paths of all that it depends on, most of them relative.
+    private readonly Dictionary<string, string> _lines = new(StringComparer.Ordinal);
 
     private KernelModules(IImageFileSystem fileSystem, string release, IReadOnlySet<string> builtIn)
     {
@@ -39,25 +41,27 @@ internal sealed class KernelModules
     public static KernelModules? TryRead(IImageFileSystem fileSystem, string release)
     {
         var directory = $"/lib/modules/{release}";
-        var list = fileSystem.ReadText($"{directory}/modules.dep", MaximumListLength)?.Split('\n');
-
-        // mkinitcpio leaves the index alone in an initramfs, which is all that modprobe and udev look into.
-        if (list is null && fileSystem.FileExists($"{directory}/modules.dep.bin"))
+        IEnumerable<string> list;
+        if (fileSystem.ReadText($"{directory}/modules.dep", Initramfs.MaximumListLength) is { } text)
         {
-            list = [.. IndexValues(fileSystem.ReadAllBytes($"{directory}/modules.dep.bin", MaximumListLength))];
+            list = fileSystem.Lines(text);
         }
-
-        if (list is null)
+        else if (fileSystem.FileExists($"{directory}/modules.dep.bin"))
+        {
+            // mkinitcpio leaves the index alone in an initramfs, which is all that modprobe and udev look into.
+            list = IndexValues(fileSystem.ReadAllBytes($"{directory}/modules.dep.bin", Initramfs.MaximumListLength), fileSystem.Budget);
+        }
+        else
         {
             return null;
         }
 
         var modules = new KernelModules(fileSystem, release, fileSystem.ReadLines($"{directory}/modules.builtin").Select(NameOf).OfType<string>().ToHashSet(StringComparer.Ordinal));
-        foreach (var paths in list.Select(line => line.Split([':', ' '], StringSplitOptions.RemoveEmptyEntries)))
+        foreach (var line in list)
         {
-            if (paths is [var path, ..] && NameOf(path) is { } name)
+            if (NameOf(line.Split(':')[0].Trim()) is { } name)
             {
-                modules._paths[name] = [.. paths.Select(path => path.StartsWith('/') ? path : $"{directory}/{path}")];
+                modules._lines[name] = line;
             }
         }
 
@@ -68,10 +72,27 @@ internal sealed class KernelModules
     public bool IsBuiltIn(string name) => _builtIn.Contains(name);
 
     /// <summary>Whether modprobe finds it, and its file and those of all that it depends on exist.</summary>
-    public bool IsLoadable(string name) => _paths.TryGetValue(name, out var paths) && Array.TrueForAll(paths, _fileSystem.FileExists);
+    public bool IsLoadable(string name) => _lines.ContainsKey(name) && PathsOf(name).All(_fileSystem.FileExists);
 
     /// <summary>The names of all modules that it depends on.</summary>
-    public IEnumerable<string> DependenciesOf(string name) => _paths.GetValueOrDefault(name, []).Skip(1).Select(NameOf).OfType<string>();
+    public IEnumerable<string> DependenciesOf(string name) => PathsOf(name).Skip(1).Select(NameOf).OfType<string>();
+
+    /// <summary>A module's own path and those of all that it depends on. One by one: a line may have millions.</summary>
+    private IEnumerable<string> PathsOf(string name)
+    {
+        var line = _lines.GetValueOrDefault(name, "");
+        for (var start = 0; start < line.Length;)
+        {
+            var end = line.AsSpan(start).IndexOfAny(':', ' ') is var found and >= 0 ? start + found : line.Length;
+            if (end > start)
+            {
+                _fileSystem.Budget.CheckTime();
+                yield return line[start] == '/' ? line[start..end] : $"/lib/modules/{Release}/{line[start..end]}";
+            }
+
+            start = end + 1;
+        }
+    }
 
     /// <summary>A module's name after its file, or null if it is no module's. Dash and underscore are the same to modprobe.</summary>
     private static string? NameOf(string path)
@@ -82,7 +103,7 @@ internal sealed class KernelModules
     }
 
     /// <summary>The lines in an index: all values of its tree, whose keys they tell too.</summary>
-    internal static List<string> IndexValues(ReadOnlySpan<byte> index)
+    internal static List<string> IndexValues(ReadOnlySpan<byte> index, ReadBudget budget)
     {
         if (Number(index, 0) != IndexMagic)
         {
@@ -122,6 +143,7 @@ internal sealed class KernelModules
                 {
                     // Behind its priority.
                     var end = EndOfText(index, position + 4);
+                    budget.Spend(ReadCost.Memory, CostOfValue + end - position);
                     values.Add(index[(position + 4)..end].Text());
                     position = end;
                 }

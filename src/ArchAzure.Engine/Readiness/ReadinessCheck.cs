@@ -1,3 +1,4 @@
+using ArchAzure.FileSystems;
 using ArchAzure.Readiness.Rules;
 using ArchAzure.Vhd;
 
@@ -55,7 +56,7 @@ public static class ReadinessCheck
         {
             var footer = FixedVhd.ReadFooter(vhdPath);
             using var stream = new FileStream(vhdPath, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
-            var image = new ReadinessImage(stream, footer, options, cancellationToken);
+            var image = new ReadinessImage(stream, footer, options, new ReadBudget(options.Limits, cancellationToken: cancellationToken));
             return Run(image, Path.GetFileName(vhdPath), reporter, cancellationToken);
         }
         catch (UnauthorizedAccessException e)
@@ -76,16 +77,19 @@ public static class ReadinessCheck
         {
             cancellationToken.ThrowIfCancellationRequested();
             reporter.Progress(new(Activity, $"{name}: {rule.Name}", results.Count * 100 / rules.Count, Minor: true));
-            var finding = Check(rule, image);
-            results.Add(new(rule.Name, finding.Outcome, finding.Found, rule.Wanted, finding.Remedy, rule.Source));
-            reporter.Verbose($"{rule.Name}: {finding.Outcome}: {finding.Found}");
+            image.Budget.BeginShare();
+            var finding = Check(rule, image, cancellationToken);
+            var found = Readable(finding.Found);
+            results.Add(new(rule.Name, finding.Outcome, found, rule.Wanted, finding.Remedy, rule.Source));
+            reporter.Verbose($"{rule.Name}: {finding.Outcome}: {found}");
         }
 
         reporter.Progress(new(Activity, name, 100, Completed: true));
         return results;
     }
 
-    private static Finding Check(ReadinessRule rule, ReadinessImage image)
+    /// <summary>Asks one rule: whatever happens to it but a cancellation becomes its result.</summary>
+    internal static Finding Check(ReadinessRule rule, ReadinessImage image, CancellationToken cancellationToken)
     {
         try
         {
@@ -95,5 +99,25 @@ public static class ReadinessCheck
         {
             return new(ReadinessOutcome.Unknown, e.Message, Remedy: null);
         }
+        catch (OutOfMemoryException)
+        {
+            return new(ReadinessOutcome.Unknown, "The image cannot be looked into: there was not enough memory for it. Check it by hand, or on a machine with more memory.", Remedy: null);
+        }
+        catch (IOException e)
+        {
+            return new(ReadinessOutcome.Unknown, $"The VHD cannot be read: {e.Message} Check its disk, or copy it.", Remedy: null);
+        }
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+        {
+            // A fault of ours in one rule is no reason to lose what the others found.
+            return new(ReadinessOutcome.Unknown, $"The rule itself failed ({e.GetType().Name}: {e.Message}) Please report this.", Remedy: null);
+        }
+    }
+
+    /// <summary>What was found as a line of a table: the image's own words may be long, and may hold commands for a terminal.</summary>
+    private static string Readable(string found)
+    {
+        const int Most = 4000;
+        return ArchAzureException.Showable(found.Length <= Most ? found : $"{found[..Most]}... ({found.Length - Most} more characters)");
     }
 }

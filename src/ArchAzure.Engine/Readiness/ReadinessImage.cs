@@ -17,22 +17,28 @@ internal sealed class ReadinessImage
     private readonly Lazy<BootEntry> _boot;
     private readonly Lazy<KernelModules> _modules;
     private readonly Lazy<Initramfs> _initramfs;
+    private readonly Lazy<KernelModules?> _earlyModules;
+    private readonly Lazy<IReadOnlyList<NetworkFile>> _networkFiles;
+    private readonly Lazy<IReadOnlyList<FstabEntry>> _fstab;
     private readonly Lazy<SshdConfiguration> _sshd;
     private readonly Lazy<Accounts> _accounts;
     private readonly Dictionary<int, FileSystemIdentity> _identities = [];
 
-    public ReadinessImage(Stream stream, VhdFooter footer, ReadinessOptions options, CancellationToken cancellationToken)
+    public ReadinessImage(Stream stream, VhdFooter footer, ReadinessOptions options, ReadBudget budget)
     {
         Footer = footer;
         Options = options;
-        Disk = new ImageRegion(stream, footer.CurrentSize, cancellationToken);
+        Disk = new ImageRegion(stream, footer.CurrentSize, budget);
         _partitionTable = new(() => GuidPartitionTable.Read(Disk));
         _rootPartition = new(FindRootPartition);
         _root = new(() => FileSystemIdentity.Open(Region(RootPartition)));
         _efiSystem = new(() => FileSystemIdentity.Open(Region(EfiSystemPartition)));
         _boot = new(() => BootEntry.Read(this));
         _modules = new(ReadModules);
-        _initramfs = new(() => ReadInitramfs(cancellationToken));
+        _initramfs = new(ReadInitramfs);
+        _earlyModules = new(() => KernelModules.TryRead(Initramfs, Modules.Release));
+        _networkFiles = new(() => NetworkFile.ReadAll(Root));
+        _fstab = new(() => Readiness.Fstab.Read(Root));
         _sshd = new(() => SshdConfiguration.Read(Root));
         _accounts = new(() => Accounts.Read(Root));
     }
@@ -42,6 +48,9 @@ internal sealed class ReadinessImage
     public ReadinessOptions Options { get; }
 
     public ImageRegion Disk { get; }
+
+    /// <summary>What the check may still cost.</summary>
+    public ReadBudget Budget => Disk.Budget;
 
     public GuidPartitionTable PartitionTable => _partitionTable.Value;
 
@@ -62,6 +71,13 @@ internal sealed class ReadinessImage
 
     /// <summary>What all of the boot entry's initramfs files unpack to.</summary>
     public IImageFileSystem Initramfs => _initramfs.Value;
+
+    /// <summary>The modules that the initramfs brings for the kernel that starts, or null if it has no list of them.</summary>
+    public KernelModules? EarlyModules => _earlyModules.Value;
+
+    public IReadOnlyList<NetworkFile> NetworkFiles => _networkFiles.Value;
+
+    public IReadOnlyList<FstabEntry> Fstab => _fstab.Value;
 
     public SshdConfiguration Sshd => _sshd.Value;
 
@@ -106,13 +122,13 @@ internal sealed class ReadinessImage
         return KernelModules.TryRead(Root, release) ?? throw ImageErrors.Unsupported($"the modules of the kernel that starts, {release}, have no modules.dep in /lib/modules/{release}.");
     }
 
-    private Initramfs ReadInitramfs(CancellationToken cancellationToken)
+    private Initramfs ReadInitramfs()
     {
-        var initramfs = new Initramfs();
+        var initramfs = new Initramfs(Budget);
         foreach (var path in Boot.Initramfs)
         {
             using var stream = Boot.FileSystem.OpenRead(path);
-            initramfs.Add(stream, cancellationToken);
+            initramfs.Add(stream);
         }
 
         return initramfs;

@@ -1,3 +1,5 @@
+using ArchAzure.FileSystems;
+
 namespace ArchAzure.Readiness;
 
 /// <summary>How a rule came out.</summary>
@@ -9,7 +11,7 @@ public enum ReadinessOutcome
     /// <summary>It does not; Azure would refuse it, fail to provision it, or run it badly.</summary>
     Failed,
 
-    /// <summary>It could not be seen: another layout, an unreadable file system, damage that another rule reports.</summary>
+    /// <summary>It could not be seen: another layout, an unreadable file system, damage that another rule reports, or more than a check may cost.</summary>
     Unknown,
 }
 
@@ -27,4 +29,7 @@ public sealed record ReadinessOptions
 {
     /// <summary>1 or 2 for the virtual machines the image is meant for; null if it must start in both.</summary>
     public int? Generation { get; init; }
+
+    /// <summary>The most that the check may cost.</summary>
+    internal ReadLimits Limits { get; init; } = new();
 }

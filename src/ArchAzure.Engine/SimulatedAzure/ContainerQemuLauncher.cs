@@ -121,11 +121,11 @@ public sealed class ContainerQemuLauncher : IQemuLauncher
 
         public async Task<(int ExitCode, string Output)> RunAsync(string program, IReadOnlyList<string> arguments, CancellationToken cancellationToken)
         {
-            var output = new MemoryStream();
+            var output = new QemuOutput();
             try
             {
-                var status = await container.ExecAsync([program, .. arguments], s_noEnvironment, null, (bytes, _) => output.Write(bytes.Span), cancellationToken);
-                return ((int)(status ?? -1), Encoding.UTF8.GetString(output.ToArray()));
+                var status = await container.ExecAsync([program, .. arguments], s_noEnvironment, null, (bytes, _) => output.Add(Encoding.UTF8.GetString(bytes.Span)), cancellationToken);
+                return ((int)(status ?? -1), output.ToString());
             }
             catch (Exception e) when (LifelineContainer.IsEngineFailure(e))
             {
@@ -148,7 +148,7 @@ public sealed class ContainerQemuLauncher : IQemuLauncher
         private const int KilledStatus = 137;
 
         private readonly LifelineContainer _container;
-        private readonly QemuErrorOutput _errors = new();
+        private readonly QemuOutput _errors = new();
 
         public ContainerProcess(LifelineContainer container, IReadOnlyList<string> command)
         {
@@ -172,7 +172,7 @@ public sealed class ContainerQemuLauncher : IQemuLauncher
         {
             try
             {
-                var status = await _container.ExecAsync(command, s_noEnvironment, null, (bytes, _) => _errors.Add(Encoding.UTF8.GetString(bytes.Span).TrimEnd('\n')), CancellationToken.None);
+                var status = await _container.ExecAsync(command, s_noEnvironment, null, (bytes, _) => _errors.Add(Encoding.UTF8.GetString(bytes.Span)), CancellationToken.None);
                 return (int)(status ?? KilledStatus);
             }
             catch (Exception e) when (LifelineContainer.IsEngineFailure(e) || e is ArchAzureException)

@@ -60,8 +60,12 @@ public sealed class HttpServer
     private const int MaximumHead = 64 * 1024;
     private const int MaximumBody = 64 * 1024 * 1024;
 
+    // Of all connections together, since a guest may open many: one long body, and the usual short ones.
+    private const long MaximumBodies = MaximumBody + (16 << 20);
+
     private readonly Func<HttpRequest, CancellationToken, Task<HttpResponse>> _handle;
     private readonly Action<HttpResponse, string>? _refused;
+    private long _bodies;
 
     /// <summary>Creates the server.</summary>
     /// <param name="handle">Answers a request.</param>
@@ -75,9 +79,22 @@ public sealed class HttpServer
     /// <summary>Answers requests on one connection until it ends.</summary>
     public async Task ServeAsync(Stream connection, CancellationToken cancellationToken)
     {
-        var reader = new Reader(connection);
+        var reader = new Reader(connection, this);
+        try
+        {
+            await ServeAsync(connection, reader, cancellationToken);
+        }
+        finally
+        {
+            reader.LetGoOfBody();
+        }
+    }
+
+    private async Task ServeAsync(Stream connection, Reader reader, CancellationToken cancellationToken)
+    {
         while (true)
         {
+            reader.LetGoOfBody();
             HttpRequest? request;
             var firstLine = "";
             try
@@ -200,11 +217,8 @@ public sealed class HttpServer
 
             if (size == 0)
             {
-                while ((await reader.ReadLineAsync(cancellationToken)).Length > 0)
-                {
-                    // Trailer fields say nothing here.
-                }
-
+                // Trailer fields say nothing here.
+                _ = await reader.ReadHeadAsync(cancellationToken, mayBeEmpty: true);
                 return body.ToArray();
             }
 
@@ -257,6 +271,7 @@ public sealed class HttpServer
         415 => "Unsupported Media Type",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
+        503 => "Service Unavailable",
         _ => "Status",
     };
 
@@ -265,14 +280,22 @@ public sealed class HttpServer
         public int Status { get; } = status;
     }
 
-    private sealed class Reader(Stream stream)
+    private sealed class Reader(Stream stream, HttpServer server)
     {
         private readonly byte[] _buffer = new byte[8192];
         private int _start;
         private int _end;
+        private long _body;
 
-        /// <summary>Request line and headers, or null where the connection ended before them.</summary>
-        public async Task<string?> ReadHeadAsync(CancellationToken cancellationToken)
+        /// <summary>The request is answered: its body takes no memory any more.</summary>
+        public void LetGoOfBody()
+        {
+            Interlocked.Add(ref server._bodies, -_body);
+            _body = 0;
+        }
+
+        /// <summary>Request line and headers, or null where the connection ended before them; or the fields behind a body, which may be none.</summary>
+        public async Task<string?> ReadHeadAsync(CancellationToken cancellationToken, bool mayBeEmpty = false)
         {
             var head = new StringBuilder();
             while (true)
@@ -280,12 +303,12 @@ public sealed class HttpServer
                 var line = await TryReadLineAsync(cancellationToken);
                 if (line is null)
                 {
-                    return head.Length == 0 ? null : throw new BadRequestException(400, "The request ends in its head.");
+                    return head.Length == 0 && !mayBeEmpty ? null : throw new BadRequestException(400, "The request ends in its head.");
                 }
 
                 if (line.Length == 0)
                 {
-                    if (head.Length == 0)
+                    if (head.Length == 0 && !mayBeEmpty)
                     {
                         // RFC 9112, 2.2: an empty line before a request is passed over.
                         continue;
@@ -324,6 +347,11 @@ public sealed class HttpServer
                 var count = Math.Min(length - (int)bytes.Length, _end - _start);
                 bytes.Write(_buffer, _start, count);
                 _start += count;
+                _body += count;
+                if (Interlocked.Add(ref server._bodies, count) > MaximumBodies)
+                {
+                    throw new BadRequestException(503, $"The bodies of all requests together are longer than {MaximumBodies} bytes.");
+                }
             }
 
             return bytes.ToArray();

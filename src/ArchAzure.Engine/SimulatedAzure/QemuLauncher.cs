@@ -185,7 +185,8 @@ public sealed class HostQemuLauncher : IQemuLauncher
     {
         using var process = Process.Start(StartInfo(program, arguments))!;
         process.StandardInput.Close();
-        var outputs = Task.WhenAll(process.StandardOutput.ReadToEndAsync(cancellationToken), process.StandardError.ReadToEndAsync(cancellationToken));
+        var written = new QemuOutput();
+        var outputs = Task.WhenAll(written.ReadAsync(process.StandardOutput, cancellationToken), written.ReadAsync(process.StandardError, cancellationToken));
         try
         {
             await process.WaitForExitAsync(cancellationToken);
@@ -196,7 +197,8 @@ public sealed class HostQemuLauncher : IQemuLauncher
             throw;
         }
 
-        return (process.ExitCode, string.Concat(await outputs));
+        await outputs;
+        return (process.ExitCode, written.ToString());
     }
 
     private static ProcessStartInfo StartInfo(string program, IReadOnlyList<string> arguments) => new(program, arguments)
@@ -236,7 +238,7 @@ public sealed class HostQemuLauncher : IQemuLauncher
     {
         private readonly TaskCompletionSource<int> _exited = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private readonly TaskCompletionSource<Process> _started = new();
-        private readonly QemuErrorOutput _errors = new();
+        private readonly QemuOutput _errors = new();
         private readonly Process _process;
 
         public HostProcess(ProcessStartInfo startInfo)
@@ -282,12 +284,12 @@ public sealed class HostQemuLauncher : IQemuLauncher
             }
 
             process.StandardInput.Close();
-            process.OutputDataReceived += (_, line) => _errors.Add(line.Data);
-            process.ErrorDataReceived += (_, line) => _errors.Add(line.Data);
-            process.BeginOutputReadLine();
-            process.BeginErrorReadLine();
+            var outputs = Task.WhenAll(_errors.ReadAsync(process.StandardOutput, CancellationToken.None), _errors.ReadAsync(process.StandardError, CancellationToken.None));
             _started.SetResult(process);
             process.WaitForExit();
+
+            // However reading ended: an exception of this thread would end the whole process.
+            ((IAsyncResult)outputs).AsyncWaitHandle.WaitOne();
             _exited.SetResult(process.ExitCode);
         }
     }
@@ -308,23 +310,33 @@ internal static class QemuRunDirectory
     }
 }
 
-/// <summary>What QEMU wrote to its outputs, as much of it as an error can show.</summary>
-internal sealed class QemuErrorOutput
+/// <summary>What QEMU's programs wrote to their outputs, as much of it as an error can show; the rest is read and dropped.</summary>
+internal sealed class QemuOutput
 {
     private const int Limit = 16 * 1024;
     private readonly StringBuilder _text = new();
 
-    public void Add(string? line)
+    /// <summary>Takes an output to its end.</summary>
+    public async Task ReadAsync(StreamReader output, CancellationToken cancellationToken)
     {
-        lock (_text)
+        var buffer = new char[4096];
+        int count;
+        while ((count = await output.ReadAsync(buffer, cancellationToken)) > 0)
         {
-            if (line is not null && _text.Length < Limit)
-            {
-                _text.AppendLine(line);
-            }
+            Add(buffer.AsSpan(0, count));
         }
     }
 
+    /// <summary>Takes some output.</summary>
+    public void Add(ReadOnlySpan<char> text)
+    {
+        lock (_text)
+        {
+            _text.Append(text[..Math.Min(text.Length, Limit - _text.Length)]);
+        }
+    }
+
+    /// <inheritdoc/>
     public override string ToString()
     {
         lock (_text)

@@ -3,14 +3,21 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using ArchAzure.Containers;
 
 namespace ArchAzure.SimulatedAzure;
 
 /// <summary>QEMU's machine protocol (docs/interop/qmp-spec): JSON commands over a stream, one at a line.</summary>
 public sealed class QmpClient : IAsyncDisposable
 {
+    // Answers to the commands used here have less than 1 KiB. A guest makes events, by resetting its machine in a loop.
+    private const int LongestMessage = 1 << 20;
+    private const int KeptEvents = 1000;
+
     private readonly Stream _stream;
-    private readonly StreamReader _reader;
+    private readonly byte[] _buffer = new byte[8192];
+    private readonly LineCutter _cutter = new(LongestMessage);
+    private readonly Queue<string> _lines = new();
     private readonly SemaphoreSlim _writing = new(1, 1);
     private readonly CancellationTokenSource _stop = new();
     private readonly ConcurrentDictionary<string, TaskCompletionSource<JsonElement>> _pending = new(StringComparer.Ordinal);
@@ -19,16 +26,12 @@ public sealed class QmpClient : IAsyncDisposable
     private int _lastId;
     private volatile bool _ended;
 
-    private QmpClient(Stream stream)
-    {
-        _stream = stream;
-        _reader = new StreamReader(stream, new UTF8Encoding(false), detectEncodingFromByteOrderMarks: false, leaveOpen: true);
-    }
+    private QmpClient(Stream stream) => _stream = stream;
 
     /// <summary>QEMU told of an event; the item is its name.</summary>
     public event EventHandler<RecordedEventArgs<string>>? EventReceived;
 
-    /// <summary>The names of the events so far, e.g. <c>SHUTDOWN</c>, <c>GUEST_PANICKED</c>.</summary>
+    /// <summary>The names of the last 1000 events, e.g. <c>SHUTDOWN</c>, <c>GUEST_PANICKED</c>.</summary>
     public IReadOnlyCollection<string> Events => _events;
 
     /// <summary>Takes QEMU's greeting and ends the negotiation.</summary>
@@ -38,7 +41,7 @@ public sealed class QmpClient : IAsyncDisposable
     public static async Task<QmpClient> ConnectAsync(Stream stream, CancellationToken cancellationToken)
     {
         var client = new QmpClient(stream);
-        var greeting = await client._reader.ReadLineAsync(cancellationToken);
+        var greeting = await client.ReadLineAsync(cancellationToken);
         if (greeting is null || !TryParse(greeting, out var message) || !message.TryGetProperty("QMP", out _))
         {
             throw new ArchAzureException("QmpFailed", ErrorKind.ConnectionError,
@@ -112,15 +115,32 @@ public sealed class QmpClient : IAsyncDisposable
         await _reading;
         await _stream.DisposeAsync();
         _stop.Dispose();
-        _reader.Dispose();
         _writing.Dispose();
+    }
+
+    /// <summary>The next line, or null at the end. One that is too long comes cut, and is no message any more.</summary>
+    private async Task<string?> ReadLineAsync(CancellationToken cancellationToken)
+    {
+        while (_lines.Count == 0)
+        {
+            var count = await _stream.ReadAsync(_buffer, cancellationToken);
+            if (count == 0)
+            {
+                _cutter.Flush(_lines.Enqueue);
+                return _lines.TryDequeue(out var last) ? last : null;
+            }
+
+            _cutter.Add(_buffer.AsSpan(0, count), _lines.Enqueue);
+        }
+
+        return _lines.Dequeue();
     }
 
     private async Task ReadAsync()
     {
         try
         {
-            while (await _reader.ReadLineAsync(_stop.Token) is { } line)
+            while (await ReadLineAsync(_stop.Token) is { } line)
             {
                 if (!TryParse(line, out var message))
                 {
@@ -130,6 +150,11 @@ public sealed class QmpClient : IAsyncDisposable
                 if (Text(message, "event") is { } name)
                 {
                     _events.Enqueue(name);
+                    while (_events.Count > KeptEvents)
+                    {
+                        _events.TryDequeue(out _);
+                    }
+
                     EventReceived?.Invoke(this, new RecordedEventArgs<string>(name));
                 }
                 else if (Text(message, "id") is { } key && _pending.TryGetValue(key, out var answer))

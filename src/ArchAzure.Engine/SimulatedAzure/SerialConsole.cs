@@ -25,6 +25,9 @@ public sealed partial class SerialConsole
     private const int KeptLines = 400;
     private const int LongestLine = 4096;
 
+    // A boot with all of systemd's debug messages writes some 5 MiB. What a guest writes beyond is shown, not kept.
+    private const long LongestLog = 64 << 20;
+
     // Where a machine that shows one of these goes nowhere any more; without the last word it would be waited for in vain.
     private static readonly (string Text, string Meaning)[] s_ends =
     [
@@ -96,7 +99,7 @@ public sealed partial class SerialConsole
 
     /// <summary>Takes all that comes until the port closes.</summary>
     /// <param name="port">The serial port.</param>
-    /// <param name="log">Gets every byte as it came.</param>
+    /// <param name="log">Gets the bytes as they come, the first 64 MiB of them.</param>
     /// <param name="cancellationToken">Ends the work.</param>
     public async Task ReadAsync(Stream port, Stream log, CancellationToken cancellationToken)
     {
@@ -104,10 +107,18 @@ public sealed partial class SerialConsole
         try
         {
             int count;
+            var logged = 0L;
             while ((count = await port.ReadAsync(buffer, cancellationToken)) > 0)
             {
-                await log.WriteAsync(buffer.AsMemory(0, count), CancellationToken.None);
-                await log.FlushAsync(CancellationToken.None);
+                var kept = (int)Math.Min(count, LongestLog - logged);
+                if (kept > 0)
+                {
+                    logged += kept;
+                    await log.WriteAsync(buffer.AsMemory(0, kept), CancellationToken.None);
+                    await log.WriteAsync(logged < LongestLog ? default : Encoding.ASCII.GetBytes($"\n[the log ends here, after {LongestLog >> 20} MiB]\n"), CancellationToken.None);
+                    await log.FlushAsync(CancellationToken.None);
+                }
+
                 Take(Encoding.Latin1.GetString(buffer, 0, count));
             }
         }

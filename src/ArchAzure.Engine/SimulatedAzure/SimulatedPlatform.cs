@@ -98,6 +98,11 @@ public sealed record SimulatedPlatformOptions(OvfEnvironment Environment)
 /// </summary>
 public sealed partial class SimulatedPlatform : IDisposable
 {
+    // A machine that boots makes some hundred requests, and one for each 6 s that it runs.
+    private const int MostRecorded = 5000;
+    private const int LongestText = 1000;
+    private const int MostHeaders = 20;
+
     private readonly object _gate = new();
     private readonly TimeProvider _clock;
     private readonly Lazy<TenantCertificate> _certificate;
@@ -178,7 +183,7 @@ public sealed partial class SimulatedPlatform : IDisposable
         }
     }
 
-    /// <summary>All requests so far, in order.</summary>
+    /// <summary>All requests so far, in order; of more than 5000 the last ones. So it is with all else that is recorded.</summary>
     public IReadOnlyList<PlatformRequest> Requests => Copy(_requests);
 
     /// <summary>All health reports so far.</summary>
@@ -281,30 +286,26 @@ public sealed partial class SimulatedPlatform : IDisposable
     {
         // The guest's words, here and in its status, go to the terminal of who runs the test.
         report = report with { SubStatus = Showable(report.SubStatus), Description = Showable(report.Description) };
-        lock (_gate)
-        {
-            _health.Add(report);
-        }
-
+        Add(_health, report);
         if (report.State == "Ready")
         {
             _ready.TrySetResult(report);
         }
 
-        Changed();
         HealthReported?.Invoke(this, new RecordedEventArgs<HealthReport>(report));
     }
 
-    internal void RecordHostKey(string fingerprint) => Add(_hostKeys, fingerprint);
+    internal void RecordHostKey(string fingerprint) => Add(_hostKeys, Short(fingerprint));
 
-    internal void Record(TelemetryEvent telemetry) => Add(_telemetry, telemetry);
+    internal void Record(TelemetryEvent telemetry) =>
+        Add(_telemetry, telemetry with { Name = Short(telemetry.Name), Operation = Short(telemetry.Operation), Message = Short(telemetry.Message) });
 
     internal void RecordStatus(AgentStatus agent, IEnumerable<ExtensionStatus> statuses)
     {
+        Add(_agentStatuses, agent with { Version = Short(agent.Version), Status = Short(agent.Status) });
         lock (_gate)
         {
-            _agentStatuses.Add(agent);
-            foreach (var status in statuses)
+            foreach (var status in statuses.Where(status => status.Name.Length <= LongestText && (_extensionStatuses.Count < MostRecorded || _extensionStatuses.ContainsKey(status.Name))))
             {
                 _extensionStatuses[status.Name] = status with { Status = Showable(status.Status), Message = Showable(status.Message) };
             }
@@ -340,8 +341,13 @@ public sealed partial class SimulatedPlatform : IDisposable
     private static Dictionary<string, string> Headers(HttpRequest request)
     {
         var headers = new Dictionary<string, string>(StringComparer.OrdinalIgnoreCase);
-        foreach (var (name, value) in request.Headers)
+        foreach (var (name, value) in request.Headers.Where(header => header.Key.Length <= LongestText))
         {
+            if (headers.Count == MostHeaders)
+            {
+                break;
+            }
+
             if (name.Contains("cert", StringComparison.OrdinalIgnoreCase) || string.Equals(name, "authorization", StringComparison.OrdinalIgnoreCase))
             {
                 headers[name] = $"({value.Length} characters)";
@@ -356,9 +362,11 @@ public sealed partial class SimulatedPlatform : IDisposable
         return headers;
     }
 
-    private static string? Showable(string? text) => text is null ? null : ArchAzureException.Showable(text);
+    private static string? Showable(string? text) => text is null ? null : ArchAzureException.Showable(Short(text));
 
-    private static string Mask(string text) => ArchAzureException.Showable(Signature().Replace(text, "$1(masked)"));
+    private static string Mask(string text) => Short(ArchAzureException.Showable(Signature().Replace(text, "$1(masked)")));
+
+    private static string Short(string text) => text.Length <= LongestText ? text : $"{text[..LongestText]}... ({text.Length - LongestText} more characters)";
 
     [GeneratedRegex("([?&]sig=)[^&\\s]*", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
     private static partial Regex Signature();
@@ -373,6 +381,11 @@ public sealed partial class SimulatedPlatform : IDisposable
     {
         lock (_gate)
         {
+            if (list.Count == MostRecorded)
+            {
+                list.RemoveAt(0);
+            }
+
             list.Add(item);
         }
 

@@ -56,6 +56,8 @@ public sealed class SshProbe : IDisposable
     // An emulated machine under load takes its time with each step; that the connection is lost is noticed without this.
     private static readonly TimeSpan s_answerLimit = TimeSpan.FromMinutes(5);
 
+    private const int MostOutput = 1 << 20;
+
     private readonly int _port;
     private readonly string _user;
     private readonly Func<AuthenticationMethod> _authentication;
@@ -142,6 +144,8 @@ public sealed class SshProbe : IDisposable
     {
         using var running = (_client ?? throw new InvalidOperationException("Not logged in.")).CreateCommand(command);
         var execution = running.ExecuteAsync(cancellationToken);
+        var output = ReadTextAsync(running.OutputStream, cancellationToken);
+        var error = ReadTextAsync(running.ExtendedOutputStream, cancellationToken);
         if (input is not null)
         {
             await using var standardInput = running.CreateInputStream();
@@ -149,7 +153,23 @@ public sealed class SshProbe : IDisposable
         }
 
         await execution;
-        return new SshResult(running.ExitStatus ?? -1, running.Result, running.Error);
+        return new SshResult(running.ExitStatus ?? -1, await output, await error);
+    }
+
+    /// <summary>Reads what a command writes to its end, and keeps the first 1 MiB of it.</summary>
+    internal static async Task<string> ReadTextAsync(Stream stream, CancellationToken cancellationToken)
+    {
+        // SSH.NET's streams block their reader.
+        await Task.Yield();
+        using var kept = new MemoryStream();
+        var buffer = new byte[8192];
+        int count;
+        while ((count = await stream.ReadAsync(buffer, cancellationToken)) > 0)
+        {
+            kept.Write(buffer, 0, (int)Math.Min(count, MostOutput - kept.Length));
+        }
+
+        return Encoding.UTF8.GetString(kept.ToArray());
     }
 
     /// <summary>Runs a command on a machine that may be going down.</summary>

@@ -58,6 +58,10 @@ public sealed class VirtualNetwork : IAsyncDisposable
     private const int EthernetHeader = 14;
     private const int Ipv4Header = 20;
     private const int MaximumFrame = 65536;
+
+    // A guest may open connections without end, and ask for answers that it does not take. It sends again what is dropped here.
+    private const int MostFlows = 1000;
+    private const int MostFrames = 4096;
     private static readonly TimeSpan s_tick = TimeSpan.FromMilliseconds(200);
 
     private readonly VirtualNetworkOptions _options;
@@ -66,7 +70,7 @@ public sealed class VirtualNetwork : IAsyncDisposable
     private readonly uint _gateway;
     private readonly Dictionary<(uint Address, ushort Port), Func<Stream, CancellationToken, Task>> _services = [];
     private readonly ConcurrentDictionary<FlowKey, GuestTcpStream> _flows = new();
-    private readonly Channel<byte[]> _outgoing = Channel.CreateUnbounded<byte[]>(new UnboundedChannelOptions { SingleReader = true });
+    private readonly Channel<byte[]> _outgoing = Channel.CreateBounded<byte[]>(new BoundedChannelOptions(MostFrames) { SingleReader = true });
     private readonly CancellationTokenSource _stop = new();
     private readonly ConcurrentDictionary<Task, byte> _tasks = new();
     private readonly List<TcpListener> _listeners = [];
@@ -500,7 +504,7 @@ public sealed class VirtualNetwork : IAsyncDisposable
         {
             flow.OnSegment(sequence, acknowledgement, flags, BinaryPrimitives.ReadUInt16BigEndian(segment[14..]), MaximumSegmentOf(segment[20..header]), data);
         }
-        else if ((flags & (TcpFlags.Syn | TcpFlags.Ack | TcpFlags.Reset)) == TcpFlags.Syn && _services.TryGetValue((destination, key.LocalPort), out var serve))
+        else if ((flags & (TcpFlags.Syn | TcpFlags.Ack | TcpFlags.Reset)) == TcpFlags.Syn && _services.TryGetValue((destination, key.LocalPort), out var serve) && _flows.Count < MostFlows)
         {
             flow = new GuestTcpStream(this, key, isInbound: false);
             _flows[key] = flow;

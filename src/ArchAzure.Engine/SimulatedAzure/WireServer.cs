@@ -292,6 +292,13 @@ public sealed class WireServer
             throw new PlatformRefusalException(415, $"The body's type is '{type}'; it must be text/xml with charset utf-8.");
         }
 
+        // The agent's telemetry, the longest of these, is sent in pieces of 64 KiB.
+        const int MostBytes = 1 << 20;
+        if (request.Body.Length > MostBytes)
+        {
+            throw new PlatformRefusalException(413, $"The document is longer than {MostBytes} bytes.");
+        }
+
         try
         {
             using var stream = new MemoryStream(request.Body.ToArray(), writable: false);

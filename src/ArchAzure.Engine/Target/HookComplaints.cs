@@ -12,6 +12,10 @@ internal sealed partial class HookComplaints(string source)
 {
     private const int MostShown = 8;
 
+    // What is behind them tells nothing more, and the log has it all.
+    private const int MostKept = 1000;
+    private const int LongestLine = 1000;
+
     // The first that fits a line tells what it means. What is harmless comes in every good build of Arch: mkinitcpio 41 wants hwdb.bin
     // in two places, of which Arch has one, and finds no firmware where linux-firmware is not installed, in dozens of lines.
     private static readonly (string Part, Weight Weight, string Meaning)[] s_meanings =
@@ -33,6 +37,7 @@ internal sealed partial class HookComplaints(string source)
     /// <summary>Takes a line of output; lines come in order.</summary>
     public void Add(string line)
     {
+        line = line.Length <= LongestLine ? line : line[..LongestLine];
         if (Hook().Match(line) is { Success: true } hook)
         {
             _source = $"The hook '{hook.Groups[1].Value}'";
@@ -45,7 +50,7 @@ internal sealed partial class HookComplaints(string source)
         {
             _source = _before;
         }
-        else if (Complaint().IsMatch(line) && !_complaints.Exists(known => known.Line == line && known.Source == _source))
+        else if (_complaints.Count < MostKept && Complaint().IsMatch(line) && !_complaints.Exists(known => known.Line == line && known.Source == _source))
         {
             _complaints.Add((_source, line.Trim()));
         }

@@ -76,8 +76,8 @@ public sealed partial class Pacman(Builder builder, IReporter reporter, string a
         var mayPass = false;
         var parts = false;
         HashSet<string?> refused = [];
-        List<string> errors = [];
-        return await Retries.Pipeline(limits, command[0], builder.Log.Detail, e => e is ArchAzureException && mayPass, describe: _ => errors.FirstOrDefault() ?? "it failed").ExecuteAsync(
+        BoundedLines errors = new();
+        return await Retries.Pipeline(limits, command[0], builder.Log.Detail, e => e is ArchAzureException && mayPass, describe: _ => errors.Count > 0 ? errors[0] : "it failed").ExecuteAsync(
             async token =>
             {
                 parts |= await HasPartsAsync(builder, token);
@@ -93,7 +93,7 @@ public sealed partial class Pacman(Builder builder, IReporter reporter, string a
                 catch (CommandFailedException e)
                 {
                     var error = Explain(errors, e);
-                    mayPass = !changed && error?.ErrorId == DownloadFailed && errors.TrueForAll(MayPass);
+                    mayPass = !changed && error?.ErrorId == DownloadFailed && errors.All(MayPass);
                     if (!changed && parts && error?.ErrorId is null or NotTrusted or CacheDamaged && refused.Add(error?.ErrorId))
                     {
                         // A part that is whole (pacman was killed before it gave it its name) stops it run after run: pacman 6 takes it

@@ -74,8 +74,8 @@ public sealed class TargetTree(Builder builder)
     /// <exception cref="ArchAzureException"><c>PackageDatabaseDamaged</c>.</exception>
     public async Task<IReadOnlyList<InstalledPackage>> ReadPackagesAsync(CancellationToken cancellationToken)
     {
-        // By line: the whole of a large image is more than a command's kept output.
-        List<string> lines = [];
+        // By line: the whole of a large image is more than a command's kept output. 2,000 packages have 30,000 lines, 1 MiB.
+        var lines = new BoundedLines(1_000_000, 32 << 20);
         await builder.RunAsync(
             [
                 "find", Root + "/var/lib/pacman/local", "-mindepth", "2", "-maxdepth", "2", "-name", "desc",
@@ -93,7 +93,9 @@ public sealed class TargetTree(Builder builder)
                 },
             },
             cancellationToken);
-        return InstalledPackage.Parse(string.Join('\n', lines));
+        return lines.IsFull
+            ? throw new ArchAzureException("PackageDatabaseDamaged", ErrorKind.InvalidData, $"The target's package database is larger than {lines.Limits}. Make the target again: Install-ArchBase -Force.")
+            : InstalledPackage.Parse(string.Join('\n', lines));
     }
 
     /// <summary>Unpacks a tar stream into the tree; folders that are there keep their modes, links to folders stay links.</summary>

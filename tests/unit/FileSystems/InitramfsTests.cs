@@ -106,7 +106,7 @@ public sealed class InitramfsTests : IDisposable
 
         ImageTool.Run("zstd", "-q", "-1", "--rm", _work["bomb"]);
 
-        Assert.Equal("ImageFileTooLarge", Assert.Throws<ArchAzureException>(() => List(File.ReadAllBytes(_work["bomb.zst"]))).ErrorId);
+        Assert.Equal("CheckLimitReached", Assert.Throws<ArchAzureException>(() => List(File.ReadAllBytes(_work["bomb.zst"]))).ErrorId);
     }
 
     /// <summary>All that is in it, in order of the names.</summary>
@@ -122,8 +122,8 @@ public sealed class InitramfsTests : IDisposable
     private static Initramfs Read(byte[] bytes)
     {
         using var stream = new MemoryStream(bytes);
-        var initramfs = new Initramfs();
-        initramfs.Add(stream, default);
+        var initramfs = new Initramfs(new ReadBudget());
+        initramfs.Add(stream);
         return initramfs;
     }
 

@@ -6,7 +6,7 @@ using ArchAzure.UnitTests.FileSystems;
 namespace ArchAzure.UnitTests.Readiness;
 
 /// <summary>An image's file system that is only a list of texts, for parsers that need no more.</summary>
-internal sealed class MemoryFileSystem(Dictionary<string, string> files) : ImageFileSystem
+internal sealed class MemoryFileSystem(Dictionary<string, string> files) : ImageFileSystem(new ReadBudget())
 {
     public override FileSystemIdentity Identity { get; } = new(FileSystemKind.Unknown, "memory");
 

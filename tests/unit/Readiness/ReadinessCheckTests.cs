@@ -200,7 +200,7 @@ public sealed class ReadinessCheckTests : IDisposable
     {
         var footer = ArchAzure.Vhd.VhdFooter.ForFixedDisk(size, Guid.NewGuid(), DateTimeOffset.UtcNow);
         using var stream = new MemoryStream();
-        var image = new ReadinessImage(stream, footer, new() { Generation = generation }, default);
+        var image = new ReadinessImage(stream, footer, new() { Generation = generation }, new());
 
         Assert.Equal(expected, new ArchAzure.Readiness.Rules.DiskSize().Check(image).Outcome);
     }

@@ -18,7 +18,7 @@ internal sealed class FstabIdentifiers : ReadinessRule
 
         var problems = new List<string>();
         var good = new List<string>();
-        foreach (var entry in Fstab.Read(image.Root).Where(IsDisk))
+        foreach (var entry in image.Fstab.Where(IsDisk))
         {
             var optional = entry.Options.Contains("nofail") || entry.Options.Contains("noauto");
             if (!Identifiers.IsStable(entry.Source))

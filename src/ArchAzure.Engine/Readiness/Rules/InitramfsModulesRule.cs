@@ -9,7 +9,7 @@ internal abstract class InitramfsModulesRule : ReadinessRule
     public override Finding Check(ReadinessImage image)
     {
         var modules = image.Modules;
-        var early = KernelModules.TryRead(image.Initramfs, modules.Release);
+        var early = image.EarlyModules;
         var missing = Drivers(image).Select(Missing).OfType<string>().ToList();
         return missing.Count == 0
             ? Pass($"all of them, for kernel {modules.Release}")

@@ -23,7 +23,7 @@ internal sealed class NetworkConfiguration : ReadinessRule
         }
 
         const string Remedy = "Write a .network file with [Match] Driver=hv_netvsc and [Network] DHCP=yes to /etc/systemd/network.";
-        foreach (var file in NetworkFile.ReadAll(root))
+        foreach (var file in image.NetworkFiles)
         {
             switch (file.AppliesTo(Adapter))
             {

@@ -16,7 +16,7 @@ internal sealed class NoSwap : ReadinessRule
             .Where(partition => partition.Type == PartitionTypes.LinuxSwap || image.Identify(partition).Kind == FileSystemKind.Swap)
             .Select(partition => $"partition {partition.Number} is swap")
             .ToList();
-        swap.AddRange(Fstab.Read(image.Root).Where(entry => entry.Type == "swap").Select(entry => $"{entry.Source} is swap in /etc/fstab"));
+        swap.AddRange(image.Fstab.Where(entry => entry.Type == "swap").Select(entry => $"{entry.Source} is swap in /etc/fstab"));
         swap.AddRange(ImageGlob.Expand(image.Root, "/etc/systemd/system/*.swap").Select(path => $"{path} is a swap unit"));
         return PassIfNone(swap, "no swap", "Remove it; set ResourceDisk.EnableSwap in waagent.conf for swap on the resource disk.");
     }

@@ -19,10 +19,9 @@ internal sealed class VirtualFunctionsUnmanaged : ReadinessRule
             return Unknown("systemd-networkd is not enabled; other network managers are not judged here");
         }
 
-        var files = NetworkFile.ReadAll(image.Root);
         foreach (var function in VirtualFunctions)
         {
-            foreach (var file in files)
+            foreach (var file in image.NetworkFiles)
             {
                 var applies = file.AppliesTo(function);
                 if (applies == false)
