@@ -94,6 +94,16 @@ public sealed class BadInputTests(Pipeline pipeline) : IDisposable
         Assert.False(File.Exists(build.Directory.Snapshot(3)));
     }
 
+    [Fact]
+    public async Task A_folder_for_temporary_files_that_is_not_there_is_told_and_not_made()
+    {
+        using var folder = new TempFolder();
+        var result = await HostProcess.RunAsync($"$env:TMPDIR = {HostProcess.Quote(folder["none"])}; Test-AzureVhd {HostProcess.Quote(pipeline.ImageBuild.VhdPath!)} -Boot -Qemu Host");
+        Assert.NotEqual(0, result.ExitCode);
+        Assert.All([folder["none"], "does not exist", "TMPDIR"], part => Assert.Contains(part, result.Error.ReplaceLineEndings(" "), StringComparison.Ordinal));
+        Assert.False(Directory.Exists(folder["none"]));
+    }
+
     [Theory]
     [InlineData("KEYMAP", "no-such-map", "-Keymap")]
     [InlineData("TIME_ZONE", "Europe/Berlln", "-TimeZone")]

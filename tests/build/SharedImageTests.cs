@@ -62,6 +62,19 @@ public sealed class SharedImageTests(Pipeline pipeline)
     }
 
     [Fact]
+    public async Task What_killed_runs_have_left_goes_with_the_build()
+    {
+        await using var build = await TestBuild.AfterStepAsync(pipeline, 4);
+        var vhd = build.Directory.Vhd(build.State.Version!);
+        string[] left = [vhd + ".part", vhd + ".root.part", vhd + ".cdx.json.part", Path.Combine(build.Directory.Path, "SHA256SUMS.part"), build.Directory.Snapshot(4) + ".part", build.Directory.Disk + ".part", build.Directory.BuildFile + ".part"];
+        Array.ForEach(left, file => File.WriteAllText(file, ""));
+
+        await BuildRemoval.RunAsync(build.Directory, includeVhd: false, keepImages: true, build.Reporter, default);
+
+        Assert.Equal(["settings.env"], Directory.EnumerateFileSystemEntries(build.Directory.Path).Select(Path.GetFileName));
+    }
+
+    [Fact]
     public async Task A_copy_of_a_work_directory_leaves_the_builder_of_the_original_alone()
     {
         await using var build = await TestBuild.AfterStepAsync(pipeline, 2);

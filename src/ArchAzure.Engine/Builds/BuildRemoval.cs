@@ -1,4 +1,4 @@
-using ArchAzure.Bootstrap;
+using ArchAzure.Builds.Steps;
 using ArchAzure.Containers;
 using ArchAzure.IO;
 using ArchAzure.Packages;
@@ -37,21 +37,20 @@ public static class BuildRemoval
                 removed += await RemoveFromDockerAsync(directory, build, keepImages, reporter, cancellationToken);
             }
 
-            List<string> files =
-            [
-                directory.Disk, directory.Disk + ".part",
-                .. Enumerable.Range(3, 2).Select(directory.Snapshot),
-                .. Enumerable.Range(3, 2).Select(step => directory.Snapshot(step) + ".part"),
-                directory.BuildFile + ".part", directory.BuildFile,
-            ];
-            if (includeVhd && build?.VhdPath is { } vhd)
+            List<string> files = [];
+            if ((build?.VhdPath ?? (build?.Version is { } version ? directory.Vhd(version) : null)) is { } vhd)
             {
-                string[] made = [vhd, PackageList.PathBeside(vhd)];
-                ChecksumFile.Remove(Path.GetDirectoryName(vhd)!, made.Select(path => Path.GetFileName(path)));
-                files.InsertRange(0, made);
+                files.AddRange(VhdStep.PartsOf(vhd));
+                if (includeVhd && build?.Vhd is not null)
+                {
+                    string[] made = [vhd, PackageList.PathBeside(vhd)];
+                    ChecksumFile.Remove(Path.GetDirectoryName(vhd)!, made.Select(path => Path.GetFileName(path)));
+                    files.AddRange(made);
+                }
             }
 
-            foreach (var file in files.Where(File.Exists))
+            // build.json last: whoever is stopped before can begin again.
+            foreach (var file in files.Concat(directory.StepFiles).Where(File.Exists))
             {
                 reporter.Verbose($"remove {file}");
                 File.Delete(file);

@@ -41,6 +41,9 @@ public sealed class WorkDirectory
     /// <summary>The VHD of a release, unless the user names another place.</summary>
     public string Vhd(string version) => In($"ArchLinux-{version}.vhd");
 
+    /// <summary>What the steps make here, and what is left of each where a run was killed; without the VHD.</summary>
+    public IEnumerable<string> StepFiles => [.. new[] { Disk, Snapshot(3), Snapshot(4), BuildFile }.SelectMany(file => new[] { file + ".part", file }), SettingsFile + ".part"];
+
     /// <summary>Makes the folder where needed and checks that a build can live in it.</summary>
     /// <exception cref="ArchAzureException"><c>WorkDirectoryNotWritable</c>, <c>WorkDirectoryIsFile</c> or <c>NoSparseFiles</c>.</exception>
     public void Prepare()

@@ -77,13 +77,13 @@ public sealed class ContainerQemuLauncher : IQemuLauncher
         // One that was killed between a container's making and its start leaves it.
         await _docker.RemoveEndedMachinesAsync(_buildId, cancellationToken);
         var tools = await FindToolsAsync(cancellationToken);
-        var directory = QemuRunDirectory.Create();
+        var folder = QemuRunDirectory.Create();
         var spec = new MachineSpec
         {
             Image = _image,
             BuildId = _buildId,
             Vhd = vhdPath,
-            RunDirectory = directory.FullName,
+            RunDirectory = folder.Directory.FullName,
             Owner = _docker.IsRootless ? (0, 0) : Posix.EffectiveOwner!.Value,
             Groups = _docker.IsRootless ? [] : Posix.Groups,
             Kvm = tools.KvmUsable,
@@ -91,11 +91,11 @@ public sealed class ContainerQemuLauncher : IQemuLauncher
         var name = $"archazure-machine-{_buildId.ToString("N")[..8]}-{Guid.NewGuid().ToString("N")[..8]}";
         try
         {
-            return new Surroundings(await LifelineContainer.StartAsync(_docker, name, spec.Parameters(), cancellationToken), directory, vhdPath);
+            return new Surroundings(await LifelineContainer.StartAsync(_docker, name, spec.Parameters(), cancellationToken), folder, vhdPath);
         }
         catch (Exception e)
         {
-            QemuRunDirectory.Remove(directory);
+            folder.Dispose();
             throw e is DockerApiException ? StartFailed(spec, e) : e;
         }
     }
@@ -113,11 +113,11 @@ public sealed class ContainerQemuLauncher : IQemuLauncher
             e);
 
     /// <summary>A machine's container; its programs are started beside the process that holds it.</summary>
-    private sealed class Surroundings(LifelineContainer container, DirectoryInfo directory, string vhdPath) : IQemuHost
+    private sealed class Surroundings(LifelineContainer container, TemporaryFolder folder, string vhdPath) : IQemuHost
     {
-        public DirectoryInfo RunDirectory => directory;
+        public DirectoryInfo RunDirectory => folder.Directory;
 
-        public string MapPath(string path) => path == vhdPath ? MachineSpec.VhdPath : $"{MachineSpec.RunPath}/{Path.GetRelativePath(directory.FullName, path)}";
+        public string MapPath(string path) => path == vhdPath ? MachineSpec.VhdPath : $"{MachineSpec.RunPath}/{Path.GetRelativePath(folder.Directory.FullName, path)}";
 
         public async Task<(int ExitCode, string Output)> RunAsync(string program, IReadOnlyList<string> arguments, CancellationToken cancellationToken)
         {
@@ -138,7 +138,7 @@ public sealed class ContainerQemuLauncher : IQemuLauncher
         public async ValueTask DisposeAsync()
         {
             await container.RemoveAsync();
-            QemuRunDirectory.Remove(directory);
+            folder.Dispose();
         }
     }
 

@@ -1,3 +1,4 @@
+using ArchAzure.IO;
 using System.Diagnostics;
 using System.Text;
 
@@ -215,7 +216,9 @@ public sealed class HostQemuLauncher : IQemuLauncher
 
     private sealed class Surroundings(string? setpriv) : IQemuHost
     {
-        public DirectoryInfo RunDirectory { get; } = QemuRunDirectory.Create();
+        private readonly TemporaryFolder _folder = QemuRunDirectory.Create();
+
+        public DirectoryInfo RunDirectory => _folder.Directory;
 
         public string MapPath(string path) => path;
 
@@ -229,7 +232,7 @@ public sealed class HostQemuLauncher : IQemuLauncher
 
         public ValueTask DisposeAsync()
         {
-            QemuRunDirectory.Remove(RunDirectory);
+            _folder.Dispose();
             return ValueTask.CompletedTask;
         }
     }
@@ -298,16 +301,7 @@ public sealed class HostQemuLauncher : IQemuLauncher
 /// <summary>The run's directory on this side.</summary>
 internal static class QemuRunDirectory
 {
-    public static DirectoryInfo Create() => Directory.CreateTempSubdirectory("archazure-vm-");
-
-    public static void Remove(DirectoryInfo directory)
-    {
-        directory.Refresh();
-        if (directory.Exists)
-        {
-            directory.Delete(recursive: true);
-        }
-    }
+    public static TemporaryFolder Create() => TemporaryFolder.Create("archazure-vm-");
 }
 
 /// <summary>What QEMU's programs wrote to their outputs, as much of it as an error can show; the rest is read and dropped.</summary>

@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Management.Automation;
+using ArchAzure.IO;
 using ArchAzure.Readiness;
 using ArchAzure.SimulatedAzure;
 using ArchAzure.Vhd;
@@ -102,7 +103,8 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
         var workDirectory = WorkDirectory is null ? null : FilePath(WorkDirectory);
         using var launcher = Run((reporter, token) => QemuChoice.FindAsync(Qemu, path, workDirectory, reporter, token));
         var kept = KeepLog is null ? null : FilePath(KeepLog);
-        var folder = kept ?? Directory.CreateTempSubdirectory("archazure-boot-").FullName;
+        using var temporary = kept is null ? Run(() => TemporaryFolder.Create("archazure-boot-")) : null;
+        var folder = kept ?? temporary!.Directory.FullName;
         var failed = false;
         try
         {
@@ -126,9 +128,9 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
             _passed &= !failed;
 
             // Of a failed boot the logs are the only trace: they stay, and the error names them.
-            if (kept is null && !failed)
+            if (failed)
             {
-                Directory.Delete(folder, recursive: true);
+                temporary?.Keep();
             }
         }
     }

@@ -60,8 +60,7 @@ public sealed class VhdStep : BuildStep
             throw new ArchAzureException("DestinationExists", ErrorKind.InvalidInput, $"'{destination}' exists already. Use -Force to replace it, or name another with -Destination.", destination);
         }
 
-        var image = destination + ".part";
-        var root = destination + ".root.part";
+        var (image, root) = (ImagePart(destination), RootPart(destination));
         IReadOnlyList<InstalledPackage> packages;
         try
         {
@@ -139,6 +138,14 @@ public sealed class VhdStep : BuildStep
     /// </summary>
     private static void Claim(StepContext context, VhdProduct product) =>
         BuildStore.Save(context.Directory, context.Build.WithStaleAfter(4) with { Vhd = product });
+
+    /// <summary>What a killed run may leave where the VHD was to be.</summary>
+    public static IEnumerable<string> PartsOf(string vhd) =>
+        [ImagePart(vhd), RootPart(vhd), PackageList.PathBeside(vhd) + ".part", Path.Combine(Path.GetDirectoryName(vhd)!, ChecksumFile.Name + ".part")];
+
+    private static string ImagePart(string vhd) => vhd + ".part";
+
+    private static string RootPart(string vhd) => vhd + ".root.part";
 
     private static string Destination(StepContext context) =>
         Path.GetFullPath(context.Request.Destination ?? context.Build.VhdPath ?? context.Directory.Vhd(context.Build.Version!));
