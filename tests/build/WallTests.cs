@@ -50,7 +50,7 @@ public sealed class WallTests(Pipeline pipeline)
         build.DockerHost = host;
         using var engine = new DockerHostVariable(host);
         await WriteLayerAsync(folder);
-        build.AddSettings($"LAYERS={folder["wall"]}");
+        build.AddSettings($"LAYERS={folder["before"]}:{folder["wall"]}");
 
         await build.RunAsync(3);
         await build.RunAsync(4);
@@ -99,7 +99,9 @@ public sealed class WallTests(Pipeline pipeline)
             await AddAsync(tar, ".INSTALL", "post_install() { python /usr/local/lib/hostile.py package; }\n");
         }
 
-        folder.Write("wall/configure", "python /usr/local/lib/hostile.py configure\npacman --upgrade --noconfirm /root/wall.pkg.tar\n");
+        // What one script leaves running is gone before the next command.
+        folder.Write("before/configure", "setsid sleep 4321 > /dev/null 2>&1 &\n");
+        folder.Write("wall/configure", "! grep --null-data --line-regexp --quiet 4321 /proc/[0-9]*/cmdline || exit\npython /usr/local/lib/hostile.py configure\npacman --upgrade --noconfirm /root/wall.pkg.tar\n");
     }
 
     private static async Task AddAsync(TarWriter tar, string name, string content)

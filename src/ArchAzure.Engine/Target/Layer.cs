@@ -112,7 +112,7 @@ public sealed partial class Layer
     public async Task WriteFilesAsync(Stream output, bool early, IReadOnlyDictionary<string, string> values, CancellationToken cancellationToken)
     {
         await using var tar = new TarWriter(output, TarEntryFormat.Pax, leaveOpen: true);
-        foreach (var (name, info, isTemplate) in Entries().Where(entry => entry.Name.StartsWith(EarlyFolder, StringComparison.Ordinal) == early))
+        foreach (var (name, info, isTemplate) in Entries(early))
         {
             if (info.LinkTarget is { } link)
             {
@@ -131,8 +131,11 @@ public sealed partial class Layer
         }
     }
 
-    /// <summary>Whether there are files to lay before the packages.</summary>
-    public bool HasEarlyFiles => new[] { FilesFolder, TemplatesFolder }.Any(name => Directory.Exists(Path.Combine(FolderPath, name, EarlyFolder)));
+    /// <summary>Whether there are files or templates to lay: the early ones, or others.</summary>
+    public bool HasFiles(bool early) => Entries(early).Any();
+
+    private IEnumerable<(string Name, FileSystemInfo Info, bool IsTemplate)> Entries(bool early) =>
+        Entries().Where(entry => entry.Name.StartsWith(EarlyFolder, StringComparison.Ordinal) == early);
 
     private IEnumerable<(string Name, FileSystemInfo Info, bool IsTemplate)> Entries()
     {

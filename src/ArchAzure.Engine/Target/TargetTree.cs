@@ -31,7 +31,7 @@ public sealed class TargetTree(Builder builder)
 
     /// <summary>Lays a layer's files and templates.</summary>
     public Task LayFilesAsync(Layer layer, bool early, IReadOnlyDictionary<string, string> values, CancellationToken cancellationToken) =>
-        UnpackAsync((stream, token) => layer.WriteFilesAsync(stream, early, values, token), cancellationToken);
+        layer.HasFiles(early) ? UnpackAsync((stream, token) => layer.WriteFilesAsync(stream, early, values, token), cancellationToken) : Task.CompletedTask;
 
     /// <summary>Runs a command with the target as its root.</summary>
     public Task<CommandResult> ChrootAsync(IReadOnlyList<string> command, CommandOptions? options, CancellationToken cancellationToken) =>

@@ -34,7 +34,7 @@ public sealed class LayerTests : IDisposable
         Assert.Equal(["a.service"], layer.EnabledServices);
         Assert.Equal(["b.timer"], layer.DisabledServices);
         Assert.Null(layer.ConfigureScript);
-        Assert.True(layer.HasEarlyFiles);
+        Assert.True(layer.HasFiles(early: true));
     }
 
     [Fact]

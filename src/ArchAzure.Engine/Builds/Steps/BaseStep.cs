@@ -36,7 +36,7 @@ public sealed class BaseStep : TargetStep
             async (builder, target) =>
             {
                 await RequireNamesAsync(context.Settings, builder, cancellationToken);
-                foreach (var layer in layers.Where(layer => layer.HasEarlyFiles))
+                foreach (var layer in layers)
                 {
                     await target.LayFilesAsync(layer, early: true, context.ScriptEnvironment, cancellationToken);
                 }
