@@ -49,7 +49,8 @@ public sealed class BuildScriptSignalTests(Pipeline pipeline, ITestOutputHelper 
         foreach (var (signal, receiver, moment) in cases)
         {
             run.ForgetLog();
-            using var process = Tool.Start("env", ["--default-signal=INT", "bash", BuildScript, run.Build.Directory.Path]);
+            // nohup has SIGHUP ignored, and a shell in the background SIGINT.
+            using var process = Tool.Start("env", ["--default-signal=INT,HUP", "bash", BuildScript, run.Build.Directory.Path]);
             var end = await FaultRun.EndAsync(process, async () =>
             {
                 await run.CommandAsync(process, s_moments[moment]);
