@@ -190,7 +190,7 @@ public sealed class BuildRunner
     private static string Remembered(StepContext context, ArchAzureException error)
     {
         var key = context.Build.Requested
-            .Where(setting => !context.Request.Parameters.ContainsKey(setting.Key) && (error.Target as string == setting.Value || error.Message.Contains($"'{setting.Value}'", StringComparison.Ordinal)))
+            .Where(setting => setting.Value.Length > 0 && !context.Request.Parameters.ContainsKey(setting.Key) && (error.Target as string == setting.Value || error.Message.Contains($"'{setting.Value}'", StringComparison.Ordinal)))
             .Select(setting => setting.Key).FirstOrDefault();
         return key is null ? "" : $" '{context.Build.Requested[key]}' is what {Option(key)} asked for in an earlier run; give another, or {Option(key)} '' to go back to settings.env.";
     }
