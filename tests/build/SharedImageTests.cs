@@ -54,12 +54,23 @@ public sealed class SharedImageTests(Pipeline pipeline)
     {
         await using var build = await TestBuild.SmallAfterStepAsync(pipeline, 5);
         var before = build.State;
+        await using var other = await TestBuild.SmallAfterStepAsync(pipeline, 2);
+        await other.RunAsync(2);
+        var old = await ImageIdAsync(before.Bootstrap!.BuilderImage);
 
         await build.RunAsync(1, new() { Force = true });
 
         Assert.Equal(before.Bootstrap, build.State.Bootstrap);
         Assert.Equal(5, build.State.LastGoodStep);
+
+        // The other build uses the new one too, and keeps its hold on it.
+        var made = await ImageIdAsync(before.Bootstrap.BuilderImage);
+        Assert.NotEqual(old, made);
+        Assert.Equal(made, await ImageIdAsync($"archazure/build:{other.State.Id:N}-builder"));
+        Assert.Equal(made, await ImageIdAsync($"archazure/build:{build.State.Id:N}-builder"));
     }
+
+    private static async Task<string> ImageIdAsync(string image) => await Tool.RunAsync("docker", "image", "inspect", "--format", "{{.Id}}", image);
 
     [Fact]
     public async Task What_killed_runs_have_left_goes_with_the_build()

@@ -11,14 +11,12 @@ namespace ArchAzure.Builds;
 /// </summary>
 internal static class BuildImages
 {
-    private const string Repository = "archazure/build";
-
     /// <summary>Marks the images of a build as used by it.</summary>
     public static async Task ClaimAsync(DockerEngine docker, ArchBuild build, CancellationToken cancellationToken)
     {
         foreach (var (image, claim) in Claims(build))
         {
-            await docker.TagImageAsync(image, claim, cancellationToken);
+            await docker.ClaimImageAsync(image, claim, cancellationToken);
         }
     }
 
@@ -40,7 +38,7 @@ internal static class BuildImages
                 continue;
             }
 
-            if ((await docker.ImageNamesAsync(image, cancellationToken)).Any(name => name.StartsWith($"{Repository}:", StringComparison.Ordinal)))
+            if ((await docker.ImageNamesAsync(image, cancellationToken)).Any(DockerEngine.IsClaim))
             {
                 reporter.Information($"The image {image} stays: another build uses it.");
                 continue;
@@ -78,6 +76,6 @@ internal static class BuildImages
 
     /// <summary>The builder's first: it stands on the other.</summary>
     private static IEnumerable<(string Image, string Claim)> Claims(ArchBuild build) => build.Bootstrap is { } bootstrap
-        ? [(bootstrap.BuilderImage, $"{Repository}:{build.Id:N}-builder"), (bootstrap.BootstrapImage, $"{Repository}:{build.Id:N}-bootstrap")]
+        ? [(bootstrap.BuilderImage, $"{DockerEngine.ClaimRepository}:{build.Id:N}-builder"), (bootstrap.BootstrapImage, $"{DockerEngine.ClaimRepository}:{build.Id:N}-bootstrap")]
         : [];
 }

@@ -14,6 +14,9 @@ public sealed class DockerEngine : IDisposable
     /// <summary>The label of containers in which a virtual machine runs, beside <see cref="BuildLabel"/>. They work without the build's lock.</summary>
     public const string MachineLabel = "archazure.machine";
 
+    /// <summary>The repository of the names by which builds claim the images they use: <c>archazure/build:ID-builder</c>.</summary>
+    public const string ClaimRepository = "archazure/build";
+
     private static readonly TimeSpan StartLimit = TimeSpan.FromMinutes(2);
 
     private readonly DockerClient _client;
@@ -95,14 +98,23 @@ public sealed class DockerEngine : IDisposable
     public async Task<IReadOnlyList<string>> ImageNamesAsync(string image, CancellationToken cancellationToken) =>
         [.. (await TryInspectImageAsync(image, cancellationToken))?.RepoTags ?? []];
 
-    /// <summary>Gives an image one more name; nothing happens if there is no such image.</summary>
-    public async Task TagImageAsync(string image, string name, CancellationToken cancellationToken)
+    /// <summary>Whether a name of an image is a build's claim.</summary>
+    public static bool IsClaim(string name) => name.StartsWith($"{ClaimRepository}:", StringComparison.Ordinal);
+
+    /// <summary>Gives an image a build's claim; nothing happens if there is no such image. One that only this claim held goes.</summary>
+    public async Task ClaimImageAsync(string image, string claim, CancellationToken cancellationToken)
     {
         var id = (await TryInspectImageAsync(image, cancellationToken))?.ID;
-        if (id is not null && id != (await TryInspectImageAsync(name, cancellationToken))?.ID)
+        var before = (await TryInspectImageAsync(claim, cancellationToken))?.ID;
+        if (id is null || id == before)
         {
-            var (repository, tag) = SplitImage(name);
-            await ReplaceImageAsync(name, () => Calls.TagImageAsync(image, repository, tag, cancellationToken), cancellationToken);
+            return;
+        }
+
+        await NameImageAsync(id, claim, cancellationToken);
+        if (before is not null)
+        {
+            await RemoveIfNamelessAsync(before, cancellationToken);
         }
     }
 
@@ -154,24 +166,26 @@ public sealed class DockerEngine : IDisposable
             cancellationToken);
     }
 
-    /// <summary>Makes an image. One that had its name before would stay without any, and nobody would find it: it goes.</summary>
+    /// <summary>
+    /// Makes an image. The claims of the one that had its name before go over to it: the builds that use the name use the new image.
+    /// The old one would then stay without any name, and nobody would find it: it goes.
+    /// </summary>
     internal async Task ReplaceImageAsync(string image, Func<Task> make, CancellationToken cancellationToken)
     {
-        var before = (await TryInspectImageAsync(image, cancellationToken))?.ID;
+        var before = await TryInspectImageAsync(image, cancellationToken);
         await make();
-        if (before is null || before == (await TryInspectImageAsync(image, cancellationToken))?.ID)
+        var after = await TryInspectImageAsync(image, cancellationToken);
+        if (before is null || after is null || before.ID == after.ID)
         {
             return;
         }
 
-        try
+        foreach (var claim in (before.RepoTags ?? []).Where(IsClaim))
         {
-            await RemoveImageAsync(before, cancellationToken);
+            await NameImageAsync(after.ID, claim, cancellationToken);
         }
-        catch (DockerApiException e) when (e.StatusCode == HttpStatusCode.Conflict)
-        {
-            // Another image stands on it or a container runs of it: the engine removes it with the last of these images.
-        }
+
+        await RemoveIfNamelessAsync(before.ID, cancellationToken);
     }
 
     /// <summary>Removes an image; nothing happens if it is not there.</summary>
@@ -261,6 +275,29 @@ public sealed class DockerEngine : IDisposable
     {
         var colon = image.LastIndexOf(':');
         return (image[..colon], image[(colon + 1)..]);
+    }
+
+    private Task NameImageAsync(string image, string name, CancellationToken cancellationToken)
+    {
+        var (repository, tag) = SplitImage(name);
+        return Calls.TagImageAsync(image, repository, tag, cancellationToken);
+    }
+
+    private async Task RemoveIfNamelessAsync(string id, CancellationToken cancellationToken)
+    {
+        if ((await ImageNamesAsync(id, cancellationToken)).Count > 0)
+        {
+            return;
+        }
+
+        try
+        {
+            await RemoveImageAsync(id, cancellationToken);
+        }
+        catch (DockerApiException e) when (e.StatusCode == HttpStatusCode.Conflict)
+        {
+            // Another image stands on it or a container runs of it: the engine removes it with the last of these images.
+        }
     }
 
     /// <returns>The engine's error. It answers 200 before it reads the stream; errors come as messages.</returns>
