@@ -11,8 +11,8 @@ public sealed class BadImageTests(ITestOutputHelper output) : AzureTest(output)
     {
         using var folder = new TempFolder();
         var vhd = HangingVhd.Create(folder);
-        var result = await HostProcess.RunAsync($$"""
-            Test-AzureVhd {{HostProcess.Quote(vhd)}} -Boot -Qemu Host -Generation 1,2 -Timeout 20 -KeepLog {{HostProcess.Quote(folder["log"])}} -ErrorAction SilentlyContinue -OutVariable reports
+        var result = await Pwsh.RunAsync($$"""
+            Test-AzureVhd {{Pwsh.Quote(vhd)}} -Boot -Qemu Host -Generation 1,2 -Timeout 20 -KeepLog {{Pwsh.Quote(folder["log"])}} -ErrorAction SilentlyContinue -OutVariable reports
             $reports.ForEach({ "$($_.Generation) $($_.Passed) $($_.ErrorId)" })
             $reports[0].Error
             """);
@@ -31,7 +31,7 @@ public sealed class BadImageTests(ITestOutputHelper output) : AzureTest(output)
         var vhd = HangingVhd.Create(folder);
         var dotnet = (await Tool.RunAsync("sh", "-c", "command -v dotnet")).Trim();
         File.CreateSymbolicLink(folder["dotnet"], dotnet);
-        var result = await HostProcess.RunAsync($"Test-AzureVhd {HostProcess.Quote(vhd)} -Boot -Qemu Host", "env", $"PATH={folder.Path}");
+        var result = await Pwsh.RunAsync($"Test-AzureVhd {Pwsh.Quote(vhd)} -Boot -Qemu Host", "env", $"PATH={folder.Path}");
         Assert.NotEqual(0, result.ExitCode);
         Assert.Contains("apt-get install", result.All.ReplaceLineEndings(" "), StringComparison.Ordinal);
     }

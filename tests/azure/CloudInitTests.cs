@@ -1,5 +1,4 @@
 using System.Text.RegularExpressions;
-using ArchAzure.BuildTests;
 using ArchAzure.Readiness;
 using ArchAzure.StandIn;
 using Xunit.Abstractions;

@@ -17,10 +17,10 @@ public sealed class CmdletTests(ITestOutputHelper output) : AzureTest(output)
         // The mirror that QEMU in a container comes from runs only then.
         (await TestImage.LauncherAsync(Reporter)).Dispose();
         var before = await StampAsync(TestImage.Vhd);
-        var result = await HostProcess.RunAsync(string.Create(CultureInfo.InvariantCulture, $$"""
-            $vhd = {{HostProcess.Quote(TestImage.Vhd)}}
+        var result = await Pwsh.RunAsync(string.Create(CultureInfo.InvariantCulture, $$"""
+            $vhd = {{Pwsh.Quote(TestImage.Vhd)}}
             "rules: $(Test-AzureVhd $vhd -Quiet)"
-            Test-AzureVhd $vhd -Boot -Generation 1,2 -Timeout {{(int)Limit.TotalSeconds}} -KeepLog {{HostProcess.Quote(logs)}} -OutVariable reports
+            Test-AzureVhd $vhd -Boot -Generation 1,2 -Timeout {{(int)Limit.TotalSeconds}} -KeepLog {{Pwsh.Quote(logs)}} -OutVariable reports
             foreach ($report in $reports) {
                 "generation $($report.Generation): $($report.Passed), $($report.Timeline.Where({ $_.Name -in 'Ready', 'Ssh' }).Name -join ' and ')"
             }

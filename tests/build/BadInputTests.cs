@@ -42,7 +42,7 @@ public sealed class BadInputTests(Pipeline pipeline) : IDisposable
     public async Task No_permission_on_the_docker_socket()
     {
         await using var user = await OtherUserHost.CreateAsync(pipeline, OtherUser, mayUseDocker: false);
-        var result = await user.RunAsync($"New-ArchBootstrap {HostProcess.Quote(user.WorkDirectory)}");
+        var result = await user.RunAsync($"New-ArchBootstrap {Pwsh.Quote(user.WorkDirectory)}");
         Assert.NotEqual(0, result.ExitCode);
         Assert.Contains("You may not use the Docker engine at", result.Error, StringComparison.Ordinal);
         Assert.Contains("usermod -aG docker", result.Error, StringComparison.Ordinal);
@@ -55,7 +55,7 @@ public sealed class BadInputTests(Pipeline pipeline) : IDisposable
         await using var user = await OtherUserHost.CreateAsync(pipeline, OtherUser, mayUseDocker: true);
         using var folder = new TempFolder();
         File.SetUnixFileMode(folder.Path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute);
-        var result = await user.RunAsync($"New-ArchBootstrap {HostProcess.Quote(folder.Path)} -Settings {HostProcess.Quote(Path.Combine(user.WorkDirectory, "settings.env"))}");
+        var result = await user.RunAsync($"New-ArchBootstrap {Pwsh.Quote(folder.Path)} -Settings {Pwsh.Quote(Path.Combine(user.WorkDirectory, "settings.env"))}");
         Assert.NotEqual(0, result.ExitCode);
         Assert.Contains($"The work directory '{folder.Path}' cannot be written", result.Error.ReplaceLineEndings(" "), StringComparison.Ordinal);
         Assert.Contains("Change its permissions", result.Error.ReplaceLineEndings(" "), StringComparison.Ordinal);
@@ -98,7 +98,7 @@ public sealed class BadInputTests(Pipeline pipeline) : IDisposable
     public async Task A_folder_for_temporary_files_that_is_not_there_is_told_and_not_made()
     {
         using var folder = new TempFolder();
-        var result = await HostProcess.RunAsync($"$env:TMPDIR = {HostProcess.Quote(folder["none"])}; Test-AzureVhd {HostProcess.Quote(pipeline.ImageBuild.VhdPath!)} -Boot -Qemu Host");
+        var result = await Pwsh.RunAsync($"$env:TMPDIR = {Pwsh.Quote(folder["none"])}; Test-AzureVhd {Pwsh.Quote(pipeline.ImageBuild.VhdPath!)} -Boot -Qemu Host");
         Assert.NotEqual(0, result.ExitCode);
         Assert.All([folder["none"], "does not exist", "TMPDIR"], part => Assert.Contains(part, result.Error.ReplaceLineEndings(" "), StringComparison.Ordinal));
         Assert.False(Directory.Exists(folder["none"]));

@@ -38,8 +38,8 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
         await build.NothingLeftAsync();
 
         // The cmdlets too take the name as it is. (A backslash they would not: PowerShell reads it as a slash.)
-        var path = HostProcess.Quote(build.Directory.Path);
-        var result = await HostProcess.RunAsync($"(Get-ArchBuild {path}).Status; Test-AzureVhd {HostProcess.Quote(done.VhdPath!)} -Quiet; $null = Remove-ArchBuild {path} -IncludeVhd -KeepImage -Confirm:$false");
+        var path = Pwsh.Quote(build.Directory.Path);
+        var result = await Pwsh.RunAsync($"(Get-ArchBuild {path}).Status; Test-AzureVhd {Pwsh.Quote(done.VhdPath!)} -Quiet; $null = Remove-ArchBuild {path} -IncludeVhd -KeepImage -Confirm:$false");
         Assert.True(result.ExitCode == 0, result.All);
         Assert.Equal(["done", "True"], result.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries));
         Assert.Equal(["settings.env"], Directory.EnumerateFileSystemEntries(build.Directory.Path).Select(Path.GetFileName));

@@ -47,14 +47,14 @@ internal sealed class OtherUserHost : IAsyncDisposable
     /// <summary>Runs PowerShell text with the module loaded, under another program where one is given.</summary>
     public async Task<ToolResult> RunAsync(string script, params string[] before)
     {
-        var path = HostProcess.Write(_folder, $"shared/{Guid.NewGuid()}.ps1", _folder["shared/module"], script);
+        var path = Pwsh.Write(_folder, $"shared/{Guid.NewGuid()}.ps1", _folder["shared/module"], script);
         File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.GroupRead | UnixFileMode.OtherRead);
         var id = _user.ToString(CultureInfo.InvariantCulture);
         return await Tool.TryAsync(
             "setpriv",
             [
                 $"--reuid={id}", $"--regid={id}", .. _groups.Length > 0 ? [$"--groups={_groups}"] : new[] { "--clear-groups" }, "--no-new-privs", "--", .. before,
-                "env", $"--chdir={Home}", $"HOME={Home}", .. HostProcess.Command(_folder["shared/powershell/" + Path.GetFileName(TestSetup.PowerShell)], path),
+                "env", $"--chdir={Home}", $"HOME={Home}", .. Pwsh.Command(_folder["shared/powershell/" + Path.GetFileName(TestSetup.PowerShell)], path),
             ]);
     }
 

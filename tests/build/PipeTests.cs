@@ -44,7 +44,7 @@ public sealed class PipeBuild : IAsyncLifetime, IDisposable
         await File.WriteAllTextAsync(WorkDirectory.SettingsFile, "RESOURCE_DISK_SWAP=512\n");
 
         // The other tests' server is not this one's to start: the collection has done so before any class.
-        Result = await HostProcess.RunAsync(
+        Result = await Pwsh.RunAsync(
             $$"""
             New-ArchBootstrap {{Quote(WorkDirectory.Path)}} -BootstrapPath {{Quote(Bootstrap)}} -Mirror {{Quote(settings.Mirror)}} -ReleaseUrl 'http://127.0.0.1:1/nothing/' -ReleaseKey {{Quote(settings.ReleaseKey!)}} |
                 New-ArchDisk -SizeMiB 3072 -RootFileSystem btrfs |
@@ -59,7 +59,7 @@ public sealed class PipeBuild : IAsyncLifetime, IDisposable
             await Tool.RunAsync("dd", $"if={Destination}", $"of={Root}", "bs=1M", $"skip={root.Offset}", $"count={root.Length}", "iflag=skip_bytes,count_bytes", "conv=sparse", "status=none");
         }
 
-        static string Quote(string text) => HostProcess.Quote(text);
+        static string Quote(string text) => Pwsh.Quote(text);
     }
 
     /// <inheritdoc/>

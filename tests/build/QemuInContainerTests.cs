@@ -88,7 +88,7 @@ public sealed class QemuInContainerTests(Pipeline pipeline) : IDisposable
         await using var build = await TestBuild.SmallAfterStepAsync(pipeline, 1);
         using var folder = new TempFolder();
         var vhd = HangingVhd.Create(Path.Combine(build.Directory.Path, "hangs.vhd"));
-        using var process = HostProcess.Start($"Test-AzureVhd {HostProcess.Quote(vhd)} -Boot -Qemu Builder -Generation 1 -KeepLog {HostProcess.Quote(folder["log"])}", folder);
+        using var process = Pwsh.Start($"Test-AzureVhd {Pwsh.Quote(vhd)} -Boot -Qemu Builder -Generation 1 -KeepLog {Pwsh.Quote(folder["log"])}", folder);
         var output = Task.WhenAll(process.StandardError.ReadToEndAsync(), process.StandardOutput.ReadToEndAsync());
         await SaysAsync(folder["log/gen1.serial.log"], process.WaitForExitAsync());
         Assert.Single(await build.ContainersAsync());

@@ -13,7 +13,7 @@ public sealed class RawImageTests
         var image = await SparseImageAsync(folder, "65M");
         await Tool.RunAsync("truncate", "--size=+1", image);
         var before = new FileInfo(image).Length;
-        var result = await HostProcess.RunAsync($"(ConvertTo-AzureVhd -Path {HostProcess.Quote(image)}).FullName");
+        var result = await Pwsh.RunAsync($"(ConvertTo-AzureVhd -Path {Pwsh.Quote(image)}).FullName");
         Assert.True(result.ExitCode == 0, result.All);
         var vhd = folder["disk.vhd"];
         Assert.Contains(vhd, result.Output, StringComparison.Ordinal);
@@ -31,7 +31,7 @@ public sealed class RawImageTests
         using var folder = new TempFolder();
         var image = await SparseImageAsync(folder, "1024M");
         var inode = await Tool.RunAsync("stat", "--format=%i", image);
-        var result = await HostProcess.RunAsync($"$null = ConvertTo-AzureVhd -Path {HostProcess.Quote(image)} -InPlace");
+        var result = await Pwsh.RunAsync($"$null = ConvertTo-AzureVhd -Path {Pwsh.Quote(image)} -InPlace");
         Assert.True(result.ExitCode == 0, result.All);
         Assert.False(File.Exists(image));
         Assert.Equal(inode, await Tool.RunAsync("stat", "--format=%i", folder["disk.vhd"]));
@@ -64,7 +64,7 @@ public sealed class RawImageTests
         var before = File.Exists(image) ? await Tool.RunAsync("sha256sum", image) : "";
         foreach (var option in new[] { "", " -InPlace" })
         {
-            var result = await HostProcess.RunAsync($"try {{ ConvertTo-AzureVhd -Path {HostProcess.Quote(image)}{option} }} catch {{ $_.FullyQualifiedErrorId; $_.Exception.Message; exit 7 }}");
+            var result = await Pwsh.RunAsync($"try {{ ConvertTo-AzureVhd -Path {Pwsh.Quote(image)}{option} }} catch {{ $_.FullyQualifiedErrorId; $_.Exception.Message; exit 7 }}");
             Assert.True(result.ExitCode == 7, result.All);
             Assert.StartsWith(errorId + ",", result.Output, StringComparison.Ordinal);
             Assert.Contains($"'{image}'", result.Output, StringComparison.Ordinal);
@@ -81,8 +81,8 @@ public sealed class RawImageTests
         using var folder = new TempFolder();
         var image = await SparseImageAsync(folder, "16M");
         var vhd = folder.Write("disk.vhd", "mine");
-        var path = HostProcess.Quote(image);
-        var result = await HostProcess.RunAsync($"try {{ ConvertTo-AzureVhd -Path {path} }} catch {{ $_.FullyQualifiedErrorId }}\nif ([IO.File]::ReadAllText({HostProcess.Quote(vhd)}) -ne 'mine') {{ exit 8 }}\n$null = ConvertTo-AzureVhd -Path {path} -Force");
+        var path = Pwsh.Quote(image);
+        var result = await Pwsh.RunAsync($"try {{ ConvertTo-AzureVhd -Path {path} }} catch {{ $_.FullyQualifiedErrorId }}\nif ([IO.File]::ReadAllText({Pwsh.Quote(vhd)}) -ne 'mine') {{ exit 8 }}\n$null = ConvertTo-AzureVhd -Path {path} -Force");
         Assert.True(result.ExitCode == 0, result.All);
         Assert.StartsWith("DestinationExists,", result.Output, StringComparison.Ordinal);
         Assert.Equal((16L << 20) + 512, new FileInfo(vhd).Length);

@@ -25,7 +25,7 @@ public sealed class ReproducibleTests(Pipeline pipeline)
 
         // Another user, process, umask, time zone and language, and secrets all around.
         var result = await user.RunAsync(
-            $"(Invoke-ArchBuild {HostProcess.Quote(user.WorkDirectory)} -Verbose).Status",
+            $"(Invoke-ArchBuild {Pwsh.Quote(user.WorkDirectory)} -Verbose).Status",
             "env", "TZ=Asia/Tokyo", "LANG=de_DE.UTF-8", $"AZURE_CLIENT_SECRET={Canary}", $"SSH_PRIVATE_KEY=-----BEGIN OPENSSH PRIVATE KEY----- {Canary}", $"SOURCE_DATE_EPOCH={Canary}",
             "bash", "-c", "umask 077; exec \"$0\" \"$@\"");
         Assert.True(result.ExitCode == 0, result.All);
@@ -42,7 +42,7 @@ public sealed class ReproducibleTests(Pipeline pipeline)
         Assert.DoesNotContain(Canary, result.All, StringComparison.Ordinal);
         await NothingHoldsAsync(Canary, directory, second);
         await TellsNoTimeAsync(second);
-        var ready = await user.RunAsync($"Test-AzureVhd {HostProcess.Quote(second.VhdPath!)} -Quiet");
+        var ready = await user.RunAsync($"Test-AzureVhd {Pwsh.Quote(second.VhdPath!)} -Quiet");
         Assert.Equal("True", ready.Output.Trim());
         Assert.Empty(await Tool.RunAsync("docker", "ps", "--all", "--quiet", "--filter", $"label=archazure.build={second.Id}"));
 
@@ -50,7 +50,7 @@ public sealed class ReproducibleTests(Pipeline pipeline)
         await BelongsToItsUserAsync(user);
 
         // Clearing up takes no root either; the images are the other tests' too.
-        var removed = await user.RunAsync($"Remove-ArchBuild {HostProcess.Quote(user.WorkDirectory)} -IncludeVhd -KeepImage -Confirm:$false");
+        var removed = await user.RunAsync($"Remove-ArchBuild {Pwsh.Quote(user.WorkDirectory)} -IncludeVhd -KeepImage -Confirm:$false");
         Assert.True(removed.ExitCode == 0, removed.All);
         Assert.Equal(["gen1.screen.png", "gen1.serial.log", "hangs.vhd", "settings.env"], Directory.EnumerateFileSystemEntries(user.WorkDirectory).Select(Path.GetFileName).Order(StringComparer.Ordinal));
     }
@@ -71,7 +71,7 @@ public sealed class ReproducibleTests(Pipeline pipeline)
         var vhd = HangingVhd.Create(Path.Combine(user.WorkDirectory, "hangs.vhd"));
         await Tool.RunAsync("chown", $"{User}:{User}", vhd);
         await Tool.RunAsync("chmod", "0600", vhd);
-        var boot = await user.RunAsync($"Test-AzureVhd {HostProcess.Quote(vhd)} -Boot -Qemu Builder -Generation 1 -Timeout 20 -Quiet -KeepLog {HostProcess.Quote(user.WorkDirectory)}");
+        var boot = await user.RunAsync($"Test-AzureVhd {Pwsh.Quote(vhd)} -Boot -Qemu Builder -Generation 1 -Timeout 20 -Quiet -KeepLog {Pwsh.Quote(user.WorkDirectory)}");
         Assert.True(boot.Output.TrimEnd().Split('\n')[^1] == "False", boot.All);
         Assert.Contains(HangingVhd.LastWords, await File.ReadAllTextAsync(Path.Combine(user.WorkDirectory, "gen1.serial.log")), StringComparison.Ordinal);
     }

@@ -16,7 +16,7 @@ public sealed class RerunTests(Pipeline pipeline)
         var before = build.State;
         var written = File.GetLastWriteTimeUtc(before.VhdPath!);
         var clock = Stopwatch.StartNew();
-        var result = await HostProcess.RunAsync($"(Invoke-ArchBuild {HostProcess.Quote(build.Directory.Path)}).Status");
+        var result = await Pwsh.RunAsync($"(Invoke-ArchBuild {Pwsh.Quote(build.Directory.Path)}).Status");
         Assert.True(result.ExitCode == 0, result.All);
         Assert.True(clock.Elapsed < TimeSpan.FromSeconds(30), $"It took {clock.Elapsed}.");
         Assert.Contains("done", result.Output, StringComparison.Ordinal);
@@ -43,7 +43,7 @@ public sealed class RerunTests(Pipeline pipeline)
         await File.WriteAllBytesAsync(engine, code);
         await using var build = await TestBuild.SmallAfterStepAsync(pipeline, 5);
 
-        var result = await HostProcess.RunModuleAsync(folder["ArchAzure"], $"(Invoke-ArchBuild {HostProcess.Quote(build.Directory.Path)} -Last 2).Status");
+        var result = await Pwsh.RunModuleAsync(folder["ArchAzure"], $"(Invoke-ArchBuild {Pwsh.Quote(build.Directory.Path)} -Last 2).Status");
 
         Assert.True(result.ExitCode == 0, result.All);
         Assert.Contains("1 New-ArchBootstrap: nothing has changed since", result.All, StringComparison.Ordinal);
@@ -60,7 +60,7 @@ public sealed class RerunTests(Pipeline pipeline)
         var written = File.GetLastWriteTimeUtc(before.VhdPath!);
         var disk = File.GetLastWriteTimeUtc(build.Directory.Disk);
         var target = File.GetLastWriteTimeUtc(build.Directory.Snapshot(3));
-        var result = await HostProcess.RunAsync($"$null = Invoke-ArchBuild {HostProcess.Quote(build.Directory.Path)} -First 4");
+        var result = await Pwsh.RunAsync($"$null = Invoke-ArchBuild {Pwsh.Quote(build.Directory.Path)} -First 4");
         Assert.True(result.ExitCode == 0, result.All);
         var after = build.State;
         Assert.Equal(before.Steps.Take(3), after.Steps.Take(3));
@@ -97,8 +97,8 @@ public sealed class RerunTests(Pipeline pipeline)
     public async Task What_is_done_in_the_target_by_hand_goes_into_the_next_vhd_unless_discarded()
     {
         await using var build = await TestBuild.SmallAfterStepAsync(pipeline, 4);
-        var directory = HostProcess.Quote(build.Directory.Path);
-        var result = await HostProcess.RunAsync(
+        var directory = Pwsh.Quote(build.Directory.Path);
+        var result = await Pwsh.RunAsync(
             $$"""
             Invoke-ArchTarget {{directory}} -Command sh, -c, 'echo "kept $1" | tee /etc/kept', sh, 'a b'
             (Invoke-ArchTarget {{directory}} -Command printf, 'one\n\ntwo\rthree\r\n') -join '|'
@@ -140,7 +140,7 @@ public sealed class RerunTests(Pipeline pipeline)
         var vhd = before.VhdPath!;
 
         // The image is shared with the other tests.
-        var result = await HostProcess.RunAsync($"Remove-ArchBuild {HostProcess.Quote(build.Directory.Path)} -KeepImage -Confirm:$false");
+        var result = await Pwsh.RunAsync($"Remove-ArchBuild {Pwsh.Quote(build.Directory.Path)} -KeepImage -Confirm:$false");
         Assert.True(result.ExitCode == 0, result.All);
         Assert.Equal(
             new[] { build.Directory.SettingsFile, vhd, vhd + ".cdx.json", Path.Combine(build.Directory.Path, "SHA256SUMS") }.Order(StringComparer.Ordinal), Directory.EnumerateFileSystemEntries(build.Directory.Path).Order(StringComparer.Ordinal));

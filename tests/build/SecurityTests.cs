@@ -20,8 +20,8 @@ public sealed class SecurityTests(Pipeline pipeline)
         await using var build = TestBuild.Empty(pipeline, $"DISK_SIZE={TestBuild.SmallDisk}");
         using var fresh = new TempFolder();
         var path = fresh["work"];
-        var result = await HostProcess.RunAsync(
-            $"New-ArchBootstrap {HostProcess.Quote(path)} -Settings {HostProcess.Quote(build.Directory.SettingsFile)} -Verbose | New-ArchDisk -Verbose | Out-Null",
+        var result = await Pwsh.RunAsync(
+            $"New-ArchBootstrap {Pwsh.Quote(path)} -Settings {Pwsh.Quote(build.Directory.SettingsFile)} -Verbose | New-ArchDisk -Verbose | Out-Null",
             "env", $"AZURE_CLIENT_SECRET={Canary}", "bash", "-c", $"umask {umask}; exec \"$0\" \"$@\"");
         Assert.True(result.ExitCode == 0, result.All);
 
@@ -40,7 +40,7 @@ public sealed class SecurityTests(Pipeline pipeline)
         foreach (var line in new[] { $"MIRROR=http://me:{Canary}@127.0.0.1/$repo", $"RELEASE_URL=https://{Canary}@127.0.0.1/iso/", $"WAAGENT_SOURCE=https://me:{Canary}@127.0.0.1/agent.git" })
         {
             var settings = folder.Write("settings.env", line + "\n");
-            var result = await HostProcess.RunAsync($"New-ArchBootstrap {HostProcess.Quote(folder["work"])} -Settings {HostProcess.Quote(settings)} -Verbose");
+            var result = await Pwsh.RunAsync($"New-ArchBootstrap {Pwsh.Quote(folder["work"])} -Settings {Pwsh.Quote(settings)} -Verbose");
             Assert.NotEqual(0, result.ExitCode);
             Assert.Contains("Remove them", result.All.ReplaceLineEndings(" "), StringComparison.Ordinal);
             Assert.DoesNotContain(Canary, result.All, StringComparison.Ordinal);

@@ -67,7 +67,7 @@ internal sealed class FaultRun : IAsyncDisposable
 
     /// <summary>Starts the step's cmdlet.</summary>
     public Process Start() =>
-        HostProcess.Start($"$null = {s_cmdlets[Step - 1]} -WorkDirectory {HostProcess.Quote(Build.Directory.Path)}", _folder, Environment);
+        Pwsh.Start($"$null = {s_cmdlets[Step - 1]} -WorkDirectory {Pwsh.Quote(Build.Directory.Path)}", _folder, Environment);
 
     /// <summary>Forgets the step's log, so that the next run's is not taken for it.</summary>
     public void ForgetLog()
@@ -155,7 +155,7 @@ internal sealed class FaultRun : IAsyncDisposable
     {
         var good = BuildStore.TryLoad(Build.Directory);
         var first = (good?.LastGoodStep ?? 0) + 1;
-        using var process = HostProcess.Start($"$null = Invoke-ArchBuild {HostProcess.Quote(Build.Directory.Path)}", _folder, Environment);
+        using var process = Pwsh.Start($"$null = Invoke-ArchBuild {Pwsh.Quote(Build.Directory.Path)}", _folder, Environment);
         var end = await EndAsync(process, () => Task.CompletedTask, TimeSpan.FromMinutes(10));
         Assert.True(end.ExitCode == 0, $"The next run ended with {end.ExitCode}: {end.Text}");
         await Build.NothingLeftAsync();

@@ -52,7 +52,7 @@ public sealed class DownloaderTests : IDisposable
         var second = server.Requests.Last();
         Assert.True(second.RangeStart is > 0 and <= 200_000, $"the second request began at {second.RangeStart}");
         Assert.Equal("\"1\"", second["If-Range"]);
-        Assert.Contains(_reporter.VerboseMessages, m => m.Contains("attempt 2 of 4", StringComparison.Ordinal));
+        Assert.Contains(_reporter.Details, m => m.Contains("attempt 2 of 4", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -64,7 +64,7 @@ public sealed class DownloaderTests : IDisposable
         await GetAsync(server, new DownloadOptions { Limits = s_quick with { StallTimeout = TimeSpan.FromSeconds(1) } });
         Assert.Equal(s_file, await File.ReadAllBytesAsync(Target));
         Assert.Equal(100_000, server.Requests.Last().RangeStart);
-        Assert.Contains(_reporter.VerboseMessages, m => m.Contains("sent nothing for 1 s", StringComparison.Ordinal));
+        Assert.Contains(_reporter.Details, m => m.Contains("sent nothing for 1 s", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -93,7 +93,7 @@ public sealed class DownloaderTests : IDisposable
             : ScriptedServer.Proper(r, s_file, "\"new\""));
         await GetAsync(server);
         Assert.Equal(s_file, await File.ReadAllBytesAsync(Target));
-        Assert.Contains(_reporter.VerboseMessages, m => m.Contains("sends the whole file", StringComparison.Ordinal));
+        Assert.Contains(_reporter.Details, m => m.Contains("sends the whole file", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -194,7 +194,7 @@ public sealed class DownloaderTests : IDisposable
             : ScriptedServer.Proper(r, s_file));
         await GetAsync(server);
         Assert.Equal(s_file, await File.ReadAllBytesAsync(Target));
-        Assert.Contains(_reporter.VerboseMessages, m => m.Contains("answered 503", StringComparison.Ordinal));
+        Assert.Contains(_reporter.Details, m => m.Contains("answered 503", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -231,7 +231,7 @@ public sealed class DownloaderTests : IDisposable
         var error = await Assert.ThrowsAsync<ArchAzureException>(() => GetAsync(server));
         Assert.Equal("DownloadFailed", error.ErrorId);
         Assert.Contains("refused", error.Message);
-        Assert.Equal(3, _reporter.VerboseMessages.Count);
+        Assert.Equal(3, _reporter.Details.Count);
     }
 
     [Fact]

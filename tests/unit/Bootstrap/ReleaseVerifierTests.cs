@@ -62,7 +62,7 @@ public sealed class ReleaseVerifierTests(ReleaseVerifierTests.Home gpg) : IClass
         Assert.Equal(sha256, release.Sha256);
         Assert.True(File.Exists(file));
         Assert.False(File.Exists(file + ".bad"));
-        Assert.Contains(_reporter.VerboseMessages, m => m.Contains(key, StringComparison.Ordinal));
+        Assert.Contains(_reporter.Details, m => m.Contains(key, StringComparison.Ordinal));
     }
 
     [Fact]

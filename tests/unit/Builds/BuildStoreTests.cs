@@ -65,7 +65,7 @@ public sealed partial class BuildStoreTests : IDisposable
         Assert.Equal(stored, File.ReadAllText(Directory.BuildFile));
         BuildStore.Save(Directory, build);
 
-        // Nothing lost, nothing added: but for its schema's number and its place the file is what it was, to the byte.
+        // The file is unchanged except for its schema number and its path.
         var saved = File.ReadAllText(Directory.BuildFile);
         Assert.Contains($"  \"home\": \"{_folder.Path}\",\n", saved, StringComparison.Ordinal);
         Assert.Equal(HomeLine().Replace(SchemaLine().Replace(stored, $"\"schema\": {ArchBuild.CurrentSchema},", 1), ""), HomeLine().Replace(saved, ""));

@@ -1,6 +1,6 @@
 using System.Diagnostics;
 
-namespace ArchAzure.BuildTests;
+namespace ArchAzure.TestSupport;
 
 /// <summary>How a program ended and what it wrote.</summary>
 internal sealed record ToolResult(int ExitCode, string Output, string Error)
@@ -19,6 +19,19 @@ internal static class Tool
         var result = await TryAsync(program, arguments);
         Assert.True(result.ExitCode == 0, $"{program} {string.Join(' ', arguments)} ended with {result.ExitCode}:\n{result.All}");
         return result.Output;
+    }
+
+    /// <summary>The same in a folder and with an input, for a test that does not wait in other ways.</summary>
+    public static string Run(string program, string[] arguments, string? folder = null, string? input = null, Dictionary<string, string>? environment = null)
+    {
+        using var process = Start(program, arguments, environment, closeInput: false, folder);
+        var error = process.StandardError.ReadToEndAsync();
+        var output = process.StandardOutput.ReadToEndAsync();
+        process.StandardInput.Write(input ?? "");
+        process.StandardInput.Close();
+        process.WaitForExit();
+        Assert.True(process.ExitCode == 0, $"{program} {string.Join(' ', arguments)} ended with {process.ExitCode}: {error.Result}");
+        return output.Result;
     }
 
     /// <summary>Runs a program to its end, whatever that is.</summary>
@@ -41,7 +54,7 @@ internal static class Tool
     }
 
     /// <summary>Starts a program with its streams redirected and its input closed, unless told otherwise.</summary>
-    public static Process Start(string program, IReadOnlyList<string> arguments, IReadOnlyDictionary<string, string>? environment = null, bool closeInput = true)
+    public static Process Start(string program, IReadOnlyList<string> arguments, IReadOnlyDictionary<string, string>? environment = null, bool closeInput = true, string? folder = null)
     {
         var start = new ProcessStartInfo(program, arguments)
         {
@@ -49,6 +62,7 @@ internal static class Tool
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
             RedirectStandardError = true,
+            WorkingDirectory = folder ?? "",
         };
         start.Environment["LC_ALL"] = "C.UTF-8";
         foreach (var (name, value) in environment ?? new Dictionary<string, string>(StringComparer.Ordinal))

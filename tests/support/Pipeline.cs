@@ -2,7 +2,7 @@ using ArchAzure.Builds;
 using ArchAzure.Settings;
 using ArchAzure.StandIn;
 
-namespace ArchAzure.BuildTests;
+namespace ArchAzure.TestSupport;
 
 /// <summary>
 /// What all tests work with: the stand-in mirror at the very address the shared image was built from (another address would
@@ -49,8 +49,8 @@ public sealed class Pipeline : IAsyncLifetime, IDisposable
             var build = TestBuild.Empty(this, [.. SmallSettings]);
 
             // -y: each file descriptor with its path.
-            var result = await HostProcess.RunAsync(
-                $"$null = Invoke-ArchBuild {HostProcess.Quote(build.Directory.Path)}",
+            var result = await Pwsh.RunAsync(
+                $"$null = Invoke-ArchBuild {Pwsh.Quote(build.Directory.Path)}",
                 "strace", "-f", "-y", "--seccomp-bpf", "-o", SmallTrace, "-e", "trace=fsync,fdatasync,rename,renameat,renameat2", "-e", "signal=none", "--");
             Assert.True(result.ExitCode == 0, result.All);
             _small = build;
@@ -79,7 +79,3 @@ public sealed class Pipeline : IAsyncLifetime, IDisposable
     /// <inheritdoc/>
     public void Dispose() => _folder.Dispose();
 }
-
-/// <summary>One after another, with one mirror.</summary>
-[CollectionDefinition(Pipeline.Name)]
-public sealed class PipelineTests : ICollectionFixture<Pipeline>;

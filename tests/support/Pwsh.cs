@@ -1,9 +1,9 @@
 using System.Diagnostics;
 
-namespace ArchAzure.BuildTests;
+namespace ArchAzure.TestSupport;
 
 /// <summary>The module as its users have it: PowerShell text, run by pwsh.</summary>
-internal static class HostProcess
+internal static class Pwsh
 {
     /// <summary>Runs a script that imports the module first, with errors that stop it.</summary>
     public static Task<ToolResult> RunAsync(string script, params string[] before) => RunModuleAsync(TestSetup.Module, script, before);

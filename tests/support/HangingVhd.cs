@@ -1,6 +1,6 @@
 using ArchAzure.Vhd;
 
-namespace ArchAzure.BuildTests;
+namespace ArchAzure.TestSupport;
 
 /// <summary>A disk that only BIOS starts, and that goes nowhere.</summary>
 internal static class HangingVhd

@@ -3,7 +3,7 @@ using ArchAzure.Builds;
 using ArchAzure.Builds.Steps;
 using ArchAzure.Containers;
 
-namespace ArchAzure.BuildTests;
+namespace ArchAzure.TestSupport;
 
 /// <summary>A work directory of one test, and the engine in it. Its end removes its files and containers.</summary>
 internal sealed class TestBuild : IAsyncDisposable

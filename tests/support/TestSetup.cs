@@ -1,4 +1,4 @@
-namespace ArchAzure.BuildTests;
+namespace ArchAzure.TestSupport;
 
 /// <summary>What test.sh prepares for these tests and names in the environment. What is missing fails the tests; nothing is skipped.</summary>
 internal static class TestSetup

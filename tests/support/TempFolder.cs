@@ -1,9 +1,9 @@
-namespace ArchAzure.BuildTests;
+namespace ArchAzure.TestSupport;
 
 /// <summary>A folder of its own for one test, gone afterwards.</summary>
 internal sealed class TempFolder : IDisposable
 {
-    public string Path { get; } = Directory.CreateTempSubdirectory("build-tests-").FullName;
+    public string Path { get; } = Directory.CreateTempSubdirectory("archazure-test-").FullName;
 
     public string this[string name] => System.IO.Path.Combine(Path, name);
 
@@ -11,6 +11,12 @@ internal sealed class TempFolder : IDisposable
     {
         Directory.CreateDirectory(System.IO.Path.GetDirectoryName(this[name])!);
         File.WriteAllText(this[name], text);
+        return this[name];
+    }
+
+    public string Write(string name, byte[] bytes)
+    {
+        File.WriteAllBytes(this[name], bytes);
         return this[name];
     }
 

@@ -1,6 +1,6 @@
 using System.Collections.Concurrent;
 
-namespace ArchAzure.BuildTests;
+namespace ArchAzure.TestSupport;
 
 /// <summary>Keeps what was reported, and lets a test act at a certain moment of the work.</summary>
 internal sealed class RecordingReporter : IReporter
@@ -12,6 +12,8 @@ internal sealed class RecordingReporter : IReporter
     public ConcurrentQueue<string> Warnings { get; } = new();
 
     public ConcurrentQueue<ProgressUpdate> Updates { get; } = new();
+
+    public string Everything => string.Join('\n', Details.Concat(Lines).Concat(Warnings).Concat(Updates.Select(update => update.Status)));
 
     /// <summary>Called with each progress status and each detail as it comes, on the thread that works.</summary>
     public Action<string>? Watch { get; set; }
