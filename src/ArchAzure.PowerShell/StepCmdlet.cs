@@ -22,8 +22,8 @@ public abstract class StepCmdlet : BuildCmdlet
             return;
         }
 
-        var step = BuildStep.All[StepName.Number(name) - 1];
-        WriteObject(Run((reporter, token) => new BuildRunner(LayerFolder, reporter).RunAsync(directory, step, request, token)));
+        var step = StepName.Number(name);
+        WriteObject(Run((reporter, token) => new BuildRunner(LayerFolder, reporter).RunAsync(directory, step, step, request, token)));
     }
 
     /// <summary>The settings of all parameters given whose name the settings know; one with an empty value takes back what was given earlier.</summary>
@@ -40,19 +40,12 @@ public abstract class StepCmdlet : BuildCmdlet
             given[definition.Key] = value switch
             {
                 "" or null or string[] { Length: 0 } => "",
-                string[] list => Run(() => BuildSettings.Default.With(definition.Key, [.. list.Select(item => Pathed(definition.Key, item))], parameter))[definition.Key],
-                _ => Run(() => BuildSettings.Default.With(definition.Key, Pathed(definition.Key, value.ToString() ?? ""), parameter))[definition.Key],
+                // Relative paths count from the current location, not from where the process was started.
+                string[] list => Run(() => BuildSettings.Default.With(definition.Key, [.. list.Select(item => definition.WithPaths(item, FilePath))], parameter))[definition.Key],
+                _ => Run(() => BuildSettings.Default.With(definition.Key, definition.WithPaths(value.ToString() ?? "", FilePath), parameter))[definition.Key],
             };
         }
 
         return given;
     }
-
-    /// <summary>Relative paths count from the current location, not from where the process was started.</summary>
-    private string Pathed(string key, string value) => key switch
-    {
-        "LAYERS" or "RELEASE_KEY" or "BOOTSTRAP_PATH" => FilePath(value),
-        "WAAGENT_SOURCE" when !value.Contains("://", StringComparison.Ordinal) => FilePath(value),
-        _ => value,
-    };
 }

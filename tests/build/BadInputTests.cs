@@ -68,7 +68,7 @@ public sealed class BadInputTests(Pipeline pipeline) : IDisposable
         using var folder = new TempFolder();
         var file = folder.Write("file", "text");
         var error = await Assert.ThrowsAsync<ArchAzureException>(
-            () => new BuildRunner(TestSetup.Layers, new RecordingReporter()).RunAsync(new WorkDirectory(file), BuildStep.All[0], new StepRequest(), default));
+            () => new BuildRunner(TestSetup.Layers, new RecordingReporter()).RunAsync(new WorkDirectory(file), 1, 1, new StepRequest(), default));
         Assert.Equal("WorkDirectoryIsFile", error.ErrorId);
         Assert.Contains(file, error.Message, StringComparison.Ordinal);
         Assert.Equal("text", await File.ReadAllTextAsync(file));
@@ -280,7 +280,7 @@ public sealed class BadInputTests(Pipeline pipeline) : IDisposable
         Assert.Same(working.Task, await Task.WhenAny(working.Task, first));
 
         var second = new BuildRunner(TestSetup.Layers, new RecordingReporter());
-        var error = await Assert.ThrowsAsync<ArchAzureException>(() => second.RunAsync(build.Directory, BuildStep.All[2], new StepRequest(), default));
+        var error = await Assert.ThrowsAsync<ArchAzureException>(() => second.RunAsync(build.Directory, 3, 3, new StepRequest(), default));
         Assert.Equal("WorkDirectoryInUse", error.ErrorId);
         Assert.Contains(build.Directory.Path, error.Message, StringComparison.Ordinal);
         Assert.Contains($"process {Environment.ProcessId.ToString(CultureInfo.InvariantCulture)}", error.Message, StringComparison.Ordinal);

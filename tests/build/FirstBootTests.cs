@@ -1,3 +1,4 @@
+using ArchAzure.Builds;
 using ArchAzure.Target;
 
 namespace ArchAzure.BuildTests;

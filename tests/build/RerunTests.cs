@@ -30,6 +30,23 @@ public sealed class RerunTests(Pipeline pipeline)
         await build.NothingLeftAsync();
     }
 
+    [Fact]
+    public async Task No_other_run_comes_between_two_steps()
+    {
+        await using var build = await TestBuild.SmallAfterStepAsync(pipeline, 5);
+        var ends = 0;
+        build.Reporter.Watch = status =>
+        {
+            if (status == "done")
+            {
+                ends++;
+                Assert.Equal("WorkDirectoryInUse", Assert.Throws<ArchAzureException>(() => BuildLock.Take(build.Directory)).ErrorId);
+            }
+        };
+        await build.RunAllAsync();
+        Assert.Equal(5, ends);
+    }
+
     /// <summary>The partition plan and the options of mke2fs are in no setting and no layer: they are code.</summary>
     [Fact]
     public async Task A_module_with_other_code_runs_the_steps_again_that_shape_the_image()

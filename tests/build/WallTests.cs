@@ -1,3 +1,4 @@
+using ArchAzure.Builds;
 using System.Formats.Tar;
 using ArchAzure.BuildTests.Faults;
 
@@ -57,7 +58,7 @@ public sealed class WallTests(Pipeline pipeline)
         var lines = File.ReadLines(build.Directory.Log(3)).Concat(File.ReadLines(build.Directory.Log(4))).Select(line => line[(line.IndexOf("  ", 8, StringComparison.Ordinal) + 2)..]).ToList();
         var script = Path.Combine(folder.Path, "by-hand");
         await File.WriteAllTextAsync(script, "exec python /usr/local/lib/hostile.py invoke\n");
-        await new Target.TargetAccess(build.Directory, build.Reporter).RunAsync(null, script, keep: false, (line, _) => lines.Add(line), default);
+        await new TargetAccess(build.Directory, build.Reporter).RunAsync(null, script, keep: false, (line, _) => lines.Add(line), default);
 
         foreach (var place in new[] { "configure", "package", "hook", "invoke" })
         {

@@ -81,18 +81,10 @@ internal sealed class TestBuild : IAsyncDisposable
 
     /// <summary>Runs one step.</summary>
     public Task<ArchBuild> RunAsync(int step, StepRequest? request = null, CancellationToken cancellationToken = default) =>
-        new BuildRunner(TestSetup.Layers, Reporter, EngineLimits).RunAsync(Directory, BuildStep.All[step - 1], request ?? new StepRequest(), cancellationToken);
+        RunAsync(step, step, request, cancellationToken);
 
     /// <summary>Runs steps in order, as Invoke-ArchBuild without a number does.</summary>
-    public async Task<ArchBuild> RunAllAsync(int first = 1, int last = 5)
-    {
-        for (var step = first; step <= last; step++)
-        {
-            await RunAsync(step);
-        }
-
-        return State;
-    }
+    public Task<ArchBuild> RunAllAsync(int first = 1, int last = 5) => RunAsync(first, last, null, default);
 
     /// <summary>Runs a step that must fail, and checks the error: its id, what its text names, and that nothing is left of the try.</summary>
     public async Task<ArchAzureException> FailsAsync(int step, string errorId, string[] named, StepRequest? request = null)
@@ -162,6 +154,9 @@ internal sealed class TestBuild : IAsyncDisposable
         build.AddSettings(lines);
         return build;
     }
+
+    private Task<ArchBuild> RunAsync(int first, int last, StepRequest? request, CancellationToken cancellationToken) =>
+        new BuildRunner(TestSetup.Layers, Reporter, EngineLimits).RunAsync(Directory, first, last, request ?? new StepRequest(), cancellationToken);
 
     private string[] Engine => DockerHost is null ? [] : ["--host", DockerHost];
 

@@ -1,4 +1,8 @@
 using System.Text.Json.Serialization;
+using ArchAzure.Bootstrap;
+using ArchAzure.Disks;
+using ArchAzure.Target;
+using ArchAzure.Vhd;
 
 namespace ArchAzure.Builds;
 
@@ -104,51 +108,3 @@ public enum StepState
 /// <param name="Finished">When it ended (UTC).</param>
 /// <param name="Seconds">How long it took.</param>
 public sealed record StepRecord(int Number, string Name, StepState State, string Inputs, DateTimeOffset Finished, double Seconds);
-
-/// <summary>Step 1: the Arch release and the images made of it.</summary>
-/// <param name="Version">YYYY.MM.DD.</param>
-/// <param name="FileName">The bootstrap archive's name.</param>
-/// <param name="Sha256">Its SHA-256 in lower-case hex.</param>
-/// <param name="SignedBy">The OpenPGP fingerprint that signed it.</param>
-/// <param name="BootstrapImage">The Docker image of the archive.</param>
-/// <param name="BuilderImage">The Docker image the other steps run in.</param>
-public sealed record BootstrapProduct(string Version, string FileName, string Sha256, string SignedBy, string BootstrapImage, string BuilderImage);
-
-/// <summary>Step 2: the raw disk and every identity on it.</summary>
-/// <param name="SizeMiB">The disk's size in MiB.</param>
-/// <param name="DiskGuid">The GPT's disk GUID.</param>
-/// <param name="Partitions">The three partitions.</param>
-/// <param name="RootFileSystem"><c>ext4</c> or <c>btrfs</c>.</param>
-/// <param name="RootUuid">The root file system's UUID.</param>
-/// <param name="HashSeed">The seed of ext4's directory hashes.</param>
-/// <param name="EspVolumeId">The ESP's FAT volume id.</param>
-public sealed record DiskProduct(
-    long SizeMiB, Guid DiskGuid, IReadOnlyList<Disks.Partition> Partitions, string RootFileSystem, Guid RootUuid, Guid HashSeed, uint EspVolumeId)
-{
-    /// <summary>The ESP's volume id as <c>/dev/disk/by-uuid</c> shows it.</summary>
-    [JsonIgnore]
-    public string EspUuid => $"{EspVolumeId >> 16:X4}-{EspVolumeId & 0xFFFF:X4}";
-}
-
-/// <summary>Step 3: the target with Arch on it.</summary>
-/// <param name="Kernel">The kernel's package.</param>
-/// <param name="PackageCount">How many packages are installed.</param>
-/// <param name="Layers">The layers laid, in order.</param>
-public sealed record TargetProduct(string Kernel, int PackageCount, IReadOnlyList<string> Layers);
-
-/// <summary>Step 4: the provisioning agent.</summary>
-/// <param name="Name"><c>waagent</c> or <c>cloud-init</c>.</param>
-/// <param name="Source">Where the Azure agent came from.</param>
-/// <param name="Commit">Its commit, where the source has commits.</param>
-/// <param name="AgentVersion">What it calls itself.</param>
-public sealed record AgentProduct(string Name, string Source, string? Commit, string AgentVersion);
-
-/// <summary>Step 5: the VHD.</summary>
-/// <param name="Path">Its path; relative to the work directory if it lies within.</param>
-/// <param name="SizeMiB">The disk's size in MiB, without the footer.</param>
-/// <param name="UniqueId">The identity in its footer.</param>
-/// <param name="Sha256">
-/// The SHA-256 of the whole file in lower-case hex, as <c>SHA256SUMS</c> beside it has it; null if it was made under schema 1, without
-/// checksums and package list.
-/// </param>
-public sealed record VhdProduct(string Path, long SizeMiB, Guid UniqueId, string? Sha256 = null);

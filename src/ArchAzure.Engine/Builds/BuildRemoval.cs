@@ -1,7 +1,5 @@
-using ArchAzure.Builds.Steps;
 using ArchAzure.Containers;
 using ArchAzure.IO;
-using ArchAzure.Packages;
 using ArchAzure.Target;
 
 namespace ArchAzure.Builds;
@@ -30,17 +28,17 @@ public static class BuildRemoval
         }
 
         var removed = 0;
-        using (BuildLock.Take(directory))
+        using (IDisposable held = build is null ? BuildLock.Take(directory) : await BuildSession.OpenAsync(directory, reporter, cancellationToken))
         {
-            if (build is not null)
+            if (held is BuildSession session)
             {
-                removed += await RemoveFromDockerAsync(directory, build, keepImages, reporter, cancellationToken);
+                removed += await RemoveFromDockerAsync(session, keepImages, cancellationToken);
             }
 
             List<string> files = [];
             if ((build?.VhdPath ?? (build?.Version is { } version ? directory.Vhd(version) : null)) is { } vhd)
             {
-                files.AddRange(VhdStep.PartsOf(vhd));
+                files.AddRange(VhdFiles.Parts(vhd));
                 if (includeVhd && build?.Vhd is not null)
                 {
                     string[] made = [vhd, PackageList.PathBeside(vhd)];
@@ -74,9 +72,9 @@ public static class BuildRemoval
         return removed;
     }
 
-    private static async Task<int> RemoveFromDockerAsync(WorkDirectory directory, ArchBuild build, bool keepImages, IReporter reporter, CancellationToken cancellationToken)
+    private static async Task<int> RemoveFromDockerAsync(BuildSession session, bool keepImages, CancellationToken cancellationToken)
     {
-        using var docker = await DockerEngine.ConnectAsync(reporter, cancellationToken);
+        var (directory, build, docker) = (session.Directory, session.Build, session.Docker);
         var removed = await docker.RemoveContainersAsync(build.Id, cancellationToken);
         if (build.Bootstrap is not { } bootstrap)
         {
@@ -86,12 +84,18 @@ public static class BuildRemoval
         if (Posix.EffectiveOwner is { User: not 0 } && Directory.Exists(directory.PackageCache) && await docker.ImageExistsAsync(bootstrap.BuilderImage, cancellationToken))
         {
             // A killed run may have left files of the builder's root in the cache.
-            using var log = new StepLog(Path.Combine(directory.LogFolder, "remove.log"), reporter);
             var spec = new BuilderSpec { Image = bootstrap.BuilderImage, BuildId = build.Id, Purpose = "remove", Mounts = [new(directory.PackageCache, Pacman.CachePath)] };
-            await using var builder = await Builder.StartAsync(docker, spec, log, cancellationToken);
-            await builder.GiveToUserAsync(Pacman.CachePath, cancellationToken);
+            await session.LogAsync(
+                Path.Combine(directory.LogFolder, "remove.log"),
+                async log =>
+                {
+                    await using var builder = await Builder.StartAsync(docker, spec, log, cancellationToken);
+                    await builder.GiveToUserAsync(Pacman.CachePath, cancellationToken);
+                    return build;
+                },
+                cancellationToken);
         }
 
-        return removed + await BuildImages.ReleaseAsync(docker, build, keepImages, reporter, cancellationToken);
+        return removed + await BuildImages.ReleaseAsync(docker, build, keepImages, session.Reporter, cancellationToken);
     }
 }

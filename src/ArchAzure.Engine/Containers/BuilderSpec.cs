@@ -1,3 +1,5 @@
+using ArchAzure.Settings;
+
 namespace ArchAzure.Containers;
 
 /// <summary>A file or folder of the host that the builder sees.</summary>
@@ -23,6 +25,9 @@ public sealed record BuilderSpec
 
     /// <summary>The Docker network: <c>none</c>, <c>bridge</c> or <c>host</c>.</summary>
     public string Network { get; init; } = "none";
+
+    /// <summary>The Docker network from which an address can be reached: one on this machine's loopback only from its own.</summary>
+    public static string NetworkFor(string address) => SettingRules.IsLoopbackAddress(address) ? "host" : "bridge";
 
     /// <summary>No further environment.</summary>
     public static IReadOnlyDictionary<string, string> NoEnvironment { get; } = new Dictionary<string, string>(StringComparer.Ordinal);

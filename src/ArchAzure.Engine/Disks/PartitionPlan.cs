@@ -1,5 +1,3 @@
-using ArchAzure.Builds;
-
 namespace ArchAzure.Disks;
 
 /// <summary>

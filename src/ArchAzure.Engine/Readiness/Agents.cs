@@ -1,4 +1,5 @@
 using ArchAzure.FileSystems;
+using ArchAzure.Target;
 
 namespace ArchAzure.Readiness;
 
@@ -7,21 +8,15 @@ internal static class Agents
 {
     public const string Configuration = "/etc/waagent.conf";
 
-    private static readonly string[] WaAgentPaths = ["/usr/bin/waagent", "/usr/sbin/waagent", "/usr/local/bin/waagent", "/usr/local/sbin/waagent"];
+    /// <summary>The names of all, e.g. <c>waagent or cloud-init</c>.</summary>
+    public static string Names { get; } = string.Join(" or ", ProvisioningAgent.All.Select(agent => agent.Name));
 
-    private static readonly string[] CloudInitPaths = ["/usr/bin/cloud-init", "/usr/local/bin/cloud-init"];
+    /// <summary>The agent's program in an image, or null.</summary>
+    public static string? ProgramIn(this ProvisioningAgent agent, IImageFileSystem root) => agent.Programs.FirstOrDefault(root.FileExists);
 
-    // cloud-init 24.3 renamed its services; the target is older than that and starts both.
-    private static readonly string[] CloudInitUnits = ["cloud-init-main.service", "cloud-init-local.service", "cloud-init.service", "cloud-init.target"];
-
-    public static string? WaAgent(IImageFileSystem root) => Array.Find(WaAgentPaths, root.FileExists);
-
-    public static string? CloudInit(IImageFileSystem root) => Array.Find(CloudInitPaths, root.FileExists);
-
-    public static string? WaAgentEnabledBy(IImageFileSystem root) => SystemdUnits.EnabledBy(root, "waagent.service", "walinuxagent.service");
-
-    public static string? CloudInitEnabledBy(IImageFileSystem root) =>
-        root.FileExists("/etc/cloud/cloud-init.disabled") ? null : SystemdUnits.EnabledBy(root, CloudInitUnits);
+    /// <summary>The link that starts the agent at boot, or null.</summary>
+    public static string? EnabledBy(this ProvisioningAgent agent, IImageFileSystem root) =>
+        agent.DisabledBy is { } file && root.FileExists(file) ? null : SystemdUnits.EnabledBy(root, [.. agent.Units]);
 
     /// <summary>waagent.conf's settings; of one given twice the last counts.</summary>
     public static IReadOnlyDictionary<string, string> ReadConfiguration(IImageFileSystem root)

@@ -19,7 +19,7 @@ public sealed partial class BuildSettings
 
     /// <summary>All defaults.</summary>
     public static BuildSettings Default { get; } =
-        new(SettingDefinition.All.Where(d => d.Obsolete is null).ToDictionary(d => d.Key, d => d.DefaultValue, StringComparer.Ordinal), [], null);
+        new(SettingDefinition.Living.ToDictionary(d => d.Key, d => d.DefaultValue, StringComparer.Ordinal), [], null);
 
     /// <summary>The file they were read from; null for the defaults.</summary>
     public string? SourcePath { get; }
@@ -29,7 +29,7 @@ public sealed partial class BuildSettings
 
     /// <summary>The effective value of every living key, in the order of <see cref="SettingDefinition.All"/>.</summary>
     public IReadOnlyList<KeyValuePair<string, string>> Values =>
-        SettingDefinition.All.Where(d => d.Obsolete is null).Select(d => KeyValuePair.Create(d.Key, _values[d.Key])).ToArray();
+        [.. SettingDefinition.Living.Select(d => KeyValuePair.Create(d.Key, _values[d.Key]))];
 
     /// <summary>The effective value of one key in its normal spelling.</summary>
     /// <exception cref="ArchAzureException"><c>UnknownSetting</c>.</exception>
@@ -107,6 +107,22 @@ public sealed partial class BuildSettings
     /// <summary>Commit id of the agent, in small letters.</summary>
     public string WaAgentCommit => _values["WAAGENT_COMMIT"];
 
+    /// <summary>What a step works with, as lines <c>KEY=VALUE</c>: it runs again when one of them changes.</summary>
+    /// <param name="step">1 to 5.</param>
+    internal IEnumerable<string> InputsOf(int step) =>
+        SettingDefinition.Living.Where(d => d.Steps.Contains(step)).Select(d => $"{d.Key}={_values[d.Key]}");
+
+    /// <summary>
+    /// What scripts and templates of a step find by name: the settings that this step or an earlier one works with, and no other, since a
+    /// change of those would not run it again. An address on the build machine's loopback is of no use in the image: the default stands there.
+    /// </summary>
+    /// <param name="step">1 to 5.</param>
+    internal IEnumerable<KeyValuePair<string, string>> ScriptValues(int step) =>
+        from definition in SettingDefinition.Living
+        where definition.ScriptName is not null && definition.Steps.Any(number => number <= step)
+        let value = _values[definition.Key]
+        select KeyValuePair.Create(definition.ScriptName!, SettingRules.IsLoopbackAddress(value) ? definition.DefaultValue : value);
+
     /// <summary>The defaults with a settings file over them. Relative paths in it start at its folder.</summary>
     /// <exception cref="ArchAzureException">As for <see cref="SettingsFile.Read"/>, and <c>InvalidSettingValue</c>, <c>SettingWrongUnit</c>.</exception>
     public static BuildSettings Load(string path)
@@ -142,12 +158,12 @@ public sealed partial class BuildSettings
     {
         ArgumentNullException.ThrowIfNull(elements);
         var definition = SettingDefinition.Find(key) ?? throw SettingsFile.Unknown(key, "settings");
-        var separator = definition.IsPath ? Path.PathSeparator : ' ';
+        var separator = definition.Kind == SettingKind.Paths ? Path.PathSeparator : ' ';
         if (elements.FirstOrDefault(e => e.Contains(separator, StringComparison.Ordinal)) is { } bad)
         {
             throw new ArchAzureException("InvalidSettingValue", ErrorKind.InvalidInput,
                 $"{Named(definition, parameter)}: '{bad}' holds a '{separator}', which separates the elements of a list. "
-                + (definition.IsPath ? "Rename the folder or give another path to it." : "Give each name as its own element."), key);
+                + (definition.Kind == SettingKind.Paths ? "Rename the folder or give another path to it." : "Give each name as its own element."), key);
         }
 
         return With(key, string.Join(separator, elements), parameter);
@@ -157,11 +173,11 @@ public sealed partial class BuildSettings
     /// <exception cref="ArchAzureException"><c>SettingsConflict</c>.</exception>
     public void ThrowIfInConflict()
     {
-        // waagent leaves the resource disk alone where cloud-init provisions.
-        if (Agent == "cloud-init" && ResourceDiskSwapMiB > 0)
+        // waagent leaves the resource disk alone where another agent provisions.
+        if (Agent != "waagent" && ResourceDiskSwapMiB > 0)
         {
             throw new ArchAzureException("SettingsConflict", ErrorKind.InvalidInput,
-                $"RESOURCE_DISK_SWAP={ResourceDiskSwapMiB} does not go with AGENT=cloud-init: then waagent, which makes this swap, does not touch the resource disk. "
+                $"RESOURCE_DISK_SWAP={ResourceDiskSwapMiB} does not go with AGENT={Agent}: then waagent, which makes this swap, does not touch the resource disk. "
                 + "Set RESOURCE_DISK_SWAP=0 and have your custom data make the swap, or set AGENT=waagent.", "RESOURCE_DISK_SWAP");
         }
 
@@ -205,13 +221,7 @@ public sealed partial class BuildSettings
                 continue;
             }
 
-            values[line.Key] = folder is null ? value : definition.Key switch
-            {
-                "LAYERS" => string.Join(Path.PathSeparator, value.Split(Path.PathSeparator).Select(p => Absolute(p, folder))),
-                "RELEASE_KEY" or "BOOTSTRAP_PATH" => Absolute(value, folder),
-                "WAAGENT_SOURCE" when !GitAddress().IsMatch(value) => Absolute(value, folder),
-                _ => value,
-            };
+            values[line.Key] = folder is null ? value : definition.WithPaths(value, path => Path.GetFullPath(path, folder));
         }
 
         return new BuildSettings(values, warnings, source);
@@ -223,12 +233,6 @@ public sealed partial class BuildSettings
         return check.Value
             ?? throw new ArchAzureException(check.ErrorId, ErrorKind.InvalidInput, Masked($"{where}: {check.Problem}"), definition.Key);
     }
-
-    private static string Absolute(string value, string folder) => value.Length == 0 ? value : Path.GetFullPath(value, folder);
-
-    // scheme://..., or ssh's short form user@host:path.
-    [GeneratedRegex(@"^(?:[a-z+]+://|[^/\\\s]+@[^/\\\s]+:)", RegexOptions.CultureInvariant)]
-    private static partial Regex GitAddress();
 
     [GeneratedRegex(@"(\b[a-z][a-z0-9+.-]*://)[^/\s@'""]*@", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
     private static partial Regex UserInfo();

@@ -11,16 +11,43 @@ public readonly record struct SettingCheck(string? Value, string? Problem, strin
     internal static SettingCheck Bad(string problem, string errorId = "InvalidSettingValue") => new(null, problem, errorId);
 }
 
-/// <summary>One key of settings.env: its default, its rule and its documentation. The table is <see cref="All"/>.</summary>
+/// <summary>What a setting's value is made of.</summary>
+internal enum SettingKind
+{
+    /// <summary>One word or number.</summary>
+    Text,
+
+    /// <summary>Words separated by spaces.</summary>
+    Words,
+
+    /// <summary>The path of a file or folder.</summary>
+    Path,
+
+    /// <summary>Paths separated as in PATH.</summary>
+    Paths,
+
+    /// <summary>A web address.</summary>
+    Address,
+
+    /// <summary>A web address with pacman's <c>$repo</c> and <c>$arch</c> in it.</summary>
+    Mirror,
+
+    /// <summary>An address that git fetches from, or a path.</summary>
+    Repository,
+}
+
+/// <summary>
+/// One setting: its key, default, rule and text, and what else in the product goes by it: the cmdlets' parameters, the steps' inputs, the
+/// environment of scripts, settings.env.default, the help. The table is <see cref="All"/>.
+/// </summary>
 public sealed class SettingDefinition
 {
     private readonly Func<string, SettingCheck> _check;
 
-    private SettingDefinition(string key, string defaultValue, string? parameter, string documentation, Func<string, SettingCheck> check)
+    private SettingDefinition(string key, string defaultValue, string documentation, Func<string, SettingCheck> check)
     {
         Key = key;
         DefaultValue = defaultValue;
-        Parameter = parameter;
         Documentation = documentation;
         _check = check;
     }
@@ -31,131 +58,143 @@ public sealed class SettingDefinition
     /// <summary>What holds when the key is not given.</summary>
     public string DefaultValue { get; }
 
-    /// <summary>The cmdlet parameter that overrides it, without the hyphen; null if there is none.</summary>
-    public string? Parameter { get; }
-
     /// <summary>One or more lines for settings.env.default and the help: what it is, unit, allowed values.</summary>
     public string Documentation { get; }
+
+    /// <summary>The cmdlet parameter that overrides it, without the hyphen; null if there is none.</summary>
+    public string? Parameter { get; private init; }
 
     /// <summary>Why the key has no use any more; null for a living key. Such a key is accepted with this as a warning.</summary>
     public string? Obsolete { get; private init; }
 
-    /// <summary>True where the value names a file or folder, or several: relative ones start at the settings file's folder.</summary>
-    internal bool IsPath { get; private init; }
+    /// <summary>The steps, by number, that work with it: they run again when it changes. None where it does not change what they make.</summary>
+    internal IReadOnlyList<int> Steps { get; private init; } = [];
 
-    /// <summary>True where the value is, or may be, an address.</summary>
-    internal bool TakesAddress { get; private init; }
+    /// <summary>
+    /// The name under which scripts and templates of layers find it, from the first of its <see cref="Steps"/> on; null where it is not for them.
+    /// </summary>
+    internal string? ScriptName { get; private init; }
 
-    /// <summary>True where the value is an address pacman puts <c>$repo</c> and <c>$arch</c> into.</summary>
-    internal bool TakesMirrorVariables { get; private init; }
+    internal SettingKind Kind { get; private init; }
+
+    internal bool TakesPath => Kind is SettingKind.Path or SettingKind.Paths or SettingKind.Repository;
+
+    private bool TakesAddress => Kind is SettingKind.Address or SettingKind.Mirror or SettingKind.Repository;
 
     /// <summary>All keys in the order in which they are documented and enumerated.</summary>
     public static IReadOnlyList<SettingDefinition> All { get; } =
     [
-        new("ARCH_VERSION", "latest", "Version",
+        new("ARCH_VERSION", "latest",
             "The bootstrap release to build from: latest, or the date of a monthly release as YYYY.MM.DD.",
-            v => SettingRules.IsArchVersion(v)
-                ? SettingCheck.Good(v)
-                : SettingCheck.Bad($"'{v}' is neither 'latest' nor a date. Write latest, or a release's date such as 2026.11.01.")),
-        new("ARCHITECTURE", "x86_64", null,
+            Rule(SettingRules.IsArchVersion, "is neither 'latest' nor a date. Write latest, or a release's date such as 2026.11.01."))
+        { Parameter = "Version", Steps = [1] },
+        new("ARCHITECTURE", "x86_64",
             "The machine's architecture. Arch Linux is made for x86_64 only.",
-            v => OneOf(v, "x86_64")),
-        new("MIRROR", "https://geo.mirror.pkgbuild.com/$repo/os/$arch", "Mirror",
+            OneOf("x86_64"))
+        { Steps = [1] },
+        new("MIRROR", "https://geo.mirror.pkgbuild.com/$repo/os/$arch",
             "The package mirror as pacman's Server line has it: $repo and $arch are filled in by pacman.\n"
             + "A dated state of all packages: https://archive.archlinux.org/repos/YYYY/MM/DD/$repo/os/$arch",
             Mirror)
-        { TakesMirrorVariables = true, TakesAddress = true },
-        new("SNAPSHOT", "", "Snapshot",
+        { Parameter = "Mirror", Steps = [1, 3, 4], ScriptName = "ARCHAZURE_MIRROR", Kind = SettingKind.Mirror },
+        new("SNAPSHOT", "",
             "Build from the packages as they were on this day (YYYY.MM.DD), kept by the archive, and from the newest bootstrap of that\n"
             + "day. MIRROR is then only where the machine gets its updates. Empty: the packages of today, from MIRROR.",
-            v => v.Length == 0 || SettingRules.IsSnapshot(v)
-                ? SettingCheck.Good(v)
-                : SettingCheck.Bad($"'{v}' is not a day of the archive. Write it as YYYY.MM.DD, such as 2026.11.15, from {SettingRules.FirstSnapshot} on.")),
-        new("ARCHIVE_URL", "https://archive.archlinux.org/", null,
+            Rule(SettingRules.IsSnapshot, $"is not a day of the archive. Write it as YYYY.MM.DD, such as 2026.11.15, from {SettingRules.FirstSnapshot} on."))
+        { Parameter = "Snapshot", Steps = [1, 2, 3, 4, 5] },
+        new("ARCHIVE_URL", "https://archive.archlinux.org/",
             "The archive of SNAPSHOT: the folder that holds repos/YYYY/MM/DD/ and iso/YYYY.MM.DD/.",
             WebFolder)
-        { TakesAddress = true },
-        new("REPRODUCIBLE", "false", "Reproducible",
+        { Steps = [1, 3, 4], Kind = SettingKind.Address },
+        new("REPRODUCIBLE", "false",
             "Whether the same settings give the same VHD to the byte, on any day and in any folder: true or false. Needs SNAPSHOT, which\n"
             + "also gives the time of all that a build makes, of a day in mid-2024 or later (e2fsprogs 1.47.1), and ROOT_FILE_SYSTEM=ext4.",
-            Boolean),
-        new("SEED", "", "Seed",
+            Boolean)
+        { Parameter = "Reproducible", Steps = [2, 3, 4, 5] },
+        new("SEED", "",
             "What the GUIDs and UUIDs of a reproducible build are made from, with SNAPSHOT: any word. Another one gives other identities.",
-            v => v.Length == 0 || SettingRules.IsSeed(v)
-                ? SettingCheck.Good(v)
-                : SettingCheck.Bad($"'{v}' is not one word. Write letters and digits, between them also '.', '_', '+' and '-'; at most 64.")),
-        new("RELEASE_URL", "https://geo.mirror.pkgbuild.com/iso/", "ReleaseUrl",
+            Rule(SettingRules.IsWord, "is not one word. Write letters and digits, between them also '.', '_', '+' and '-'; at most 64."))
+        { Parameter = "Seed", Steps = [2, 3, 4, 5] },
+        new("RELEASE_URL", "https://geo.mirror.pkgbuild.com/iso/",
             "The release server: the folder that holds latest/ and the dated folders of the bootstrap.",
             WebFolder)
-        { TakesAddress = true },
-        new("RELEASE_KEY", "", "ReleaseKey",
+        { Parameter = "ReleaseUrl", Steps = [1], Kind = SettingKind.Address },
+        new("RELEASE_KEY", "",
             "Path of an OpenPGP public key file to check the bootstrap with. Empty: Arch's release key, which comes with this module.",
-            v => SettingCheck.Good(v))
-        { IsPath = true },
-        new("BOOTSTRAP_PATH", "", "BootstrapPath",
+            SettingCheck.Good)
+        { Parameter = "ReleaseKey", Steps = [1], Kind = SettingKind.Path },
+        new("BOOTSTRAP_PATH", "",
             "Path of a bootstrap archive that is here already, its signature beside it (.sig). Empty: download it.",
-            v => SettingCheck.Good(v))
-        { IsPath = true },
-        new("REUSE_DOCKER_IMAGE", "true", null,
+            SettingCheck.Good)
+        { Parameter = "BootstrapPath", Steps = [1], Kind = SettingKind.Path },
+        new("REUSE_DOCKER_IMAGE", "true",
             "Whether Docker images of an earlier build are used again: true or false.",
             Boolean),
-        new("DISK_SIZE", "30720", "SizeMiB",
+        new("DISK_SIZE", "30720",
             "Size of the disk in MiB, a whole number from 2048 to 4194304 (4 TiB). 30720 is 30 GiB.",
-            DiskSize),
-        new("BOOT_START", "2048", null,
+            DiskSize)
+        { Parameter = "SizeMiB", Steps = [2] },
+        new("BOOT_START", "2048",
             "Where the first partition starts, in sectors of 512 bytes: a multiple of 2048 (1 MiB), at most 65536.",
-            BootStart),
-        new("ROOT_FILE_SYSTEM", "ext4", "RootFileSystem",
+            BootStart)
+        { Steps = [2] },
+        new("ROOT_FILE_SYSTEM", "ext4",
             "The root file system: ext4 or btrfs.",
-            v => OneOf(v, "ext4", "btrfs")),
-        new("TARGET_LANG", "en_US.UTF-8", "Locale",
+            OneOf("ext4", "btrfs"))
+        { Parameter = "RootFileSystem", Steps = [2] },
+        new("TARGET_LANG", "en_US.UTF-8",
             "The locale of the image, a UTF-8 one from /etc/locale.gen.",
-            v => SettingRules.IsLocale(v)
-                ? SettingCheck.Good(v)
-                : SettingCheck.Bad($"'{v}' is not the name of a UTF-8 locale. Write it as /etc/locale.gen does, such as de_DE.UTF-8.")),
-        new("TIME_ZONE", "UTC", "TimeZone",
+            Rule(SettingRules.IsLocale, "is not the name of a UTF-8 locale. Write it as /etc/locale.gen does, such as de_DE.UTF-8."))
+        { Parameter = "Locale", Steps = [3], ScriptName = "ARCHAZURE_LOCALE" },
+        new("TIME_ZONE", "UTC",
             "The time zone of the image, a name of the tz database such as Europe/Berlin.",
-            v => SettingRules.IsTimeZone(v)
-                ? SettingCheck.Good(v)
-                : SettingCheck.Bad($"'{v}' is not the name of a time zone. Write UTC or a name such as Europe/Berlin.")),
-        new("KEYMAP", "us", "Keymap",
+            Rule(SettingRules.IsTimeZone, "is not the name of a time zone. Write UTC or a name such as Europe/Berlin."))
+        { Parameter = "TimeZone", Steps = [3], ScriptName = "ARCHAZURE_TIMEZONE" },
+        new("KEYMAP", "us",
             "The keymap of the image's console, such as us or de-latin1.",
-            v => SettingRules.IsKeymap(v)
-                ? SettingCheck.Good(v)
-                : SettingCheck.Bad($"'{v}' is not the name of a keymap. Write one that 'localectl list-keymaps' shows, such as us.")),
-        new("KERNEL", "linux", "Kernel",
+            Rule(SettingRules.IsWord, "is not the name of a keymap. Write one that 'localectl list-keymaps' shows, such as us."))
+        { Parameter = "Keymap", Steps = [3], ScriptName = "ARCHAZURE_KEYMAP" },
+        new("KERNEL", "linux",
             "The kernel package: linux or linux-lts.",
-            v => OneOf(v, "linux", "linux-lts")),
-        new("PACKAGES", "", "Package",
+            OneOf("linux", "linux-lts"))
+        { Parameter = "Kernel", Steps = [3], ScriptName = "ARCHAZURE_KERNEL" },
+        new("PACKAGES", "",
             "More packages for the image, separated by spaces, in quotes: \"vim htop\".",
-            Packages),
-        new("LAYERS", "", "Layer",
+            Packages)
+        { Parameter = "Package", Steps = [3], Kind = SettingKind.Words },
+        new("LAYERS", "",
             "Folders of your own layers, separated by ':' as in PATH (';' on Windows). Relative paths start at this file's folder.",
             Layers)
-        { IsPath = true },
-        new("AGENT", "waagent", "Agent",
+        { Parameter = "Layer", Steps = [3], Kind = SettingKind.Paths },
+        new("AGENT", "waagent",
             "Who provisions the machine: waagent, or cloud-init (with waagent for extensions).",
-            v => OneOf(v, "waagent", "cloud-init")),
-        new("RESOURCE_DISK_SWAP", "0", null,
+            OneOf("waagent", "cloud-init"))
+        { Parameter = "Agent", Steps = [4] },
+        new("RESOURCE_DISK_SWAP", "0",
             "Size in MiB of the swap file that the agent makes on the machine's resource disk (temporary disk), a multiple of 64; 0 for\n"
             + "none. Only with AGENT=waagent. It must fit on that disk; a machine size without one has no swap. The OS disk never has any.",
-            ResourceDiskSwap),
-        new("WAAGENT_SOURCE", "https://github.com/Azure/WALinuxAgent", "Source",
+            ResourceDiskSwap)
+        { Steps = [4], ScriptName = "ARCHAZURE_RESOURCE_DISK_SWAP" },
+        new("WAAGENT_SOURCE", "https://github.com/Azure/WALinuxAgent",
             "Where the agent comes from: a git address, an archive or a folder.",
-            AgentSource)
-        { IsPath = true, TakesAddress = true },
-        new("WAAGENT_COMMIT", "a976115fd7254f4f9f54cc33528f0817b07b7976", "Commit",
+            Repository)
+        { Parameter = "Source", Steps = [4], Kind = SettingKind.Repository },
+        new("WAAGENT_COMMIT", "a976115fd7254f4f9f54cc33528f0817b07b7976",
             "The commit of the agent to take from a git address, all 40 digits. Not used for an archive or a folder.",
             v => SettingRules.IsCommit(v)
                 ? SettingCheck.Good(v.ToLowerInvariant())
-                : SettingCheck.Bad($"'{v}' is not a full commit id. Write all 40 digits: a branch or a short id could mean something else tomorrow.")),
-        new("REUSE_DHCLIENT", "true", null,
+                : SettingCheck.Bad($"'{v}' is not a full commit id. Write all 40 digits: a branch or a short id could mean something else tomorrow."))
+        { Parameter = "Commit", Steps = [4] },
+        new("REUSE_DHCLIENT", "true",
             "Has no use any more.",
             Boolean)
         {
             Obsolete = "REUSE_DHCLIENT has no use any more: the image gets its address by systemd-networkd, and no dhclient is built. Remove the line.",
         },
     ];
+
+    /// <summary>The living keys, in the same order.</summary>
+    internal static IEnumerable<SettingDefinition> Living => All.Where(definition => definition.Obsolete is null);
 
     /// <summary>The definition of a key, or null if there is no such key. Keys are case-sensitive, as in a shell.</summary>
     public static SettingDefinition? Find(string key) => All.FirstOrDefault(d => d.Key == key);
@@ -174,13 +213,25 @@ public sealed class SettingDefinition
             ? SettingCheck.Bad("it holds a control character or a line break. Remove it.")
             : TakesAddress && SettingRules.HoldsSecret(value)
             ? SettingCheck.Bad("it holds a user name or a password, which would come into logs, build.json and the image. Remove them: use a server that knows this machine without, or a local file.", "SettingHoldsSecret")
-            : _check(value);
+            : value.Length == 0 ? SettingCheck.Good(value) : _check(value);
     }
 
-    private static SettingCheck OneOf(string value, params string[] allowed) =>
-        allowed.Contains(value, StringComparer.Ordinal)
-            ? SettingCheck.Good(value)
-            : SettingCheck.Bad($"'{value}' is not possible. Write {string.Join(" or ", allowed)}.");
+    /// <summary>A value whose paths are made absolute; addresses and words stay as they are.</summary>
+    /// <param name="value">The value.</param>
+    /// <param name="absolute">Makes one path absolute.</param>
+    internal string WithPaths(string value, Func<string, string> absolute) => value.Length == 0 ? value : Kind switch
+    {
+        SettingKind.Path => absolute(value),
+        SettingKind.Paths => string.Join(Path.PathSeparator, value.Split(Path.PathSeparator).Select(absolute)),
+        SettingKind.Repository when !SettingRules.IsGitAddress(value) => absolute(value),
+        _ => value,
+    };
+
+    private static Func<string, SettingCheck> Rule(Func<string, bool> isGood, string problem) =>
+        value => isGood(value) ? SettingCheck.Good(value) : SettingCheck.Bad($"'{value}' {problem}");
+
+    private static Func<string, SettingCheck> OneOf(params string[] allowed) =>
+        Rule(value => allowed.Contains(value, StringComparer.Ordinal), $"is not possible. Write {string.Join(" or ", allowed)}.");
 
     private static SettingCheck Boolean(string value) => value.ToLowerInvariant() switch
     {
@@ -285,7 +336,7 @@ public sealed class SettingDefinition
             : SettingCheck.Good(value);
     }
 
-    private static SettingCheck AgentSource(string value)
+    private static SettingCheck Repository(string value)
     {
         // A leading hyphen would be read as an option by git; "ext::" and the like make git run a command.
         if (value.StartsWith('-') || value.Contains("::", StringComparison.Ordinal))
@@ -293,15 +344,20 @@ public sealed class SettingDefinition
             return SettingCheck.Bad($"'{value}' would be read by git as an option or a command. Write an address such as https://github.com/Azure/WALinuxAgent, or a path.");
         }
 
-        var scheme = value.IndexOf("://", StringComparison.Ordinal);
         if (SettingRules.HoldsOption(value))
         {
             return SettingCheck.Bad($"'{value}' has a host or user that ssh would read as an option. Write an address such as https://github.com/Azure/WALinuxAgent, or a path.");
         }
 
-        return scheme < 0 || value[..scheme] is "https" or "http" or "ssh" or "git" or "file"
+        var scheme = value.IndexOf("://", StringComparison.Ordinal);
+        if (SettingRules.IsGitAddress(value) && (scheme < 0 || value[..scheme] == "ssh"))
+        {
+            return SettingCheck.Bad($"'{value}' is reached by ssh, which needs a key, and the builder has none. Write the repository's https:// address, or clone it and write the path of the clone.");
+        }
+
+        return scheme < 0 || value[..scheme] is "https" or "http" or "git" or "file"
             ? SettingCheck.Good(value)
-            : SettingCheck.Bad($"'{value[..scheme]}' is not a way to reach a git repository. Write an address that starts with https://, http://, ssh://, git:// or file://, or a path.");
+            : SettingCheck.Bad($"'{value[..scheme]}' is not a way to reach a git repository. Write an address that starts with https://, http://, git:// or file://, or a path.");
     }
 
     private static bool Number(string value, out long number) =>

@@ -4,7 +4,7 @@ using System.Text.RegularExpressions;
 namespace ArchAzure.Settings;
 
 /// <summary>
-/// What a single value must look like, as plain yes-or-no questions for <c>ValidateScript</c> and for the settings table.
+/// What a single value must look like, as plain yes-or-no questions for the settings table.
 /// The patterns are narrow on purpose: these values end up as arguments, file names and lines of configuration in the target.
 /// </summary>
 public static partial class SettingRules
@@ -31,8 +31,8 @@ public static partial class SettingRules
     /// <remarks>It becomes the target of a link below /usr/share/zoneinfo, so no dots and no empty parts.</remarks>
     public static bool IsTimeZone(string? value) => value is not null && TimeZonePattern().IsMatch(value);
 
-    /// <summary>The name of a console keymap (vconsole.conf), e.g. <c>us</c>, <c>de-latin1-nodeadkeys</c>.</summary>
-    public static bool IsKeymap(string? value) => value is not null && WordPattern().IsMatch(value);
+    /// <summary>One word: the name of a console keymap (vconsole.conf), e.g. <c>de-latin1-nodeadkeys</c>, or a seed.</summary>
+    public static bool IsWord(string? value) => value is not null && WordPattern().IsMatch(value);
 
     /// <summary>A pacman package name (PKGBUILD(5), <c>pkgname</c>: no leading hyphen or dot).</summary>
     public static bool IsPackageName(string? value) => value is not null && PackagePattern().IsMatch(value);
@@ -48,9 +48,6 @@ public static partial class SettingRules
     /// <summary>A day of the Arch Linux Archive, <c>YYYY.MM.DD</c>.</summary>
     public static bool IsSnapshot(string? value) =>
         value != "latest" && IsArchVersion(value) && string.CompareOrdinal(value, FirstSnapshot) >= 0;
-
-    /// <summary>A word that identities are made from.</summary>
-    public static bool IsSeed(string? value) => value is not null && WordPattern().IsMatch(value);
 
     /// <summary>A full git commit id: 40 (SHA-1) or 64 (SHA-256) hexadecimal digits.</summary>
     public static bool IsCommit(string? value) => value is not null && CommitPattern().IsMatch(value);
@@ -79,6 +76,13 @@ public static partial class SettingRules
     /// </summary>
     public static bool HoldsSecret(string? value) => value is not null && SecretPattern().IsMatch(value);
 
+    /// <summary>Whether an address, also a mirror's with <c>$repo</c> in it, is one of this machine's loopback.</summary>
+    public static bool IsLoopbackAddress(string value) =>
+        Uri.TryCreate(value.Replace("$", "", StringComparison.Ordinal), UriKind.Absolute, out var uri) && uri.IsLoopback;
+
+    /// <summary>What git fetches over a network, not from a path: <c>scheme://...</c>, or ssh's short form <c>user@host:path</c>.</summary>
+    public static bool IsGitAddress(string? value) => value is not null && GitAddressPattern().IsMatch(value);
+
     /// <summary>
     /// Whether the user or host of an address, also in ssh's short form <c>user@host:path</c>, begins with a hyphen or hides it as
     /// <c>%2d</c>: ssh would take it for an option, and options name programs to run (CVE-2017-1000117).
@@ -103,6 +107,9 @@ public static partial class SettingRules
 
     [GeneratedRegex(@"^(?:[a-z][a-z0-9+.-]*://)(?:[^/]*@)?(?:-|[^/]*%)|^[a-z][a-z0-9+.-]*://-|^[^/:]*@-", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
     private static partial Regex OptionPattern();
+
+    [GeneratedRegex(@"^(?:[a-z][a-z0-9+.-]*://|[^/\\\s@:]+@[^/\\\s@:]+:)", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
+    private static partial Regex GitAddressPattern();
 
     [GeneratedRegex(@"^(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})\z", RegexOptions.CultureInvariant)]
     private static partial Regex CommitPattern();

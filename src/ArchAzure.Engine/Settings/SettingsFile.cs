@@ -87,13 +87,32 @@ public static class SettingsFile
         return result;
     }
 
+    /// <summary>The text of a file with its relative paths made absolute, so that it means the same in another folder.</summary>
+    /// <exception cref="ArchAzureException">As for <see cref="Read"/>.</exception>
+    internal static string ReadRelocated(string path)
+    {
+        var settings = Read(path);
+        var lines = File.ReadAllText(path).Split('\n');
+        var folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
+        foreach (var setting in settings)
+        {
+            var absolute = SettingDefinition.Find(setting.Key)!.WithPaths(setting.Value, name => Path.GetFullPath(name, folder));
+            if (absolute != setting.Value)
+            {
+                lines[setting.Line - 1] = $"{setting.Key}={Quoted(absolute)}";
+            }
+        }
+
+        return string.Join('\n', lines);
+    }
+
     /// <summary>The text of <c>settings.env.default</c>, made from <see cref="SettingDefinition.All"/>.</summary>
     public static string DefaultText()
     {
         var text = new StringBuilder();
         text.Append("# Settings of an ArchAzure build. Copy this file to settings.env and change what you need; a key left out has its default.\n");
         text.Append("# KEY=VALUE lines, '#' starts a comment, values with spaces in quotes. The file is read, never executed.\n");
-        foreach (var definition in SettingDefinition.All.Where(d => d.Obsolete is null))
+        foreach (var definition in SettingDefinition.Living)
         {
             text.Append('\n');
             foreach (var line in definition.Documentation.Split('\n'))
@@ -101,12 +120,14 @@ public static class SettingsFile
                 text.Append("# ").Append(line).Append('\n');
             }
 
-            var quote = definition.TakesMirrorVariables ? "'" : "";
+            var quote = definition.Kind == SettingKind.Mirror ? "'" : "";
             text.Append(definition.Key).Append('=').Append(quote).Append(definition.DefaultValue).Append(quote).Append('\n');
         }
 
         return text.ToString();
     }
+
+    private static string Quoted(string value) => $"'{value.Replace("'", "'\"'\"'", StringComparison.Ordinal)}'";
 
     private static SettingLine? ParseLine(string line, string where, int number)
     {
@@ -176,7 +197,7 @@ public static class SettingsFile
                     throw NotExecuted(where, definition.Key, $"'{c}' belongs to a shell command", "If it is part of the value, put the value in 'single quotes'; else remove it");
                 case '\\':
                     throw NotExecuted(where, definition.Key, "a backslash outside quotes has its own meaning in a shell", "Put the value in 'single quotes'");
-                case '~' when definition.IsPath && (value.Length == 0 || value[^1] == Path.PathSeparator):
+                case '~' when definition.TakesPath && (value.Length == 0 || value[^1] == Path.PathSeparator):
                     throw NotExecuted(where, definition.Key, "a shell would turn '~' into your home folder", "Write the whole path");
                 default:
                     value.Append(c);
@@ -223,7 +244,7 @@ public static class SettingsFile
     // What begins with $ or ` would be replaced or run by a shell. Only pacman's own two variables may stand, and only in MIRROR.
     private static int Dollar(string text, int i, StringBuilder value, SettingDefinition definition, string where)
     {
-        if (definition.TakesMirrorVariables)
+        if (definition.Kind == SettingKind.Mirror)
         {
             foreach (var name in (ReadOnlySpan<string>)["$repo", "$arch"])
             {
@@ -241,7 +262,7 @@ public static class SettingsFile
         var what = two is "$(" || text[i] == '`' ? "a command to run"
             : two is "${" || (two.Length == 2 && (char.IsAsciiLetter(two[1]) || two[1] == '_')) ? "a variable to fill in"
             : "a '$'";
-        var remedy = definition.TakesMirrorVariables
+        var remedy = definition.Kind == SettingKind.Mirror
             ? "Write the value itself; only $repo and $arch may stand here"
             : "Write the value itself, or put it in 'single quotes' if the character is part of it";
         throw NotExecuted(where, definition.Key, $"it holds {what} ({two.ToString()})", remedy);
@@ -262,7 +283,7 @@ public static class SettingsFile
     {
         var near = Nearest(key);
         var remedy = near is null
-            ? $"The keys are {string.Join(", ", SettingDefinition.All.Where(d => d.Obsolete is null).Select(d => d.Key))}."
+            ? $"The keys are {string.Join(", ", SettingDefinition.Living.Select(d => d.Key))}."
             : $"Did you mean {near}?";
         return new("UnknownSetting", ErrorKind.InvalidInput, $"{where}: there is no setting '{Shown(key)}'. {remedy}", key);
     }

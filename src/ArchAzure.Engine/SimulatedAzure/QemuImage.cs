@@ -1,5 +1,4 @@
 using ArchAzure.Bootstrap;
-using ArchAzure.Builds.Steps;
 using ArchAzure.Builds;
 using ArchAzure.Containers;
 using ArchAzure.IO;
@@ -62,14 +61,14 @@ internal static class QemuImage
     private static async Task MakeAsync(
         DockerEngine docker, WorkDirectory directory, ArchBuild build, string image, StepLog log, IReporter reporter, CancellationToken cancellationToken)
     {
-        var mirror = BuildRunner.EffectiveSettings(directory, build).PackageMirror;
+        var mirror = new StepRequest().SettingsOf(directory, build).PackageMirror;
         NewFile.CreateFolder(directory.PackageCache);
         var spec = new BuilderSpec
         {
             Image = build.Bootstrap!.BuilderImage,
             BuildId = build.Id,
             Purpose = "qemu",
-            Network = StepContext.NetworkFor(mirror),
+            Network = BuilderSpec.NetworkFor(mirror),
             Mounts = [new(directory.PackageCache, Pacman.CachePath)],
         };
         await using var builder = await Builder.StartAsync(docker, spec, log, cancellationToken);

@@ -5,6 +5,7 @@ using System.Security.Cryptography;
 using System.Text;
 using ArchAzure.Containers;
 using ArchAzure.IO;
+using ArchAzure.Settings;
 
 namespace ArchAzure.Target;
 
@@ -60,7 +61,7 @@ public abstract class AgentSource
     /// <exception cref="ArchAzureException"><c>AgentSourceNotFound</c>.</exception>
     public static AgentSource Parse(string source, string commit)
     {
-        if (source.Contains("://", StringComparison.Ordinal))
+        if (SettingRules.IsGitAddress(source))
         {
             return new GitAddress(source, commit);
         }
@@ -134,7 +135,7 @@ public abstract class AgentSource
         await builder.RunAsync(["rm", "-rf", "--", $"{folder}/.git"], null, cancellationToken);
         await builder.RunAsync(["git", "init", "--quiet", folder], options, cancellationToken);
 
-        // timeout: git:// and ssh:// know no limit on silence.
+        // timeout: git:// knows no limit on silence.
         var fetch = await builder.RunAsync(
             ["timeout", "--kill-after=10", Seconds(limits.Total), "git", "-C", folder, "fetch", "--quiet", "--depth=1", "--no-tags", "--", remote, Commit!],
             options with { AllowFailure = true },

@@ -1,5 +1,4 @@
 using ArchAzure.Containers;
-using ArchAzure.Packages;
 
 namespace ArchAzure.Target;
 

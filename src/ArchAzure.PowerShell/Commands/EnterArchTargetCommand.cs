@@ -1,5 +1,5 @@
 using System.Management.Automation;
-using ArchAzure.Target;
+using ArchAzure.Builds;
 
 namespace ArchAzure.PowerShell.Commands;
 

@@ -48,13 +48,7 @@ public sealed class InvokeArchBuildCommand : EngineCmdlet
             return;
         }
 
-        ArchBuild? build = null;
-        foreach (var step in BuildStep.All.Where(step => step.Number >= first && step.Number <= last))
-        {
-            var request = new StepRequest { Force = First is not null, SettingsPath = step.Number == first && Settings is not null ? FilePath(Settings) : null };
-            build = Run((reporter, token) => new BuildRunner(LayerFolder, reporter).RunAsync(directory, step, request, token));
-        }
-
-        WriteObject(build);
+        var request = new StepRequest { Force = First is not null, SettingsPath = Settings is null ? null : FilePath(Settings) };
+        WriteObject(Run((reporter, token) => new BuildRunner(LayerFolder, reporter).RunAsync(directory, first, last, request, token)));
     }
 }

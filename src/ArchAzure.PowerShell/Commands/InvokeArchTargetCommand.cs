@@ -1,7 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Management.Automation;
 using ArchAzure.Builds;
-using ArchAzure.Target;
 
 namespace ArchAzure.PowerShell.Commands;
 

@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.RegularExpressions;
-using ArchAzure.Packages;
+using ArchAzure.Target;
 
 namespace ArchAzure.BuildTests.Faults;
 

@@ -3,7 +3,7 @@ using System.Text.Json.Nodes;
 using ArchAzure.Bootstrap;
 using ArchAzure.Builds;
 using ArchAzure.IO;
-using ArchAzure.Packages;
+using ArchAzure.Target;
 using ArchAzure.UnitTests.Bootstrap;
 using ArchAzure.UnitTests.FileSystems;
 using CsCheck;
@@ -129,7 +129,7 @@ public sealed class RecordFuzzTests(ITestOutputHelper output)
                 var saved = File.ReadAllText(directory.BuildFile);
                 BuildStore.Save(directory, BuildStore.Load(directory));
                 Assert.Equal(saved, File.ReadAllText(directory.BuildFile));
-                Assert.NotNull(BuildRunner.EffectiveSettings(directory, build));
+                Assert.NotNull(new StepRequest().SettingsOf(directory, build));
             },
             count);
     }

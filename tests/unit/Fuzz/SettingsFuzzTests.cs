@@ -8,7 +8,7 @@ namespace ArchAzure.UnitTests.Fuzz;
 public sealed class SettingsFuzzTests(ITestOutputHelper output)
 {
     private const string Sample = "# mine\nexport DISK_SIZE=4096\nMIRROR='https://m.example/$repo/os/$arch'\nPACKAGES=\"vim htop\" # tools\nLAYERS='one:/two three'\n"
-        + "WAAGENT_SOURCE=git@h:p\nTIME_ZONE=Europe/Berlin\nREUSE_DHCLIENT=no\nRESOURCE_DISK_SWAP=64\r\nRELEASE_KEY='a b.asc'\nBOOTSTRAP_PATH=a.tar.zst\nRELEASE_URL=http://u:p@h:8080/x\n";
+        + "WAAGENT_SOURCE=git://h/p\nTIME_ZONE=Europe/Berlin\nREUSE_DHCLIENT=no\nRESOURCE_DISK_SWAP=64\r\nRELEASE_KEY='a b.asc'\nBOOTSTRAP_PATH=a.tar.zst\nRELEASE_URL=http://u:p@h:8080/x\n";
 
     private static readonly string[] s_words =
         [.. SettingDefinition.All.Select(d => "\n" + d.Key + "="), "export ", "\"", "'", "\\", "$repo", "$arch", "${x}", "\n", " ", "\t", "#", "~", ":", ";", "http://", "--"];
@@ -52,7 +52,7 @@ public sealed class SettingsFuzzTests(ITestOutputHelper output)
         Assert.InRange(settings.BootStart, 2048, 65536);
         Assert.InRange(settings.ResourceDiskSwapMiB, 0, 1048576);
         Assert.All(settings.Packages, name => Assert.Matches(@"^[a-z0-9@_+][a-z0-9@._+-]*\z", name));
-        Assert.NotNull(ArchAzure.Builds.Steps.StepContext.NetworkFor(settings.Mirror));
+        Assert.NotNull(ArchAzure.Containers.BuilderSpec.NetworkFor(settings.Mirror));
         Assert.DoesNotContain("\n", ArchAzure.Bootstrap.BuilderRecipe.MirrorList(settings.Mirror).TrimEnd('\n'), StringComparison.Ordinal);
         foreach (var (_, value) in settings.Values)
         {

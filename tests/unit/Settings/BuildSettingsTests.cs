@@ -1,4 +1,5 @@
 using ArchAzure.Settings;
+using ArchAzure.Target;
 using CsCheck;
 
 namespace ArchAzure.UnitTests.Settings;
@@ -72,7 +73,7 @@ public sealed class BuildSettingsTests
     [InlineData("TIME_ZONE", "Etc/GMT+12", "Etc/GMT+12")]
     [InlineData("KEYMAP", "de-latin1-nodeadkeys", "de-latin1-nodeadkeys")]
     [InlineData("PACKAGES", "  vim   gtk2+extra @x ", "vim gtk2+extra @x")]
-    [InlineData("WAAGENT_SOURCE", "git@example.org:fork/agent.git", "git@example.org:fork/agent.git")]
+    [InlineData("WAAGENT_SOURCE", "git://example.org/fork/agent.git", "git://example.org/fork/agent.git")]
     [InlineData("WAAGENT_COMMIT", "A976115FD7254F4F9F54CC33528F0817B07B7976", "a976115fd7254f4f9f54cc33528f0817b07b7976")]
     public void Takes(string key, string value, string effective) => Assert.Equal(effective, BuildSettings.Default.With(key, value)[key]);
 
@@ -121,6 +122,8 @@ public sealed class BuildSettingsTests
     [InlineData("RESOURCE_DISK_SWAP", "yes", "Write for example 2048")]
     [InlineData("WAAGENT_SOURCE", "--upload-pack=reboot", "an option or a command")]
     [InlineData("WAAGENT_SOURCE", "ext::sh -c reboot", "an option or a command")]
+    [InlineData("WAAGENT_SOURCE", "git@example.org:fork/agent.git", "the builder has none. Write the repository's https:// address")]
+    [InlineData("WAAGENT_SOURCE", "ssh://git@example.org/fork/agent.git", "the builder has none. Write the repository's https:// address")]
     [InlineData("WAAGENT_SOURCE", "ssh://-oProxyCommand=reboot/agent.git", "read as an option")]
     [InlineData("WAAGENT_SOURCE", "ssh://git@-oProxyCommand=reboot/agent.git", "read as an option")]
     [InlineData("WAAGENT_SOURCE", "ssh://-l@host/agent.git", "read as an option")]
@@ -189,8 +192,64 @@ public sealed class BuildSettingsTests
         Assert.Equal(Path.GetFullPath(folder["../a.tar.zst"]), settings.BootstrapPath);
         Assert.Equal([folder["mine"], Path.GetFullPath(folder["../other one"]), "/abs"], settings.Layers);
         Assert.Equal(folder["agent.tar.gz"], settings.WaAgentSource);
-        Assert.Equal("git@h:p", BuildSettings.Load(folder.Write("b", "WAAGENT_SOURCE=git@h:p")).WaAgentSource);
+        Assert.Equal("git://h/p", BuildSettings.Load(folder.Write("b", "WAAGENT_SOURCE=git://h/p")).WaAgentSource);
     }
+
+    [Theory]
+    [InlineData("https://example.org/a", true)]
+    [InlineData("git://example.org/team/agent.git", true)]
+    [InlineData("agent.tar.gz", false)]
+    [InlineData("/a@b/c:d", false)]
+    [InlineData("./a@b:c", false)]
+    public void An_address_of_the_agent_is_one_everywhere(string source, bool isAddress)
+    {
+        var taken = BuildSettings.Default.With("WAAGENT_SOURCE", source)["WAAGENT_SOURCE"];
+        Assert.Equal(isAddress ? source : "absolute", SettingDefinition.Find("WAAGENT_SOURCE")!.WithPaths(taken, _ => "absolute"));
+        if (isAddress)
+        {
+            Assert.Equal(source, AgentSource.Parse(taken, "1").Location);
+        }
+        else
+        {
+            Assert.Equal("AgentSourceNotFound", Assert.Throws<ArchAzureException>(() => AgentSource.Parse(taken, "1")).ErrorId);
+        }
+    }
+
+    [Fact]
+    public void A_file_that_is_copied_means_the_same_elsewhere()
+    {
+        using var folder = new TempFolder();
+        var given = folder.Write("given/my.env", "# mine\r\nexport RELEASE_KEY='it\"s/a key.asc'\nLAYERS=\"mine:../other's\" # two\nKEYMAP=de\nWAAGENT_SOURCE=git://h/p\n");
+        var copy = folder.Write("work/settings.env", SettingsFile.ReadRelocated(given));
+        Assert.Equal(BuildSettings.Load(given).Values, BuildSettings.Load(copy).Values);
+        Assert.Contains("# mine\r\n", File.ReadAllText(copy), StringComparison.Ordinal);
+        Assert.Contains("\nKEYMAP=de\nWAAGENT_SOURCE=git://h/p\n", File.ReadAllText(copy), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Scripts_see_only_what_runs_their_step_again()
+    {
+        foreach (var step in Enumerable.Range(1, 5))
+        {
+            var visible = SettingDefinition.Living.Where(definition => BuildSettings.Default.ScriptValues(step).Any(value => value.Key == definition.ScriptName));
+            var inputs = Enumerable.Range(1, step).SelectMany(BuildSettings.Default.InputsOf).Select(line => line.Split('=')[0]);
+            Assert.Subset(inputs.ToHashSet(), visible.Select(definition => definition.Key).ToHashSet());
+        }
+
+        Assert.DoesNotContain(BuildSettings.Default.ScriptValues(3), value => value.Key == "ARCHAZURE_RESOURCE_DISK_SWAP");
+        Assert.Contains(KeyValuePair.Create("ARCHAZURE_RESOURCE_DISK_SWAP", "0"), BuildSettings.Default.ScriptValues(4));
+        Assert.Contains(KeyValuePair.Create("ARCHAZURE_KEYMAP", "de"), BuildSettings.Default.With("KEYMAP", "de").ScriptValues(3));
+    }
+
+    [Fact]
+    public void A_mirror_of_this_machine_does_not_go_into_the_image() =>
+        Assert.Contains(
+            KeyValuePair.Create("ARCHAZURE_MIRROR", BuildSettings.Default.Mirror),
+            BuildSettings.Default.With("MIRROR", "http://127.0.0.1:8000/$repo/os/$arch").ScriptValues(3));
+
+    [Fact]
+    public void Each_agent_of_the_table_can_be_asked_for() =>
+        Assert.All(ProvisioningAgent.All, agent => Assert.Equal(agent.Name, BuildSettings.Default.With("AGENT", agent.Name).Agent));
 
     [Fact]
     public void The_old_dhclient_key_is_accepted_with_the_reason_it_has_no_use()
@@ -243,8 +302,6 @@ public sealed class BuildSettingsTests
     }
 
     [Theory]
-    [InlineData("ssh://git@host/agent.git")]
-    [InlineData("git@host:agent.git")]
     [InlineData("/srv/https:/me@host")]
     [InlineData("C:/agents/me@home")]
     [InlineData("https://host/~me@home/agent.git")]
@@ -256,7 +313,7 @@ public sealed class BuildSettingsTests
         var text = Gen.OneOf(Gen.String[0, 30], Gen.String[Gen.Char["azAZ09-_./@+:$\n\t '\"=%"], 0, 30]);
         Gen.Select(Gen.OneOf(SettingDefinition.All.ToArray()), text).Sample(
             (definition, value) => definition.Check(value).Value is not { } taken
-                || (!taken.Any(char.IsControl) && (definition.IsPath || !taken.StartsWith('-')) && definition.Check(taken).Value == taken),
+                || (!taken.Any(char.IsControl) && (definition.TakesPath || !taken.StartsWith('-')) && definition.Check(taken).Value == taken),
             iter: 20000, threads: 1);
     }
 }

@@ -5,27 +5,21 @@ using ArchAzure.Target;
 namespace ArchAzure.Builds.Steps;
 
 /// <summary>Step 4, Install-WaAgent: the Azure Linux agent from its source, and the layer that makes it fit.</summary>
-public sealed partial class AgentStep : TargetStep
+internal sealed partial class AgentStep : TargetStep
 {
     /// <summary>On the disk: /tmp and /run are in memory, and /root is the user's.</summary>
     private const string BuildFolder = "/var/lib/archazure-agent";
 
-    /// <inheritdoc/>
     public override string Name => StepName.Agent;
 
-    /// <inheritdoc/>
-    public override IReadOnlyList<string> SettingKeys => ["MIRROR", "AGENT", "RESOURCE_DISK_SWAP", "WAAGENT_SOURCE", "WAAGENT_COMMIT"];
-
-    /// <inheritdoc/>
     public override IEnumerable<string> OtherInputs(StepContext context) =>
-        [.. Layers(context).Select(layer => layer.Fingerprint()), AgentSource.Parse(context.Settings.WaAgentSource, context.Settings.WaAgentCommit).Fingerprint(), .. context.SnapshotInputs, .. context.ReproducibilityInputs];
+        [.. Layers(context).Select(layer => layer.Fingerprint()), Source(context)?.Fingerprint() ?? ""];
 
-    /// <inheritdoc/>
     public override Task<ArchBuild> RunAsync(StepContext context, CancellationToken cancellationToken)
     {
         var layers = Layers(context);
-        var source = AgentSource.Parse(context.Settings.WaAgentSource, context.Settings.WaAgentCommit);
-        var network = context.MirrorNetwork == "host" ? "host" : StepContext.NetworkFor(source.Location);
+        var source = Source(context);
+        var network = context.MirrorNetwork == "host" || source is null ? context.MirrorNetwork : BuilderSpec.NetworkFor(source.Location);
         return RunInTargetAsync(
             context,
             "agent",
@@ -35,30 +29,42 @@ public sealed partial class AgentStep : TargetStep
                 context.Say("installing packages", 0);
                 await new Pacman(builder, context.Reporter, Name).InstallAsync([.. layers.SelectMany(layer => layer.Packages).Distinct(StringComparer.Ordinal)], cancellationToken);
 
-                context.Say($"fetching the agent from {source.Location}");
-                var folder = await source.FetchAsync(builder, TargetTree.Root + BuildFolder, cancellationToken);
+                if (source is not null)
+                {
+                    await InstallWaAgentAsync(context, builder, target, source, cancellationToken);
+                }
 
-                context.Say("installing the agent");
-                await target.ChrootAsync(
-                    ["env", $"--chdir={folder[TargetTree.Root.Length..]}", "python", "setup.py", "install", "--prefix=/usr", "--lnx-distro=arch"], null, cancellationToken);
-                await builder.RunAsync(["rm", "-rf", TargetTree.Root + BuildFolder], null, cancellationToken);
                 await LayAsync(context, target, layers, cancellationToken);
-
-                var version = (await target.ChrootAsync(["waagent", "--version"], null, cancellationToken)).Output;
+                var version = source is null ? "" : (await target.ChrootAsync(["waagent", "--version"], null, cancellationToken)).Output;
                 return context.Build with
                 {
                     Agent = new AgentProduct(
                         context.Settings.Agent,
-                        source.Location,
-                        source.Commit,
+                        source?.Location ?? "",
+                        source?.Commit,
                         AgentVersion().Match(version) is { Success: true } match ? match.Groups[1].Value : version.Split('\n')[0].Trim()),
                 };
             },
             cancellationToken);
     }
 
-    private static List<Layer> Layers(StepContext context) =>
-        context.Settings.Agent == "cloud-init" ? [context.Layer("waagent"), context.Layer("cloud-init")] : [context.Layer("waagent")];
+    private static async Task InstallWaAgentAsync(StepContext context, Builder builder, TargetTree target, AgentSource source, CancellationToken cancellationToken)
+    {
+        context.Say($"fetching the agent from {source.Location}");
+        var folder = await source.FetchAsync(builder, TargetTree.Root + BuildFolder, cancellationToken);
+
+        context.Say("installing the agent");
+        await target.ChrootAsync(
+            ["env", $"--chdir={folder[TargetTree.Root.Length..]}", "python", "setup.py", "install", "--prefix=/usr", "--lnx-distro=arch"], null, cancellationToken);
+        await builder.RunAsync(["rm", "-rf", TargetTree.Root + BuildFolder], null, cancellationToken);
+    }
+
+    private static List<Layer> Layers(StepContext context) => [.. Agent(context).Layers.Select(context.Layer)];
+
+    private static AgentSource? Source(StepContext context) =>
+        Agent(context).WithWaAgent ? AgentSource.Parse(context.Settings.WaAgentSource, context.Settings.WaAgentCommit) : null;
+
+    private static ProvisioningAgent Agent(StepContext context) => ProvisioningAgent.Find(context.Settings.Agent);
 
     [GeneratedRegex(@"WALinuxAgent-(\d+(\.\d+)+)", RegexOptions.None, 1000)]
     private static partial Regex AgentVersion();

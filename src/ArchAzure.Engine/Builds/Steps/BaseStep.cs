@@ -5,19 +5,12 @@ using ArchAzure.Target;
 namespace ArchAzure.Builds.Steps;
 
 /// <summary>Step 3, Install-ArchBase: packages, the layers base and azure, and the user's own.</summary>
-public sealed class BaseStep : TargetStep
+internal sealed class BaseStep : TargetStep
 {
-    /// <inheritdoc/>
     public override string Name => StepName.Base;
 
-    /// <inheritdoc/>
-    public override IReadOnlyList<string> SettingKeys => ["MIRROR", "PACKAGES", "TARGET_LANG", "TIME_ZONE", "KEYMAP", "KERNEL", "LAYERS"];
+    public override IEnumerable<string> OtherInputs(StepContext context) => Layers(context).Select(layer => layer.Fingerprint());
 
-    /// <inheritdoc/>
-    public override IEnumerable<string> OtherInputs(StepContext context) =>
-        [.. Layers(context).Select(layer => layer.Fingerprint()), .. context.SnapshotInputs, .. context.ReproducibilityInputs];
-
-    /// <inheritdoc/>
     public override Task<ArchBuild> RunAsync(StepContext context, CancellationToken cancellationToken)
     {
         var layers = Layers(context);
@@ -61,9 +54,8 @@ public sealed class BaseStep : TargetStep
         const string keymaps = "/usr/share/kbd/keymaps";
         var zone = $"/usr/share/zoneinfo/{settings.TimeZone}";
         var locale = $"/usr/share/i18n/locales/{settings.Locale.Replace(".UTF-8", "", StringComparison.Ordinal)}";
-        string[] keymap = [$"{settings.Keymap}.map", $"{settings.Keymap}.kmap"];
         var find = await builder.RunAsync(
-            ["find", "-L", zone, locale, keymaps, "-type", "f", "(", "-path", zone, "-o", "-path", locale, "-o", "-name", keymap[0] + "*", "-o", "-name", keymap[1] + "*", ")", "-print"],
+            ["find", "-L", zone, locale, keymaps, "-type", "f", "(", "-path", zone, "-o", "-path", locale, "-o", "-name", $"{settings.Keymap}.map*", "-o", "-name", $"{settings.Keymap}.kmap*", ")", "-print"],
             new CommandOptions { AllowFailure = true },
             cancellationToken);
         var found = find.Output.Split('\n');
@@ -71,11 +63,7 @@ public sealed class BaseStep : TargetStep
         // glibc has this one built in.
         Require(settings.Locale == "C.UTF-8" || found.Contains(locale), "TARGET_LANG", $"no locale '{settings.Locale}'", "'locale -a' and /etc/locale.gen of an Arch Linux list them");
         Require(found.Contains(zone), "TIME_ZONE", $"no time zone '{settings.TimeZone}'", "'timedatectl list-timezones' lists them");
-        Require(
-            found.Any(path => path.StartsWith(keymaps, StringComparison.Ordinal) && keymap.Any(name => Path.GetFileName(path).StartsWith(name, StringComparison.Ordinal))),
-            "KEYMAP",
-            $"no keymap '{settings.Keymap}'",
-            "'localectl list-keymaps' lists them");
+        Require(found.Any(path => path.StartsWith(keymaps, StringComparison.Ordinal)), "KEYMAP", $"no keymap '{settings.Keymap}'", "'localectl list-keymaps' lists them");
 
         static void Require(bool there, string key, string what, string remedy)
         {

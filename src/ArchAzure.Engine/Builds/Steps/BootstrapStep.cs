@@ -7,28 +7,20 @@ using ArchAzure.Target;
 namespace ArchAzure.Builds.Steps;
 
 /// <summary>Step 1, New-ArchBootstrap: a verified release becomes a Docker image, and that the builder.</summary>
-public sealed partial class BootstrapStep : BuildStep
+internal sealed partial class BootstrapStep : BuildStep
 {
     private const string Sha256Label = "archazure.bootstrap.sha256";
     private const string SignerLabel = "archazure.bootstrap.signed-by";
 
-    /// <inheritdoc/>
     public override string Name => StepName.Bootstrap;
 
-    /// <inheritdoc/>
-    public override IReadOnlyList<string> SettingKeys => ["ARCH_VERSION", "ARCHITECTURE", "MIRROR", "RELEASE_URL", "RELEASE_KEY", "BOOTSTRAP_PATH"];
+    public override IEnumerable<string> OtherInputs(StepContext context) => [BuilderRecipe.PacmanConfiguration, .. BuilderRecipe.Tools];
 
-    /// <inheritdoc/>
-    public override IEnumerable<string> OtherInputs(StepContext context) => [.. context.SnapshotInputs, BuilderRecipe.PacmanConfiguration, .. BuilderRecipe.Tools];
-
-    /// <inheritdoc/>
     public override Task<bool> ProductExistsAsync(StepContext context, CancellationToken cancellationToken) =>
         context.Docker.ImageExistsAsync(context.Build.Bootstrap!.BuilderImage, cancellationToken);
 
-    /// <inheritdoc/>
     public override bool MadeTheSame(ArchBuild before, ArchBuild after) => before.Bootstrap == after.Bootstrap;
 
-    /// <inheritdoc/>
     public override async Task<ArchBuild> RunAsync(StepContext context, CancellationToken cancellationToken)
     {
         var settings = context.Settings;

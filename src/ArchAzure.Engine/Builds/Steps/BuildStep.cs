@@ -1,10 +1,13 @@
 namespace ArchAzure.Builds.Steps;
 
-/// <summary>One of the five steps. It reads the build, does its work, and returns the build with its product; it never writes build.json.</summary>
-public abstract class BuildStep
+/// <summary>
+/// One of the five steps. It reads the build, does its work, and returns the build with its product; only its context writes build.json.
+/// </summary>
+internal abstract class BuildStep
 {
-    /// <summary>All steps in order.</summary>
-    public static IReadOnlyList<BuildStep> All { get; } = [new BootstrapStep(), new DiskStep(), new BaseStep(), new AgentStep(), new VhdStep()];
+    /// <summary>The steps in the order of <see cref="StepName.All"/>.</summary>
+    public static IReadOnlyList<BuildStep> All { get; } =
+        [.. new BuildStep[] { new BootstrapStep(), new DiskStep(), new BaseStep(), new AgentStep(), new VhdStep() }.OrderBy(step => step.Number)];
 
     /// <summary>1 to 5.</summary>
     public int Number => StepName.Number(Name);
@@ -12,10 +15,7 @@ public abstract class BuildStep
     /// <summary>The cmdlet's name.</summary>
     public abstract string Name { get; }
 
-    /// <summary>The settings that go into this step.</summary>
-    public abstract IReadOnlyList<string> SettingKeys { get; }
-
-    /// <summary>What else goes into it: fingerprints of layers, versions of recipes.</summary>
+    /// <summary>What goes into it besides its settings: fingerprints of layers, versions of recipes.</summary>
     public virtual IEnumerable<string> OtherInputs(StepContext context) => [];
 
     /// <summary>Whether what the step made last time is still there.</summary>

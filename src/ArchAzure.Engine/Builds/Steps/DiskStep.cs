@@ -5,27 +5,18 @@ using ArchAzure.IO;
 namespace ArchAzure.Builds.Steps;
 
 /// <summary>Step 2, New-ArchDisk: the raw sparse image with its partition table, and every identity the later steps write down.</summary>
-public sealed class DiskStep : BuildStep
+internal sealed class DiskStep : BuildStep
 {
     /// <summary>What a build of Arch takes in the work directory, in bytes: package cache, two snapshots, the VHD's data.</summary>
     private const long BuildNeeds = 4L << 30;
 
     private const string ImagePath = "/work/disk.img";
 
-    /// <inheritdoc/>
     public override string Name => StepName.Disk;
 
-    /// <inheritdoc/>
-    public override IReadOnlyList<string> SettingKeys => ["DISK_SIZE", "BOOT_START", "ROOT_FILE_SYSTEM"];
-
-    /// <inheritdoc/>
-    public override IEnumerable<string> OtherInputs(StepContext context) => context.ReproducibilityInputs;
-
-    /// <inheritdoc/>
     public override Task<bool> ProductExistsAsync(StepContext context, CancellationToken cancellationToken) =>
         Task.FromResult(new FileInfo(context.Directory.Disk) is { Exists: true } file && file.Length == context.Build.Disk!.SizeMiB << 20);
 
-    /// <inheritdoc/>
     public override async Task<ArchBuild> RunAsync(StepContext context, CancellationToken cancellationToken)
     {
         var disk = PartitionPlan.Create(context.Settings.DiskSizeMiB, context.Settings.BootStart, context.Settings.RootFileSystem, context.Reproducibility?.Identities("disk") ?? Guid.NewGuid);

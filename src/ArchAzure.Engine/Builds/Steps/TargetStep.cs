@@ -6,9 +6,8 @@ using ArchAzure.Target;
 namespace ArchAzure.Builds.Steps;
 
 /// <summary>What steps 3 and 4 share: a builder with the target in it, that ends in a snapshot, complete or absent.</summary>
-public abstract class TargetStep : BuildStep
+internal abstract class TargetStep : BuildStep
 {
-    /// <inheritdoc/>
     public override Task<bool> ProductExistsAsync(StepContext context, CancellationToken cancellationToken) =>
         Task.FromResult(File.Exists(context.Directory.Snapshot(Number)));
 

@@ -1,7 +1,6 @@
 using ArchAzure.Containers;
 using ArchAzure.Disks;
 using ArchAzure.IO;
-using ArchAzure.Packages;
 using ArchAzure.Target;
 using ArchAzure.Vhd;
 
@@ -11,7 +10,7 @@ namespace ArchAzure.Builds.Steps;
 /// Step 5, ConvertTo-AzureVhd: seals the target, writes the file systems and the boot loaders for both firmwares into a copy
 /// of the disk, and makes that a VHD.
 /// </summary>
-public sealed class VhdStep : BuildStep
+internal sealed class VhdStep : BuildStep
 {
     private const string ImagePath = "/work/disk.img";
     private const string RootImagePath = "/work/root.img";
@@ -21,20 +20,14 @@ public sealed class VhdStep : BuildStep
     private const string ClampScript = "clamp";
     private const string BootLoadersScript = "boot-loaders";
 
-    /// <inheritdoc/>
     public override string Name => StepName.Vhd;
 
-    /// <inheritdoc/>
-    public override IReadOnlyList<string> SettingKeys => [];
-
-    /// <inheritdoc/>
     public override IEnumerable<string> OtherInputs(StepContext context) =>
         [
             PathInBuild(context, Destination(context)), File.ReadAllText(Script(context, SealScript)), File.ReadAllText(Script(context, BootLoadersScript)),
-            .. context.Reproducibility is null ? [] : context.ReproducibilityInputs.Append(File.ReadAllText(Script(context, ClampScript))),
+            .. context.Reproducibility is null ? Array.Empty<string>() : [File.ReadAllText(Script(context, ClampScript))],
         ];
 
-    /// <inheritdoc/>
     public override Task<bool> ProductExistsAsync(StepContext context, CancellationToken cancellationToken)
     {
         try
@@ -49,18 +42,17 @@ public sealed class VhdStep : BuildStep
         }
     }
 
-    /// <inheritdoc/>
     public override async Task<ArchBuild> RunAsync(StepContext context, CancellationToken cancellationToken)
     {
         var disk = context.Build.Disk!;
-        var same = context.Reproducibility;
+        var reproducibility = context.Reproducibility;
         var destination = Destination(context);
         if (File.Exists(destination) && destination != context.Build.VhdPath && !context.Request.Force)
         {
             throw new ArchAzureException("DestinationExists", ErrorKind.InvalidInput, $"'{destination}' exists already. Use -Force to replace it, or name another with -Destination.", destination);
         }
 
-        var (image, root) = (ImagePart(destination), RootPart(destination));
+        var (image, root) = (VhdFiles.ImagePart(destination), VhdFiles.RootPart(destination));
         IReadOnlyList<InstalledPackage> packages;
         try
         {
@@ -72,7 +64,7 @@ public sealed class VhdStep : BuildStep
                 mounts.Add(new(root, RootImagePath));
             }
 
-            var spec = new BuilderSpec { Image = context.BuilderImage, BuildId = context.Build.Id, Purpose = "vhd", HasTarget = true, Mounts = mounts, Environment = same?.Environment ?? BuilderSpec.NoEnvironment };
+            var spec = new BuilderSpec { Image = context.BuilderImage, BuildId = context.Build.Id, Purpose = "vhd", HasTarget = true, Mounts = mounts, Environment = reproducibility?.Environment ?? BuilderSpec.NoEnvironment };
             await using (var builder = await Builder.StartAsync(context.Docker, spec, context.Log, cancellationToken))
             {
                 var target = new TargetTree(builder);
@@ -81,12 +73,12 @@ public sealed class VhdStep : BuildStep
                 packages = await target.ReadPackagesAsync(cancellationToken);
                 context.Say("making the boot loaders", 30);
                 await target.RunScriptAsync(Script(context, BootLoadersScript), context.ScriptEnvironment, null, cancellationToken);
-                await WriteBootLoadersAsync(builder, disk, same is not null, cancellationToken);
+                await WriteBootLoadersAsync(builder, disk, reproducibility is not null, cancellationToken);
                 context.Say("sealing", 50);
                 await RunScriptAsync(builder, Script(context, SealScript), [TargetTree.Root], cancellationToken);
-                if (same is not null)
+                if (reproducibility is not null)
                 {
-                    await RunScriptAsync(builder, Script(context, ClampScript), [TargetTree.Root, same.EpochSeconds], cancellationToken);
+                    await RunScriptAsync(builder, Script(context, ClampScript), [TargetTree.Root, reproducibility.EpochSeconds], cancellationToken);
                 }
 
                 context.Say($"writing the root file system ({disk.RootFileSystem})", 60);
@@ -110,13 +102,13 @@ public sealed class VhdStep : BuildStep
             ChecksumFile.Remove(folder, [name, Path.GetFileName(list)]);
             File.Delete(list);
             var conversion = new VhdConversion { SourcePath = image, DestinationPath = destination, InPlace = true, Force = true };
-            if (same is not null)
+            if (reproducibility is not null)
             {
-                conversion = conversion with { UniqueId = same.Identities("vhd")(), Timestamp = same.Epoch };
+                conversion = conversion with { UniqueId = reproducibility.Identities("vhd")(), Timestamp = reproducibility.Epoch };
             }
 
             var product = new VhdProduct(PathInBuild(context, destination), disk.SizeMiB, conversion.UniqueId);
-            Claim(context, product);
+            context.Announce(context.Build with { Vhd = product });
             await VhdConverter.ConvertAsync(conversion, context.Reporter, cancellationToken);
 
             AtomicFile.WriteAllText(list, PackageList.Write(context.Build.Version!, packages, context.Build.Agent!));
@@ -131,21 +123,6 @@ public sealed class VhdStep : BuildStep
             File.Delete(root);
         }
     }
-
-    /// <summary>
-    /// Writes down whose the file will be, before it gets its name: a run that is killed before its end would else find a VHD that it
-    /// must take for somebody's, and refuse to replace it. The step itself does not count as done until its end.
-    /// </summary>
-    private static void Claim(StepContext context, VhdProduct product) =>
-        BuildStore.Save(context.Directory, context.Build.WithStaleAfter(4) with { Vhd = product });
-
-    /// <summary>What a killed run may leave where the VHD was to be.</summary>
-    public static IEnumerable<string> PartsOf(string vhd) =>
-        [ImagePart(vhd), RootPart(vhd), PackageList.PathBeside(vhd) + ".part", Path.Combine(Path.GetDirectoryName(vhd)!, ChecksumFile.Name + ".part")];
-
-    private static string ImagePart(string vhd) => vhd + ".part";
-
-    private static string RootPart(string vhd) => vhd + ".root.part";
 
     private static string Destination(StepContext context) =>
         Path.GetFullPath(context.Request.Destination ?? context.Build.VhdPath ?? context.Directory.Vhd(context.Build.Version!));

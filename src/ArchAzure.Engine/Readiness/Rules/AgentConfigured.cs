@@ -1,5 +1,6 @@
 using System.Globalization;
 using ArchAzure.FileSystems;
+using ArchAzure.Target;
 
 namespace ArchAzure.Readiness.Rules;
 
@@ -9,7 +10,10 @@ namespace ArchAzure.Readiness.Rules;
 /// </summary>
 internal sealed class AgentConfigured : ReadinessRule
 {
-    public override string Wanted => "Provisioning.Agent=waagent or cloud-init, that agent enabled, sane ResourceDisk settings";
+    private static readonly ProvisioningAgent s_waAgent = ProvisioningAgent.Find("waagent");
+    private static readonly ProvisioningAgent s_cloudInit = ProvisioningAgent.Find("cloud-init");
+
+    public override string Wanted => $"Provisioning.Agent={Agents.Names}, that agent enabled, sane ResourceDisk settings";
 
     public override string Source => Sources.WaAgent;
 
@@ -18,7 +22,7 @@ internal sealed class AgentConfigured : ReadinessRule
         var root = image.Root;
         if (!root.FileExists(Agents.Configuration))
         {
-            return Agents.WaAgent(root) is null ? CheckCloudInit(root) : Fail($"no {Agents.Configuration}", $"Install waagent's {Agents.Configuration}.");
+            return s_waAgent.ProgramIn(root) is null ? CheckCloudInit(root) : Fail($"no {Agents.Configuration}", $"Install waagent's {Agents.Configuration}.");
         }
 
         var settings = Agents.ReadConfiguration(root);
@@ -32,7 +36,7 @@ internal sealed class AgentConfigured : ReadinessRule
                     problems.Add("Provisioning.Enabled=n");
                 }
 
-                if (Agents.WaAgentEnabledBy(root) is null)
+                if (s_waAgent.EnabledBy(root) is null)
                 {
                     problems.Add("Provisioning.Agent=waagent, but waagent is not enabled");
                 }
@@ -79,7 +83,7 @@ internal sealed class AgentConfigured : ReadinessRule
 
     private static Finding CheckCloudInit(IImageFileSystem root)
     {
-        if (Agents.CloudInit(root) is null || Agents.CloudInitEnabledBy(root) is null)
+        if (s_cloudInit.ProgramIn(root) is null || s_cloudInit.EnabledBy(root) is null)
         {
             return Fail("cloud-init is to provision, but is not installed or not enabled", "Install and enable cloud-init, or set Provisioning.Agent=waagent.");
         }

@@ -1,4 +1,5 @@
 using ArchAzure.FileSystems;
+using ArchAzure.Target;
 
 namespace ArchAzure.Readiness.Rules;
 
@@ -11,14 +12,10 @@ internal sealed class AgentUnprovisioned : ReadinessRule
 
     public override Finding Check(ReadinessImage image)
     {
-        string[] patterns =
-        [
-            "/var/lib/waagent/provisioned", "/var/lib/waagent/ovf-env.xml", "/var/lib/waagent/*.prv", "/var/lib/waagent/*.crt", "/var/lib/waagent/*.xml",
-            "/var/lib/cloud/instance", "/var/lib/cloud/instances/*", "/var/lib/cloud/data/*",
-        ];
+        var patterns = ProvisioningAgent.All.SelectMany(agent => agent.MachineState);
         return PassIfNone(
             [.. patterns.SelectMany(pattern => ImageGlob.Expand(image.Root, pattern)).Distinct(StringComparer.Ordinal)],
             "none",
-            "Deprovision: waagent -deprovision, cloud-init clean.");
+            $"Deprovision: {string.Join(", ", ProvisioningAgent.All.Select(agent => agent.Deprovision))}.");
     }
 }

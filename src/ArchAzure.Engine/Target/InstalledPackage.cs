@@ -1,4 +1,4 @@
-namespace ArchAzure.Packages;
+namespace ArchAzure.Target;
 
 /// <summary>A package as pacman's local database describes it.</summary>
 public sealed record InstalledPackage

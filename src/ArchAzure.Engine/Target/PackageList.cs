@@ -1,9 +1,8 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using ArchAzure.Builds;
 
-namespace ArchAzure.Packages;
+namespace ArchAzure.Target;
 
 /// <summary>The list of what an image is made of, as CycloneDX 1.6 JSON. Equal images have equal lists: it holds no time and no random number.</summary>
 /// <remarks>Schema: https://cyclonedx.org/docs/1.6/json/; package addresses: https://github.com/package-url/purl-spec, type <c>alpm</c>.</remarks>

@@ -1,8 +1,8 @@
 using System.Text.Json.Nodes;
 using ArchAzure.Builds;
-using ArchAzure.Packages;
+using ArchAzure.Target;
 
-namespace ArchAzure.UnitTests.Packages;
+namespace ArchAzure.UnitTests.Target;
 
 public sealed class PackageListTests
 {

@@ -1,15 +1,13 @@
 using System.ComponentModel;
 using System.Diagnostics;
-using ArchAzure.Builds;
 using ArchAzure.Containers;
+using ArchAzure.Target;
 
-namespace ArchAzure.Target;
+namespace ArchAzure.Builds;
 
 /// <summary>A way into the target of a build for its user: commands, scripts, a shell. Changes go into the last snapshot.</summary>
 public sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
 {
-    private string LogPath => Path.Combine(directory.LogFolder, "target.log");
-
     /// <summary>Runs a command or a script in the target.</summary>
     /// <param name="command">The program and its arguments; or null.</param>
     /// <param name="scriptPath">A bash script of the host; or null.</param>
@@ -42,7 +40,7 @@ public sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
                     throw new ArchAzureException(
                         e.ErrorId,
                         e.Kind,
-                        $"'{scriptPath ?? string.Join(' ', command!)}' ended with status {e.Result.ExitCode} in the target; nothing it changed is kept. What it said is in '{LogPath}'.",
+                        $"'{scriptPath ?? string.Join(' ', command!)}' ended with status {e.Result.ExitCode} in the target; nothing it changed is kept.",
                         scriptPath ?? command![0],
                         e);
                 }
@@ -93,10 +91,8 @@ public sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
 
     private async Task<T> InSessionAsync<T>(bool keep, Func<Builder, TargetTree, Task<T>> work, CancellationToken cancellationToken)
     {
-        var build = BuildStore.Load(directory);
-        using var docker = await DockerEngine.ConnectAsync(reporter, cancellationToken);
-        using var taken = BuildLock.Take(directory);
-        build = BuildStore.Load(directory);
+        using var session = await BuildSession.OpenAsync(directory, reporter, cancellationToken);
+        var build = session.Build;
         var step = build.StepState(4) == StepState.Done ? 4 : 3;
         if (build.StepState(step) != StepState.Done)
         {
@@ -104,26 +100,27 @@ public sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
                 "TargetMissing", ErrorKind.NotFound, $"There is no target in '{directory.Path}' yet. Run Install-ArchBase -WorkDirectory '{directory.Path}' first.", directory.Path);
         }
 
-        await docker.RemoveLeftoversAsync(build.Id, cancellationToken);
-        using var log = new StepLog(LogPath, reporter);
         reporter.Progress(new("Target", "unpacking the target"));
-        var settings = BuildRunner.EffectiveSettings(directory, build);
+        var settings = new StepRequest().SettingsOf(directory, build);
         var spec = new BuilderSpec
         {
             Image = build.Bootstrap!.BuilderImage,
             BuildId = build.Id,
             Purpose = "target",
-            Network = Builds.Steps.StepContext.NetworkFor(settings.PackageMirror),
+            Network = BuilderSpec.NetworkFor(settings.PackageMirror),
             Environment = Reproducibility.Of(settings)?.Environment ?? BuilderSpec.NoEnvironment,
             HasTarget = true,
         };
         var snapshot = directory.Snapshot(step);
         try
         {
-            var result = await TargetSession.RunAsync(docker, spec, log, snapshot, keep ? snapshot : null, work, cancellationToken);
+            var result = await session.LogAsync(
+                Path.Combine(directory.LogFolder, "target.log"),
+                log => TargetSession.RunAsync(session.Docker, spec, log, snapshot, keep ? snapshot : null, work, cancellationToken),
+                cancellationToken);
             if (keep)
             {
-                BuildStore.Save(directory, build.WithStaleAfter(step));
+                session.Save(build.WithStaleAfter(step));
             }
 
             return result;

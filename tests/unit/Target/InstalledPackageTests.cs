@@ -1,6 +1,6 @@
-using ArchAzure.Packages;
+using ArchAzure.Target;
 
-namespace ArchAzure.UnitTests.Packages;
+namespace ArchAzure.UnitTests.Target;
 
 public sealed class InstalledPackageTests
 {

@@ -1,0 +1,143 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using System.Text;
+using ArchAzure.Containers;
+
+namespace ArchAzure.Builds.Steps;
+
+/// <summary>Runs steps: checks what must be there, skips what is done, and records a good end in one rename.</summary>
+/// <param name="layerFolder">The module's folder of layers.</param>
+/// <param name="reporter">Where progress, warnings and details go.</param>
+/// <param name="engineLimits">How long the Docker engine may keep silent; null for the defaults.</param>
+public sealed class BuildRunner(string layerFolder, IReporter reporter, EngineLimits? engineLimits = null)
+{
+    /// <summary>
+    /// What shapes the image and lies in no setting or layer: this very code, from the partition plan to the options of mke2fs. The
+    /// compiler makes the id from all that it compiled, so other code has another one, be it of the same version. Step 1's image does not
+    /// depend on it; what does is among its inputs.
+    /// </summary>
+    private static readonly string[] s_code = [typeof(BuildRunner).Module.ModuleVersionId.ToString()];
+
+    /// <summary>Runs steps in order; each is skipped where it is done and nothing has changed.</summary>
+    /// <param name="directory">The work directory.</param>
+    /// <param name="first">The first step, 1 to 5.</param>
+    /// <param name="last">The last step, not before the first.</param>
+    /// <param name="request">What is asked for.</param>
+    /// <param name="cancellationToken">Ends the step; those before it are done.</param>
+    /// <returns>The build as it is now in build.json.</returns>
+    /// <exception cref="ArchAzureException">Names the thing, the reason, the remedy, and the log.</exception>
+    public async Task<ArchBuild> RunAsync(WorkDirectory directory, int first, int last, StepRequest request, CancellationToken cancellationToken)
+    {
+        // Everything that can be wrong with the input is found before anything is touched.
+        var build = first == 1 ? BuildStore.TryLoad(directory) : BuildStore.Load(directory);
+        request.SettingsOf(directory, build);
+        RequirePredecessors(build, first, directory);
+
+        using var session = await BuildSession.OpenAsync(directory, reporter, cancellationToken, begin: first == 1, engineLimits);
+
+        // A build of an older version, or a copy of one, has no claim yet.
+        await BuildImages.ClaimAsync(session.Docker, session.Build, cancellationToken);
+        foreach (var step in BuildStep.All.Where(step => step.Number >= first && step.Number <= last))
+        {
+            await RunAsync(session, step, step.Number == first ? request : request with { SettingsPath = null }, cancellationToken);
+        }
+
+        return session.Build;
+    }
+
+    private async Task RunAsync(BuildSession session, BuildStep step, StepRequest request, CancellationToken cancellationToken)
+    {
+        var settings = request.SettingsOf(session.Directory, session.Build);
+        if (step.Number == 1)
+        {
+            foreach (var warning in settings.Warnings)
+            {
+                reporter.Warning(warning);
+            }
+        }
+
+        var before = session.Build;
+        var end = "failed";
+        try
+        {
+            await session.LogAsync(
+                session.Directory.Log(step.Number),
+                log =>
+                {
+                    log.Write($"{step.Name} in {session.Directory.Path}, Docker {session.Docker.Version}");
+                    return RunAsync(session, step, new StepContext { Session = session, Build = before, Settings = settings, Request = request, Log = log, LayerFolder = layerFolder, Step = step.Number }, cancellationToken);
+                },
+                cancellationToken,
+                error => request.Explain(before, error));
+            end = "done";
+        }
+        catch (OperationCanceledException)
+        {
+            end = "stopped";
+            throw;
+        }
+        finally
+        {
+            reporter.Progress(new(step.Name, end, Completed: true));
+            if (end != "done" && request.NotRememberedBy(before) is { Count: > 0 } names)
+            {
+                reporter.Warning($"{string.Join(", ", names)} will not be remembered, since {step.Name} did not end well. Give it again when you run the step again.");
+            }
+        }
+    }
+
+    private async Task<ArchBuild> RunAsync(BuildSession session, BuildStep step, StepContext context, CancellationToken cancellationToken)
+    {
+        var inputs = Fingerprint(step, context);
+        var record = context.Build.Steps.FirstOrDefault(done => done.Number == step.Number);
+        if (record is { State: StepState.Done } && record.Inputs == inputs && !context.Request.Force && await step.ProductExistsAsync(context, cancellationToken))
+        {
+            reporter.Information($"{step.Number} {step.Name}: nothing has changed since {record.Finished.ToLocalTime():yyyy-MM-dd HH:mm}, skipped.");
+            session.Save(context.Request.Remember(session.Directory, context.Build));
+            return session.Build;
+        }
+
+        session.Save(context.Build);
+        var clock = Stopwatch.StartNew();
+        var result = context.Request.Remember(session.Directory, await step.RunAsync(context, cancellationToken));
+        var finished = new StepRecord(step.Number, step.Name, StepState.Done, inputs, DateTimeOffset.UtcNow, Math.Round(clock.Elapsed.TotalSeconds, 1));
+        result = result with { Steps = [.. result.Steps.Where(other => other.Number != step.Number).Append(finished).OrderBy(other => other.Number)] };
+        if (record?.Inputs != inputs || !step.MadeTheSame(context.Build, result))
+        {
+            result = result.WithStaleAfter(step.Number);
+        }
+
+        session.Save(result);
+        if (result.Bootstrap != context.Build.Bootstrap)
+        {
+            await BuildImages.ClaimAsync(session.Docker, result, cancellationToken);
+        }
+
+        reporter.Verbose($"{step.Name} took {finished.Seconds} s");
+        return result;
+    }
+
+    private static void RequirePredecessors(ArchBuild? build, int step, WorkDirectory directory)
+    {
+        for (var number = 1; number < step; number++)
+        {
+            var state = build!.StepState(number);
+            if (state != StepState.Done)
+            {
+                var (name, missing) = (StepName.All[number - 1], StepName.All[step - 1]);
+                throw new ArchAzureException(
+                    state is null ? "StepMissing" : "StepStale",
+                    ErrorKind.NotFound,
+                    $"{missing} (step {step}) builds on {name} (step {number}), which {(state is null ? "has not been run" : "no longer fits, since an earlier step was run again")} in '{directory.Path}'. "
+                    + $"Run {name} -WorkDirectory '{directory.Path}', or Invoke-ArchBuild '{directory.Path}' for all that is to do.",
+                    directory.Path);
+            }
+        }
+    }
+
+    private static string Fingerprint(BuildStep step, StepContext context)
+    {
+        var text = string.Join('\0', [.. context.Settings.InputsOf(step.Number), .. step.OtherInputs(context), .. step.Number == 1 ? [] : s_code]);
+        return Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(text))).ToLowerInvariant();
+    }
+}
