@@ -23,5 +23,5 @@ public abstract class BuildCmdlet : EngineCmdlet
     public string WorkDirectory { get; set; } = ".";
 
     /// <summary>The work directory meant.</summary>
-    protected WorkDirectory Directory => new(ParameterSetName == ByBuild ? InputObject.WorkDirectory : FilePath(WorkDirectory));
+    private protected WorkDirectory Directory => new(ParameterSetName == ByBuild ? InputObject.WorkDirectory : FilePath(WorkDirectory));
 }

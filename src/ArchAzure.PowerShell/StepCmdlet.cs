@@ -13,7 +13,7 @@ public abstract class StepCmdlet : BuildCmdlet
     public SwitchParameter Force { get; set; }
 
     /// <summary>Runs a step after confirmation and writes the build.</summary>
-    protected void RunStep(string name, string action, StepRequest request)
+    private protected void RunStep(string name, string action, StepRequest request)
     {
         ArgumentNullException.ThrowIfNull(request);
         var directory = Directory;

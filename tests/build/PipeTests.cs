@@ -13,7 +13,7 @@ public sealed class PipeBuild : IAsyncLifetime, IDisposable
     private readonly TempFolder _folder = new();
 
     /// <summary>The build's work directory.</summary>
-    public WorkDirectory WorkDirectory => new(_folder["my builds/work 'directory'"]);
+    internal WorkDirectory WorkDirectory => new(_folder["my builds/work 'directory'"]);
 
     /// <summary>What the pipe wrote.</summary>
     internal ToolResult Result { get; private set; } = null!;

@@ -21,13 +21,13 @@ public sealed class Pipeline : IAsyncLifetime, IDisposable
     public MirrorServer Mirror => _mirror!;
 
     /// <summary>The work directory of the shared image; never written.</summary>
-    public WorkDirectory Image { get; } = new(TestSetup.ImageWorkDirectory);
+    internal WorkDirectory Image { get; } = new(TestSetup.ImageWorkDirectory);
 
     /// <summary>The shared image's build.</summary>
     public ArchBuild ImageBuild { get; private set; } = null!;
 
     /// <summary>The settings the shared image was built with.</summary>
-    public BuildSettings Settings { get; private set; } = null!;
+    internal BuildSettings Settings { get; private set; } = null!;
 
     /// <inheritdoc/>
     public async Task InitializeAsync()

@@ -8,7 +8,7 @@ namespace ArchAzure.Builds;
 /// Holds a work directory for one run. The lock is the kernel's (flock, share mode), so it ends with its owner however that dies;
 /// the owner's process id in the file is for people.
 /// </summary>
-public sealed class BuildLock : IDisposable
+internal sealed class BuildLock : IDisposable
 {
     private readonly FileStream _file;
 

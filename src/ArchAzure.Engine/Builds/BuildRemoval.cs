@@ -5,7 +5,7 @@ using ArchAzure.Target;
 namespace ArchAzure.Builds;
 
 /// <summary>Removes a build.</summary>
-public static class BuildRemoval
+internal static class BuildRemoval
 {
     /// <summary>Removes containers, images and files of a build. What ArchAzure did not make stays.</summary>
     /// <param name="directory">The work directory.</param>

@@ -5,7 +5,7 @@ using ArchAzure.IO;
 namespace ArchAzure.Builds;
 
 /// <summary>Reads and writes <c>build.json</c>: one atomic replacement at a time.</summary>
-public static class BuildStore
+internal static class BuildStore
 {
     private static readonly JsonSerializerOptions Json = new()
     {

@@ -9,7 +9,7 @@ namespace ArchAzure.Builds;
 /// <summary>What a build takes in place of the clock and of chance, so that the same settings give the same bytes.</summary>
 /// <param name="Epoch">The time of all that the build makes: the snapshot's day, 0:00 UTC. Files of packages keep theirs where it is earlier.</param>
 /// <param name="Seed">What its identities are made from.</param>
-public sealed partial record Reproducibility(DateTimeOffset Epoch, string Seed)
+internal sealed partial record Reproducibility(DateTimeOffset Epoch, string Seed)
 {
     /// <summary>The epoch as programs take it: seconds since 1970.</summary>
     public string EpochSeconds => Epoch.ToUnixTimeSeconds().ToString(CultureInfo.InvariantCulture);

@@ -3,7 +3,7 @@ using System.Globalization;
 namespace ArchAzure.Builds;
 
 /// <summary>The five steps and their order.</summary>
-public static class StepName
+internal static class StepName
 {
     /// <summary>Step 1.</summary>
     public const string Bootstrap = "New-ArchBootstrap";

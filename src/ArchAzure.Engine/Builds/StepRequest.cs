@@ -4,7 +4,7 @@ using ArchAzure.Settings;
 namespace ArchAzure.Builds;
 
 /// <summary>What one call of a step asks for.</summary>
-public sealed record StepRequest
+internal sealed record StepRequest
 {
     /// <summary>Settings given as parameters: key and value. The build remembers them once the step has ended well; an empty value makes it forget.</summary>
     public IReadOnlyDictionary<string, string> Parameters { get; init; } = new Dictionary<string, string>(StringComparer.Ordinal);

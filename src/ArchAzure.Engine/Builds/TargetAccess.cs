@@ -6,7 +6,7 @@ using ArchAzure.Target;
 namespace ArchAzure.Builds;
 
 /// <summary>A way into the target of a build for its user: commands, scripts, a shell. Changes go into the last snapshot.</summary>
-public sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
+internal sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
 {
     /// <summary>Runs a command or a script in the target.</summary>
     /// <param name="command">The program and its arguments; or null.</param>

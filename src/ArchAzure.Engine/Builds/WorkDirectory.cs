@@ -3,7 +3,7 @@ using ArchAzure.IO;
 namespace ArchAzure.Builds;
 
 /// <summary>The folder of one build and the names of what lies in it.</summary>
-public sealed class WorkDirectory
+internal sealed class WorkDirectory
 {
     /// <summary>Names a work directory; nothing is touched.</summary>
     public WorkDirectory(string path) => Path = System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(path));

@@ -6,7 +6,7 @@ namespace ArchAzure.Settings;
 /// The settings a build runs with: the defaults, over them a settings file, over that the parameters of a cmdlet. Immutable; every value in it
 /// has passed its rule in <see cref="SettingDefinition.All"/>.
 /// </summary>
-public sealed partial class BuildSettings
+internal sealed partial class BuildSettings
 {
     private readonly Dictionary<string, string> _values;
 

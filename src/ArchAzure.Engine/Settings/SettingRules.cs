@@ -7,7 +7,7 @@ namespace ArchAzure.Settings;
 /// What a single value must look like, as plain yes-or-no questions for the settings table.
 /// The patterns are narrow on purpose: these values end up as arguments, file names and lines of configuration in the target.
 /// </summary>
-public static partial class SettingRules
+internal static partial class SettingRules
 {
     /// <summary>Smallest disk in MiB: an Arch base with kernel and agent, and room to work.</summary>
     public const int MinimumDiskSizeMiB = 2048;

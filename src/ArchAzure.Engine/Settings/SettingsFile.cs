@@ -6,7 +6,7 @@ namespace ArchAzure.Settings;
 /// <param name="Key">The name before the '='.</param>
 /// <param name="Value">The value without its quotes.</param>
 /// <param name="Line">The line it stands on, from 1.</param>
-public sealed record SettingLine(string Key, string Value, int Line);
+internal sealed record SettingLine(string Key, string Value, int Line);
 
 /// <summary>
 /// Reads <c>settings.env</c>. The file looks like shell assignments (<c>KEY=VALUE</c>, <c>export KEY=VALUE</c>), since the scripts before this
@@ -16,7 +16,7 @@ public sealed record SettingLine(string Key, string Value, int Line);
 /// A value ends at the first space outside quotes; a comment may follow. 'single' quotes keep everything, "double" quotes know
 /// <c>\" \\ \$ \`</c>. A key may stand in a file once: of two values one is a mistake, and which one a reader cannot know.
 /// </remarks>
-public static class SettingsFile
+internal static class SettingsFile
 {
     private const int MaximumBytes = 1 << 20;
 

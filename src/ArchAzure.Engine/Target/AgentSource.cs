@@ -10,7 +10,7 @@ using ArchAzure.Settings;
 namespace ArchAzure.Target;
 
 /// <summary>How stubborn a fetch by git is.</summary>
-public sealed record FetchLimits
+internal sealed record FetchLimits
 {
     /// <summary>Longest time without a byte, where git can tell (http and https).</summary>
     public TimeSpan Silence { get; init; } = TimeSpan.FromSeconds(30);
@@ -23,7 +23,7 @@ public sealed record FetchLimits
 }
 
 /// <summary>Where the Azure Linux agent's source comes from: a git repository at a commit, an archive, or a folder.</summary>
-public abstract class AgentSource
+internal abstract class AgentSource
 {
     /// <summary>What timeout(1) reports of a command that it ended, and of one that it had to kill.</summary>
     private const long TimedOutStatus = 124;

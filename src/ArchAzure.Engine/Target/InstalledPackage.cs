@@ -1,7 +1,7 @@
 namespace ArchAzure.Target;
 
 /// <summary>A package as pacman's local database describes it.</summary>
-public sealed record InstalledPackage
+internal sealed record InstalledPackage
 {
     /// <summary>Its name.</summary>
     public required string Name { get; init; }

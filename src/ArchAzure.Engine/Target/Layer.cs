@@ -7,7 +7,7 @@ using ArchAzure.Settings;
 namespace ArchAzure.Target;
 
 /// <summary>A named set of files, packages, services and a script that goes into the target; a folder of the shape module/layers/README.md tells.</summary>
-public sealed partial class Layer
+internal sealed partial class Layer
 {
     /// <summary>Files below this folder are laid before the packages, so that the initramfs is made once and right.</summary>
     private const string EarlyFolder = "etc/mkinitcpio.conf.d/";

@@ -6,7 +6,7 @@ namespace ArchAzure.Target;
 
 /// <summary>The list of what an image is made of, as CycloneDX 1.6 JSON. Equal images have equal lists: it holds no time and no random number.</summary>
 /// <remarks>Schema: https://cyclonedx.org/docs/1.6/json/; package addresses: https://github.com/package-url/purl-spec, type <c>alpm</c>.</remarks>
-public static class PackageList
+internal static class PackageList
 {
     // The file is read by programs and people, never put into a web page.
     private static readonly JsonSerializerOptions s_json = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };

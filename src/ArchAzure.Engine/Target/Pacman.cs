@@ -5,7 +5,7 @@ using ArchAzure.Containers;
 namespace ArchAzure.Target;
 
 /// <summary>Installs packages into the target and into builders, and puts pacman's errors into words.</summary>
-public sealed partial class Pacman(Builder builder, IReporter reporter, string activity)
+internal sealed partial class Pacman(Builder builder, IReporter reporter, string activity)
 {
     /// <summary>Where the work directory's package cache is mounted, in the builder.</summary>
     public const string CachePath = "/work/cache";

@@ -4,7 +4,7 @@ using ArchAzure.IO;
 namespace ArchAzure.Target;
 
 /// <summary>Works on the target in a builder, from one snapshot to the next.</summary>
-public static class TargetSession
+internal static class TargetSession
 {
     /// <summary>Unpacks a snapshot, works on the tree, and writes the new snapshot in one rename.</summary>
     /// <param name="docker">The engine.</param>

@@ -3,7 +3,7 @@ using ArchAzure.Containers;
 namespace ArchAzure.Target;
 
 /// <summary>The target's tree in a builder, at <c>/target</c>, and what can be done with it.</summary>
-public sealed class TargetTree(Builder builder)
+internal sealed class TargetTree(Builder builder)
 {
     /// <summary>Where the tree is, in the builder.</summary>
     public const string Root = TargetChroot.Tree;

@@ -9,7 +9,7 @@ namespace ArchAzure.Builds.Steps;
 /// <param name="layerFolder">The module's folder of layers.</param>
 /// <param name="reporter">Where progress, warnings and details go.</param>
 /// <param name="engineLimits">How long the Docker engine may keep silent; null for the defaults.</param>
-public sealed class BuildRunner(string layerFolder, IReporter reporter, EngineLimits? engineLimits = null)
+internal sealed class BuildRunner(string layerFolder, IReporter reporter, EngineLimits? engineLimits = null)
 {
     /// <summary>
     /// What shapes the image and lies in no setting or layer: this very code, from the partition plan to the options of mke2fs. The
