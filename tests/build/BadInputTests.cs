@@ -1,6 +1,6 @@
 using System.Globalization;
 using ArchAzure.Builds;
-using ArchAzure.Builds.Steps;
+using ArchAzure.Steps;
 using ArchAzure.StandIn;
 
 namespace ArchAzure.BuildTests;

@@ -1,6 +1,6 @@
 using ArchAzure.Bootstrap;
 using ArchAzure.Builds;
-using ArchAzure.Builds.Steps;
+using ArchAzure.Steps;
 using ArchAzure.SimulatedAzure;
 using ArchAzure.StandIn;
 

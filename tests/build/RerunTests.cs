@@ -1,6 +1,6 @@
 using System.Diagnostics;
 using ArchAzure.Builds;
-using ArchAzure.Builds.Steps;
+using ArchAzure.Steps;
 using ArchAzure.Target;
 
 namespace ArchAzure.BuildTests;

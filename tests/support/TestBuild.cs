@@ -1,6 +1,6 @@
 using System.Text.Json;
 using ArchAzure.Builds;
-using ArchAzure.Builds.Steps;
+using ArchAzure.Steps;
 using ArchAzure.Containers;
 
 namespace ArchAzure.TestSupport;

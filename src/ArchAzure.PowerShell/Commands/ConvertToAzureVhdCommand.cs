@@ -1,6 +1,6 @@
 using System.Management.Automation;
 using ArchAzure.Builds;
-using ArchAzure.Builds.Steps;
+using ArchAzure.Steps;
 using ArchAzure.Vhd;
 
 namespace ArchAzure.PowerShell.Commands;

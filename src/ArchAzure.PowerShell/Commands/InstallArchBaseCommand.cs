@@ -1,7 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Management.Automation;
 using ArchAzure.Builds;
-using ArchAzure.Builds.Steps;
+using ArchAzure.Steps;
 
 namespace ArchAzure.PowerShell.Commands;
 

@@ -1,8 +1,9 @@
+using ArchAzure.Builds;
 using ArchAzure.Containers;
 using ArchAzure.Settings;
 using ArchAzure.Target;
 
-namespace ArchAzure.Builds.Steps;
+namespace ArchAzure.Steps;
 
 /// <summary>What a step works with.</summary>
 internal sealed class StepContext

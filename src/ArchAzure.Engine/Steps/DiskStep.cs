@@ -1,8 +1,9 @@
+using ArchAzure.Builds;
 using ArchAzure.Containers;
 using ArchAzure.Disks;
 using ArchAzure.IO;
 
-namespace ArchAzure.Builds.Steps;
+namespace ArchAzure.Steps;
 
 /// <summary>Step 2, New-ArchDisk: the raw sparse image with its partition table, and every identity the later steps write down.</summary>
 internal sealed class DiskStep : BuildStep

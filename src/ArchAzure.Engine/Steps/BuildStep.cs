@@ -1,4 +1,6 @@
-namespace ArchAzure.Builds.Steps;
+using ArchAzure.Builds;
+
+namespace ArchAzure.Steps;
 
 /// <summary>
 /// One of the five steps. It reads the build, does its work, and returns the build with its product; only its context writes build.json.

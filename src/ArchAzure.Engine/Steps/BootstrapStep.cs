@@ -1,10 +1,11 @@
+using ArchAzure.Builds;
 using System.Text.RegularExpressions;
 using ArchAzure.Bootstrap;
 using ArchAzure.Containers;
 using ArchAzure.IO;
 using ArchAzure.Target;
 
-namespace ArchAzure.Builds.Steps;
+namespace ArchAzure.Steps;
 
 /// <summary>Step 1, New-ArchBootstrap: a verified release becomes a Docker image, and that the builder.</summary>
 internal sealed partial class BootstrapStep : BuildStep

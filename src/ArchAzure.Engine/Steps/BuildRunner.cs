@@ -1,9 +1,10 @@
+using ArchAzure.Builds;
 using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Text;
 using ArchAzure.Containers;
 
-namespace ArchAzure.Builds.Steps;
+namespace ArchAzure.Steps;
 
 /// <summary>Runs steps: checks what must be there, skips what is done, and records a good end in one rename.</summary>
 /// <param name="layerFolder">The module's folder of layers.</param>

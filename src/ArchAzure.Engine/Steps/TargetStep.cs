@@ -1,9 +1,10 @@
+using ArchAzure.Builds;
 using ArchAzure.Bootstrap;
 using ArchAzure.Containers;
 using ArchAzure.IO;
 using ArchAzure.Target;
 
-namespace ArchAzure.Builds.Steps;
+namespace ArchAzure.Steps;
 
 /// <summary>What steps 3 and 4 share: a builder with the target in it, that ends in a snapshot, complete or absent.</summary>
 internal abstract class TargetStep : BuildStep

@@ -1,8 +1,9 @@
+using ArchAzure.Builds;
 using System.Text.RegularExpressions;
 using ArchAzure.Containers;
 using ArchAzure.Target;
 
-namespace ArchAzure.Builds.Steps;
+namespace ArchAzure.Steps;
 
 /// <summary>Step 4, Install-WaAgent: the Azure Linux agent from its source, and the layer that makes it fit.</summary>
 internal sealed partial class AgentStep : TargetStep

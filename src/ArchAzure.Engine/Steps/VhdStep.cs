@@ -1,10 +1,11 @@
+using ArchAzure.Builds;
 using ArchAzure.Containers;
 using ArchAzure.Disks;
 using ArchAzure.IO;
 using ArchAzure.Target;
 using ArchAzure.Vhd;
 
-namespace ArchAzure.Builds.Steps;
+namespace ArchAzure.Steps;
 
 /// <summary>
 /// Step 5, ConvertTo-AzureVhd: seals the target, writes the file systems and the boot loaders for both firmwares into a copy

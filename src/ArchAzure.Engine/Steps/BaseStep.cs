@@ -1,8 +1,9 @@
+using ArchAzure.Builds;
 using ArchAzure.Containers;
 using ArchAzure.Settings;
 using ArchAzure.Target;
 
-namespace ArchAzure.Builds.Steps;
+namespace ArchAzure.Steps;
 
 /// <summary>Step 3, Install-ArchBase: packages, the layers base and azure, and the user's own.</summary>
 internal sealed class BaseStep : TargetStep
