@@ -61,13 +61,13 @@ public sealed class SettingDefinition
             "The machine's architecture. Arch Linux is made for x86_64 only.",
             v => OneOf(v, "x86_64")),
         new("MIRROR", "https://geo.mirror.pkgbuild.com/$repo/os/$arch", "Mirror",
-            "The package mirror as pacman's Server line has it: $repo and $arch are filled in by pacman.\n"
-            + "A dated state of all packages: https://archive.archlinux.org/repos/YYYY/MM/DD/$repo/os/$arch",
+            "The package mirror as pacman's Server line has it: $repo and $arch are filled in by pacman. Put it in single quotes: at its prompt\n"
+            + "PowerShell would fill them in. https://archive.archlinux.org/repos/YYYY/MM/DD/$repo/os/$arch is a dated state of all packages.",
             Mirror)
         { TakesMirrorVariables = true, TakesAddress = true },
         new("SNAPSHOT", "", "Snapshot",
-            "Build from the packages as they were on this day (YYYY.MM.DD), kept by the archive, and from the newest bootstrap of that\n"
-            + "day. MIRROR is then only where the machine gets its updates. Empty: the packages of today, from MIRROR.",
+            "Build from the packages as they were on this day (YYYY.MM.DD), kept by the archive (ARCHIVE_URL), and from the newest bootstrap\n"
+            + "of that day. MIRROR is then only where the machine gets its updates. Empty: the packages of today, from MIRROR.",
             v => v.Length == 0 || SettingRules.IsSnapshot(v)
                 ? SettingCheck.Good(v)
                 : SettingCheck.Bad($"'{v}' is not a day of the archive. Write it as YYYY.MM.DD, such as 2026.11.15, from {SettingRules.FirstSnapshot} on.")),
@@ -93,14 +93,15 @@ public sealed class SettingDefinition
             v => SettingCheck.Good(v))
         { IsPath = true },
         new("BOOTSTRAP_PATH", "", "BootstrapPath",
-            "Path of a bootstrap archive that is here already, its signature beside it (.sig). Empty: download it.",
+            "Path of a bootstrap archive that is here already, with its signature under the same name and .sig. Where the name does not tell\n"
+            + "the version, as archlinux-bootstrap-YYYY.MM.DD-x86_64.tar.zst does, give ARCH_VERSION too. Empty: download it.",
             v => SettingCheck.Good(v))
         { IsPath = true },
         new("REUSE_DOCKER_IMAGE", "true", null,
             "Whether Docker images of an earlier build are used again: true or false.",
             Boolean),
         new("DISK_SIZE", "30720", "SizeMiB",
-            "Size of the disk in MiB, a whole number from 2048 to 4194304 (4 TiB). 30720 is 30 GiB.",
+            "Size of the disk in MiB, a whole number without a unit, from 2048 to 4194304 (4 TiB). 30720 is 30 GiB.",
             DiskSize),
         new("BOOT_START", "2048", null,
             "Where the first partition starts, in sectors of 512 bytes: a multiple of 2048 (1 MiB), at most 65536.",
@@ -109,7 +110,7 @@ public sealed class SettingDefinition
             "The root file system: ext4 or btrfs.",
             v => OneOf(v, "ext4", "btrfs")),
         new("TARGET_LANG", "en_US.UTF-8", "Locale",
-            "The locale of the image, a UTF-8 one from /etc/locale.gen.",
+            "The locale of the image, a UTF-8 one as /etc/locale.gen names it, such as de_DE.UTF-8.",
             v => SettingRules.IsLocale(v)
                 ? SettingCheck.Good(v)
                 : SettingCheck.Bad($"'{v}' is not the name of a UTF-8 locale. Write it as /etc/locale.gen does, such as de_DE.UTF-8.")),
@@ -127,10 +128,11 @@ public sealed class SettingDefinition
             "The kernel package: linux or linux-lts.",
             v => OneOf(v, "linux", "linux-lts")),
         new("PACKAGES", "", "Package",
-            "More packages for the image, separated by spaces, in quotes: \"vim htop\".",
+            "More packages for the image. In settings.env separated by spaces, in quotes: \"vim htop\".",
             Packages),
         new("LAYERS", "", "Layer",
-            "Folders of your own layers, separated by ':' as in PATH (';' on Windows). Relative paths start at this file's folder.",
+            "Folders of your own layers, laid in this order after the module's own. In settings.env separated by ':' as in PATH (';' on\n"
+            + "Windows), and relative paths start at that file's folder.",
             Layers)
         { IsPath = true },
         new("AGENT", "waagent", "Agent",
