@@ -173,7 +173,7 @@ Describe '<Name>' -ForEach $cmdlets {
         $examples = @($help.examples.example)
         $examples.Count | Should -BeGreaterOrEqual 2
         foreach ($example in $examples) {
-            $example.title | Should -Match '^Example \d+: \w'
+            $example.title | Should -Match '^-+ Example \d+: \w.* -+$'
             ($example.remarks.Text -join '').Trim() | Should -Not -BeNullOrEmpty
             $problems = $null
             $script = [System.Management.Automation.Language.Parser]::ParseInput($example.code, [ref]$null, [ref]$problems)

@@ -44,9 +44,10 @@ internal static class Maml
         page.Notes.Count == 0 ? null : new XElement(s_maml + "alertSet", new XElement(s_maml + "alert", Paragraphs(page.Notes))),
         new XElement(s_command + "examples", page.Examples.Select(example => new XElement(
             s_command + "example",
-            new XElement(s_maml + "title", example.Title),
+            new XElement(s_maml + "title", Ruled(example.Title)),
             new XElement(s_dev + "code", example.Code),
-            new XElement(s_dev + "remarks", Paragraphs(example.Remarks))))),
+            // The empty one keeps the next title at a distance.
+            new XElement(s_dev + "remarks", Paragraphs([.. example.Remarks, ""]))))),
         new XElement(s_command + "relatedLinks", page.Links.Select(link => new XElement(
             s_maml + "navigationLink",
             new XElement(s_maml + "linkText", link),
@@ -69,6 +70,14 @@ internal static class Maml
         inSyntax && parameter.IsSwitch ? null : Value(parameter.Type.Name, required: !parameter.IsSwitch),
         new XElement(s_dev + "type", new XElement(s_maml + "name", parameter.Type.Name), new XElement(s_maml + "uri")),
         new XElement(s_dev + "defaultValue", HelpTexts.Default(parameter) ?? "None"));
+
+    // Get-Help shows examples without a heading or a rule of its own.
+    private static string Ruled(string title)
+    {
+        const int Width = 64;
+        var rule = new string('-', Math.Max(2, (Width - title.Length) / 2));
+        return $"{rule} {title} {rule}";
+    }
 
     private static XElement Value(string text, bool required) => new(
         s_command + "parameterValue",
