@@ -19,6 +19,7 @@ BeforeDiscovery {
     $cmdlets = $outputs.Keys.ForEach{ @{ Name = $_; Output = @($outputs[$_]) } }
     $changing = $cmdlets.Where{ $_.Name -notin 'Get-ArchBuild', 'Test-AzureVhd' }
     $steps = $cmdlets[0..4]
+    $helpTool = Get-Item "$PSScriptRoot/../tools/ArchAzure.Help/bin/*/net*/archazure-help.dll" | Sort-Object LastWriteTime | Select-Object -Last 1
     $oddNames = 'plain', 'two words', "it's", 'say "hi"', '$(exit 5)', 'a;b', 'größe 日本', '-dash', 'a`b', '[x]', 'a*b?' |
         ForEach-Object { @{ OddName = $_ } }
 }
@@ -135,10 +136,44 @@ Describe '<Name>' -ForEach $cmdlets {
         @($written | Sort-Object) | Should -Be @($real | Sort-Object)
     }
 
+    It 'has it in the order and the form in which Get-Command shows it' {
+        # Types are written in two ways, and help tells the values that are possible.
+        $bare = { $args[0] -replace ' (<(?!CommonParameters)[^>]+>|\{[^}]+\})', ' VALUE' }
+        $written = ($help.syntax | Out-String -Width 4096) -split '\r?\n' | Where-Object { $_.Trim() } | ForEach-Object { & $bare $_.Trim() }
+        @($written) | Should -BeExactly @($command.ParameterSets | ForEach-Object { & $bare "$Name $_" })
+        foreach ($parameter in $help.syntax.syntaxItem.parameter) {
+            $real = $command.Parameters[$parameter.name]
+            $type = $real.ParameterType.GetElementType() ?? $real.ParameterType
+            $values = $type.IsEnum ? [enum]::GetNames($type) : $real.Attributes.Where{ $_ -is [ValidateSet] }.ValidValues.Where{ $_ }
+            @($parameter.parameterValueGroup.parameterValue) -ne $null | Should -Be @($values) -Because $parameter.name
+        }
+    }
+
+    It 'shows the text of each parameter once, with its default and its aliases' {
+        $text = ($help | Out-String -Width 4096) -replace '\s+', ' '
+        foreach ($parameter in $help.parameters.parameter) {
+            [regex]::Matches($text, [regex]::Escape($parameter.description.Text)).Count | Should -Be 1 -Because $parameter.name
+            $parameter.defaultValue | Should -Not -BeNullOrEmpty -Because $parameter.name
+            $parameter.aliases | Should -Be ($command.Parameters[$parameter.name].Aliases -join ', ' | ForEach-Object { $_ ? $_ : 'none' }) -Because $parameter.name
+        }
+    }
+
+    It 'tells of a parameter that is a setting what the setting tells' {
+        $settings = (Get-Command Get-ArchBuild).OutputType.Type.Assembly.GetType('ArchAzure.Settings.SettingDefinition')::All
+        foreach ($parameter in $help.parameters.parameter) {
+            $setting = $settings.Where{ $_.Parameter -ceq $parameter.name }[0]
+            if (-not $setting) { continue }
+            $told = ($setting.Documentation -replace '\n', ' ') + " Setting $($setting.Key). The build remembers it "
+            $parameter.description.Text.StartsWith($told, 'Ordinal') | Should -BeTrue -Because $parameter.description.Text
+            $parameter.defaultValue | Should -Be ($setting.DefaultValue ? $setting.DefaultValue : 'None')
+        }
+    }
+
     It 'has two examples at least, with commands and parameters that exist' {
         $examples = @($help.examples.example)
         $examples.Count | Should -BeGreaterOrEqual 2
         foreach ($example in $examples) {
+            $example.title | Should -Match '^-+ Example \d+: \w.* -+$'
             ($example.remarks.Text -join '').Trim() | Should -Not -BeNullOrEmpty
             $problems = $null
             $script = [System.Management.Automation.Language.Parser]::ParseInput($example.code, [ref]$null, [ref]$problems)
@@ -173,7 +208,7 @@ Describe 'about_ArchAzure' {
     BeforeAll {
         $about = Get-Help about_ArchAzure
         $lines = $about -split '\r?\n'
-        $definitions = (Get-Command Get-ArchBuild).OutputType.Type.Assembly.GetType('ArchAzure.Settings.SettingDefinition')::All.Where{ -not $_.Obsolete }
+        $definitions, $obsolete = (Get-Command Get-ArchBuild).OutputType.Type.Assembly.GetType('ArchAzure.Settings.SettingDefinition')::All.Where({ -not $_.Obsolete }, 'Split')
     }
 
     It 'tells of every cmdlet' {
@@ -185,17 +220,73 @@ Describe 'about_ArchAzure' {
         foreach ($setting in $definitions) {
             $line = @($lines.Where{ $_ -cmatch "^    $($setting.Key) " })
             $line.Count | Should -Be 1 -Because $setting.Key
-            $setting.Parameter ? "-$($setting.Parameter)" : '' | Should -Be ($line[0] -match ' (-\w+) ' ? $Matches[1] : '')
-            if ($setting.DefaultValue -and $setting.Key -ne 'WAAGENT_COMMIT') {
-                # Its unit in parentheses and what it means after a colon may follow.
-                $line[0] | Should -Match " $([regex]::Escape($setting.DefaultValue))( \(.*\))?(: .+)?$"
-            }
+            $row = @($setting.Key; if ($setting.Parameter) { "-$($setting.Parameter)" }; $setting.DefaultValue ? $setting.DefaultValue : 'none')
+            $line[0].Trim() -split '\s+' | Should -BeExactly $row
         }
+        $about | Should -Not -BeLike '*{{*'
+        $obsolete.Count | Should -BeGreaterThan 0
+        foreach ($setting in $obsolete) { $about | Should -Not -BeLike "*$($setting.Key)*" }
     }
 
     It 'and each of those parameters is one of a cmdlet' {
         $parameters = (Get-Command -Module ArchAzure).ForEach{ $_.Parameters.Keys }
         foreach ($setting in $definitions.Where{ $_.Parameter }) { $parameters | Should -Contain $setting.Parameter }
+    }
+}
+
+# The build makes the help; here it is made of pages with a mistake in them.
+Describe 'A page that does not fit its cmdlet' -Skip:(-not $helpTool) -ForEach @{ HelpTool = $helpTool } {
+    BeforeAll {
+        $pages = "$PSScriptRoot/../docs/en-US"
+        $cmdlets = Join-Path (Split-Path $Manifest) 'bin/ArchAzure.PowerShell.dll'
+        function Write-Help([string] $Docs) { dotnet exec $HelpTool write $cmdlets $Docs (Join-Path $Docs out) 2>&1 }
+    }
+
+    BeforeEach {
+        $docs = Join-Path $root "pages $([guid]::NewGuid())"
+        Copy-Item -Recurse -LiteralPath $pages -Destination $docs
+    }
+
+    It 'is not among ours, and the help in the module is what they make' {
+        Write-Help $docs | Should -BeNullOrEmpty
+        $LASTEXITCODE | Should -Be 0
+        foreach ($file in Get-ChildItem -LiteralPath (Join-Path $docs out)) {
+            Get-Content -Raw -LiteralPath $file | Should -BeExactly (Get-Content -Raw -LiteralPath (Join-Path (Split-Path $Manifest) "en-US/$($file.Name)"))
+        }
+    }
+
+    It 'is told with file and line: <Case>' -ForEach @(
+        @{ Case = 'a parameter that does not exist'; Page = 'New-ArchDisk'; From = '### -Force'; To = '### -Forse'; Message = 'New-ArchDisk has no parameter -Forse.' }
+        @{ Case = 'a parameter without text'; Page = 'Enter-ArchTarget'; From = 'Throw away what is changed.'; To = ''; At = '### -Discard'; Message = '-Discard has no text.' }
+        @{ Case = 'a parameter left out'; Page = 'New-ArchDisk'; From = '### -Force'; To = ''; At = '## PARAMETERS'; Message = 'there is no text for -Force.' }
+        @{ Case = 'a text of a setting'; Page = 'New-ArchDisk'; From = '### -Force'; To = '### -SizeMiB'; Message = '-SizeMiB is the setting DISK_SIZE*' }
+        @{ Case = 'a text of -WhatIf'; Page = 'New-ArchDisk'; From = '### -Force'; To = '### -WhatIf'; Message = '-WhatIf has a text*' }
+        @{ Case = 'no examples'; Page = 'Enter-ArchTarget'; From = '(?s)### Example 1.*(?=## PARAMETERS)'; To = ''; At = '## EXAMPLES'; Message = 'there is no example*' }
+        @{ Case = 'an example without code'; Page = 'Enter-ArchTarget'; From = '(?s)```powershell.*?```'; To = ''; At = '### Example 1'; Message = 'an example has a title*' }
+        @{ Case = 'a fence that is not closed'; Page = 'Enter-ArchTarget'; From = '(?s)\A.*\z'; To = "# Enter-ArchTarget`n``````"; At = '```'; Message = '*never closed*' }
+        @{ Case = 'no synopsis'; Page = 'New-ArchDisk'; From = '## SYNOPSIS'; To = '## SINOPSIS'; Message = '*SINOPSIS*is none of SYNOPSIS*' }
+        @{ Case = 'another syntax'; Page = 'New-ArchDisk'; From = '\[-Force\] '; To = ''; At = '## SYNTAX'; Message = 'this is not the syntax of New-ArchDisk*' }
+        @{ Case = 'a link to nothing'; Page = 'New-ArchDisk'; From = 'Invoke-ArchBuild.md'; To = 'Invoke-Build.md'; Message = '*Invoke-Build.md*' }
+        @{ Case = 'a shared text that is not there'; Page = 'New-ArchDisk'; From = 'shared.md#steps'; To = 'shared.md#step'; Message = "shared.md has no heading 'step'." }
+        @{ Case = 'an about topic without its table'; Page = 'about_ArchAzure'; Extension = 'help.txt'; From = '{{ settings }}'; To = ''; At = 'TOPIC'; Message = '*{{ settings }}*' }
+    ) {
+        $path = Join-Path $docs "$Page.$($Extension ?? 'md')"
+        $text = Get-Content -Raw -LiteralPath $path
+        $text | Should -Match $From
+        Set-Content -NoNewline -LiteralPath $path ($text -replace $From, $To)
+        $line = (Select-String -LiteralPath $path -SimpleMatch ($At ?? $To))[0].LineNumber
+        $said = Write-Help $docs
+        $LASTEXITCODE | Should -Be 1
+        @($said -like "$([WildcardPattern]::Escape($path))($line): error HELP: $Message").Count | Should -Be 1 -Because "$said"
+        Join-Path $docs out | Should -Not -Exist
+    }
+
+    It 'is told where it is not there, or its cmdlet is not' {
+        Rename-Item -LiteralPath (Join-Path $docs 'New-ArchDisk.md') 'New-ArchDisc.md'
+        $said = Write-Help $docs | Out-String -Width 4096
+        $LASTEXITCODE | Should -Be 1
+        $said | Should -Match "New-ArchDisk\.md\(1\): error HELP: New-ArchDisk has no page\."
+        $said | Should -Match "New-ArchDisc\.md\(1\): error HELP: there is no cmdlet 'New-ArchDisc'\."
     }
 }
 

@@ -98,7 +98,7 @@ publish() {
 }
 
 build_module() {
-    publish "$here/artifacts/module.stamp" "the module" "$here"/src/ArchAzure.{Engine,Loader,PowerShell} "$here/module" -- \
+    publish "$here/artifacts/module.stamp" "the module" "$here"/src/ArchAzure.{Engine,Loader,PowerShell} "$here"/{module,docs,tools/ArchAzure.Help} -- \
         dotnet build "$here/src/ArchAzure.PowerShell" --configuration Release
 }
 

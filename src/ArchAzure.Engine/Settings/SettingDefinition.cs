@@ -93,13 +93,13 @@ public sealed class SettingDefinition
             OneOf("x86_64"))
         { Steps = [1] },
         new("MIRROR", "https://geo.mirror.pkgbuild.com/$repo/os/$arch",
-            "The package mirror as pacman's Server line has it: $repo and $arch are filled in by pacman.\n"
-            + "A dated state of all packages: https://archive.archlinux.org/repos/YYYY/MM/DD/$repo/os/$arch",
+            "The package mirror as pacman's Server line has it: $repo and $arch are filled in by pacman. Put it in single quotes: at its prompt\n"
+            + "PowerShell would fill them in. https://archive.archlinux.org/repos/YYYY/MM/DD/$repo/os/$arch is a dated state of all packages.",
             Mirror)
         { Parameter = "Mirror", Steps = [1, 3, 4], ScriptName = "ARCHAZURE_MIRROR", Kind = SettingKind.Mirror },
         new("SNAPSHOT", "",
-            "Build from the packages as they were on this day (YYYY.MM.DD), kept by the archive, and from the newest bootstrap of that\n"
-            + "day. MIRROR is then only where the machine gets its updates. Empty: the packages of today, from MIRROR.",
+            "Build from the packages as they were on this day (YYYY.MM.DD), kept by the archive (ARCHIVE_URL), and from the newest bootstrap\n"
+            + "of that day. MIRROR is then only where the machine gets its updates. Empty: the packages of today, from MIRROR.",
             Rule(SettingRules.IsSnapshot, $"is not a day of the archive. Write it as YYYY.MM.DD, such as 2026.11.15, from {SettingRules.FirstSnapshot} on."))
         { Parameter = "Snapshot", Steps = [1, 2, 3, 4, 5] },
         new("ARCHIVE_URL", "https://archive.archlinux.org/",
@@ -124,14 +124,15 @@ public sealed class SettingDefinition
             SettingCheck.Good)
         { Parameter = "ReleaseKey", Steps = [1], Kind = SettingKind.Path },
         new("BOOTSTRAP_PATH", "",
-            "Path of a bootstrap archive that is here already, its signature beside it (.sig). Empty: download it.",
+            "Path of a bootstrap archive that is here already, with its signature under the same name and .sig. Where the name does not tell\n"
+            + "the version, as archlinux-bootstrap-YYYY.MM.DD-x86_64.tar.zst does, give ARCH_VERSION too. Empty: download it.",
             SettingCheck.Good)
         { Parameter = "BootstrapPath", Steps = [1], Kind = SettingKind.Path },
         new("REUSE_DOCKER_IMAGE", "true",
             "Whether Docker images of an earlier build are used again: true or false.",
             Boolean),
         new("DISK_SIZE", "30720",
-            "Size of the disk in MiB, a whole number from 2048 to 4194304 (4 TiB). 30720 is 30 GiB.",
+            "Size of the disk in MiB, a whole number without a unit, from 2048 to 4194304 (4 TiB). 30720 is 30 GiB.",
             DiskSize)
         { Parameter = "SizeMiB", Steps = [2] },
         new("BOOT_START", "2048",
@@ -143,7 +144,7 @@ public sealed class SettingDefinition
             OneOf("ext4", "btrfs"))
         { Parameter = "RootFileSystem", Steps = [2] },
         new("TARGET_LANG", "en_US.UTF-8",
-            "The locale of the image, a UTF-8 one from /etc/locale.gen.",
+            "The locale of the image, a UTF-8 one as /etc/locale.gen names it, such as de_DE.UTF-8.",
             Rule(SettingRules.IsLocale, "is not the name of a UTF-8 locale. Write it as /etc/locale.gen does, such as de_DE.UTF-8."))
         { Parameter = "Locale", Steps = [3], ScriptName = "ARCHAZURE_LOCALE" },
         new("TIME_ZONE", "UTC",
@@ -159,11 +160,12 @@ public sealed class SettingDefinition
             OneOf("linux", "linux-lts"))
         { Parameter = "Kernel", Steps = [3], ScriptName = "ARCHAZURE_KERNEL" },
         new("PACKAGES", "",
-            "More packages for the image, separated by spaces, in quotes: \"vim htop\".",
+            "More packages for the image. In settings.env separated by spaces, in quotes: \"vim htop\".",
             Packages)
         { Parameter = "Package", Steps = [3], Kind = SettingKind.Words },
         new("LAYERS", "",
-            "Folders of your own layers, separated by ':' as in PATH (';' on Windows). Relative paths start at this file's folder.",
+            "Folders of your own layers, laid in this order after the module's own. In settings.env separated by ':' as in PATH (';' on\n"
+            + "Windows), and relative paths start at that file's folder.",
             Layers)
         { Parameter = "Layer", Steps = [3], Kind = SettingKind.Paths },
         new("AGENT", "waagent",
