@@ -38,7 +38,9 @@ public sealed class Initializer : IModuleAssemblyInitializer
     {
         if (Interlocked.Exchange(ref s_registered, 1) == 0)
         {
-            AssemblyLoadContext.Default.Resolving += (_, name) => name.Name == "ArchAzure.Engine" ? EngineLoadContext.Instance.LoadFromAssemblyName(name) : null;
+            // The cmdlets name these; what they in turn need is looked for in their own context.
+            AssemblyLoadContext.Default.Resolving += (_, name) =>
+                name.Name is "ArchAzure.Common" or "ArchAzure.Engine" or "ArchAzure.SimulatedAzure" ? EngineLoadContext.Instance.LoadFromAssemblyName(name) : null;
         }
     }
 }

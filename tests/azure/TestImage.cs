@@ -1,6 +1,7 @@
 using System.Text.RegularExpressions;
 using ArchAzure.Builds;
 using ArchAzure.Disks;
+using ArchAzure.Machines;
 using ArchAzure.SimulatedAzure;
 using ArchAzure.StandIn;
 

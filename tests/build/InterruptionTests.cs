@@ -1,7 +1,7 @@
 using ArchAzure.Bootstrap;
 using ArchAzure.Builds;
 using ArchAzure.Builds.Steps;
-using ArchAzure.SimulatedAzure;
+using ArchAzure.Machines;
 using ArchAzure.StandIn;
 
 namespace ArchAzure.BuildTests;

@@ -1,5 +1,5 @@
-using ArchAzure.Bootstrap;
 using ArchAzure.Builds;
+using ArchAzure.Machines;
 using ArchAzure.SimulatedAzure;
 using ArchAzure.StandIn;
 

@@ -16,7 +16,8 @@ public sealed class BuildRunner
     /// compiler makes the id from all that it compiled, so other code has another one, be it of the same version. Step 1's image does not
     /// depend on it; what does is among its inputs.
     /// </summary>
-    private static readonly string[] s_code = [typeof(BuildRunner).Module.ModuleVersionId.ToString()];
+    private static readonly string[] s_code =
+        [typeof(BuildRunner).Module.ModuleVersionId.ToString(), typeof(NewFile).Module.ModuleVersionId.ToString()];
 
     private readonly string _layerFolder;
     private readonly IReporter _reporter;

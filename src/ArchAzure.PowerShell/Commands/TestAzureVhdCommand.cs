@@ -1,6 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Management.Automation;
 using ArchAzure.IO;
+using ArchAzure.Machines;
 using ArchAzure.Readiness;
 using ArchAzure.SimulatedAzure;
 using ArchAzure.Vhd;

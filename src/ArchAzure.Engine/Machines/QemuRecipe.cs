@@ -2,7 +2,7 @@ using System.Security.Cryptography;
 using System.Text;
 using ArchAzure.Containers;
 
-namespace ArchAzure.Bootstrap;
+namespace ArchAzure.Machines;
 
 /// <summary>How the image that runs virtual machines is made of a builder's, and the hash that names it.</summary>
 public static class QemuRecipe

@@ -1,11 +1,12 @@
 using ArchAzure.Bootstrap;
-using ArchAzure.Builds.Steps;
 using ArchAzure.Builds;
+using ArchAzure.Builds.Steps;
 using ArchAzure.Containers;
 using ArchAzure.IO;
+using ArchAzure.SimulatedAzure;
 using ArchAzure.Target;
 
-namespace ArchAzure.SimulatedAzure;
+namespace ArchAzure.Machines;
 
 /// <summary>The Docker image that runs a build's virtual machines: its builder's image and QEMU, from the build's mirror.</summary>
 internal static class QemuImage

@@ -1,7 +1,8 @@
 using System.Globalization;
+using ArchAzure.Containers;
 using Docker.DotNet.Models;
 
-namespace ArchAzure.Containers;
+namespace ArchAzure.Machines;
 
 /// <summary>
 /// What the container of a virtual machine gets, and nothing else: two bind mounts, the user's own identity, no capability, no

@@ -1,6 +1,7 @@
 using ArchAzure.Builds;
+using ArchAzure.SimulatedAzure;
 
-namespace ArchAzure.SimulatedAzure;
+namespace ArchAzure.Machines;
 
 /// <summary>Which QEMU runs a boot test.</summary>
 public enum QemuSource

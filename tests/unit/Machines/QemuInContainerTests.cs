@@ -1,11 +1,11 @@
-using ArchAzure.Bootstrap;
 using ArchAzure.Builds;
 using ArchAzure.Containers;
+using ArchAzure.Machines;
 using ArchAzure.SimulatedAzure;
 using Docker.DotNet.Models;
 using Xunit;
 
-namespace ArchAzure.UnitTests.SimulatedAzure;
+namespace ArchAzure.UnitTests.Machines;
 
 /// <summary>Which QEMU is taken, and what the container of a machine is given.</summary>
 public sealed class QemuInContainerTests : IDisposable

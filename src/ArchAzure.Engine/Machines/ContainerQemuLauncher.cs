@@ -2,9 +2,10 @@ using System.Text;
 using ArchAzure.Builds;
 using ArchAzure.Containers;
 using ArchAzure.IO;
+using ArchAzure.SimulatedAzure;
 using Docker.DotNet;
 
-namespace ArchAzure.SimulatedAzure;
+namespace ArchAzure.Machines;
 
 /// <summary>Runs the QEMU of an image made from a build's builder image, in a container for each machine.</summary>
 public sealed class ContainerQemuLauncher : IQemuLauncher
