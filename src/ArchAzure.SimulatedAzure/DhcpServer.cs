@@ -32,7 +32,7 @@ internal static class DhcpServer
         }
 
         var type = (MessageType)(Option(request, 53) is [var code] ? code : 0);
-        var address = options.GuestAddress.GetAddressBytes();
+        var address = VirtualNetwork.GuestAddress.GetAddressBytes();
         MessageType answer;
         switch (type)
         {
@@ -81,13 +81,11 @@ internal static class DhcpServer
                 Add(message, 51, lease);
             }
 
-            var mask = new byte[4];
-            BinaryPrimitives.WriteUInt32BigEndian(mask, options.PrefixLength == 0 ? 0 : uint.MaxValue << (32 - options.PrefixLength));
-            Add(message, 1, mask);
-            Add(message, 3, options.Gateway.GetAddressBytes());
+            Add(message, 1, [255, 255, 255, 0]);
+            Add(message, 3, VirtualNetwork.Gateway.GetAddressBytes());
             Add(message, 6, server);
             Add(message, 15, Encoding.ASCII.GetBytes("internal.cloudapp.net"));
-            var routes = Routes(options);
+            var routes = Routes();
             Add(message, 121, routes);
             Add(message, 249, routes);
             if (options.OfferWireServerAddress)
@@ -106,9 +104,9 @@ internal static class DhcpServer
         return message.ToArray();
     }
 
-    private static byte[] Routes(VirtualNetworkOptions options)
+    private static byte[] Routes()
     {
-        var gateway = options.Gateway.GetAddressBytes();
+        var gateway = VirtualNetwork.Gateway.GetAddressBytes();
         return
         [
             0, .. gateway,

@@ -7,26 +7,22 @@ namespace ArchAzure.SimulatedAzure;
 /// answers like an older plugin, without vmSettings (Fast Track), so that agents take the goal state from the wire server.
 /// </summary>
 /// <remarks>Source: WALinuxAgent <c>common/protocol/hostplugin.py</c>.</remarks>
-public sealed class HostGaPlugin
+internal sealed class HostGaPlugin
 {
-    /// <summary>Its port.</summary>
     public const int Port = 32526;
 
     private const string ApiVersion = "2015-09-01";
     private readonly SimulatedPlatform _platform;
 
-    internal HostGaPlugin(SimulatedPlatform platform)
+    public HostGaPlugin(SimulatedPlatform platform)
     {
         _platform = platform;
         Http = platform.CreateServer("HostGAPlugin", Handle);
     }
 
-    /// <summary>Answers connections.</summary>
     public HttpServer Http { get; }
 
-    /// <summary>Answers one request.</summary>
-    /// <exception cref="PlatformRefusalException">Azure would not have taken it.</exception>
-    internal HttpResponse Handle(HttpRequest request)
+    private HttpResponse Handle(HttpRequest request)
     {
         switch (request.Path, request.Method)
         {
@@ -89,7 +85,7 @@ public sealed class HostGaPlugin
 
     private void Container(HttpRequest request)
     {
-        if (request.Header("x-ms-containerid") != _platform.ContainerId || string.IsNullOrEmpty(request.Header("x-ms-host-config-name")))
+        if (request.Header("x-ms-containerid") != _platform.Goal.ContainerId || string.IsNullOrEmpty(request.Header("x-ms-host-config-name")))
         {
             throw new PlatformRefusalException(410, "x-ms-containerid or x-ms-host-config-name are not the goal state's.");
         }

@@ -8,7 +8,7 @@ namespace ArchAzure.SimulatedAzure;
 /// <param name="Target">Path and query, e.g. <c>/machine/?comp=goalstate</c>.</param>
 /// <param name="Headers">By name, whatever its case; of a header that came twice the values are joined by commas.</param>
 /// <param name="Body">The body's bytes, empty where there is none.</param>
-public sealed record HttpRequest(string Method, string Target, IReadOnlyDictionary<string, string> Headers, ReadOnlyMemory<byte> Body)
+internal sealed record HttpRequest(string Method, string Target, IReadOnlyDictionary<string, string> Headers, ReadOnlyMemory<byte> Body)
 {
     /// <summary>The target without its query, and without a slash at its end.</summary>
     public string Path => Target.Split('?', 2)[0].TrimEnd('/') is { Length: > 0 } path ? path : "/";
@@ -38,7 +38,7 @@ public sealed record HttpRequest(string Method, string Target, IReadOnlyDictiona
 /// <param name="Status">The HTTP status.</param>
 /// <param name="ContentType">The body's type, or null where there is no body.</param>
 /// <param name="Body">The body.</param>
-public sealed record HttpResponse(int Status, string? ContentType = null, ReadOnlyMemory<byte> Body = default)
+internal sealed record HttpResponse(int Status, string? ContentType = null, ReadOnlyMemory<byte> Body = default)
 {
     /// <summary>More headers.</summary>
     public IReadOnlyList<(string Name, string Value)> Headers { get; init; } = [];
@@ -55,7 +55,7 @@ public sealed record HttpResponse(int Status, string? ContentType = null, ReadOn
 /// answers only requests whose Host header is the address it listens at, and the guest says 168.63.129.16.
 /// ASP.NET Core is not there in a PowerShell session.
 /// </remarks>
-public sealed class HttpServer
+internal sealed class HttpServer
 {
     private const int MaximumHead = 64 * 1024;
     private const int MaximumBody = 64 * 1024 * 1024;

@@ -6,7 +6,7 @@ namespace ArchAzure.SimulatedAzure;
 
 /// <summary>The instance metadata service, 169.254.169.254:80, as far as agents and cloud-init ask for it.</summary>
 /// <remarks>Source: Azure's documentation "Azure Instance Metadata Service", and cloud-init <c>sources/azure/imds.py</c>.</remarks>
-public sealed class InstanceMetadataService
+internal sealed class InstanceMetadataService
 {
     private static readonly string[] s_versions =
     [
@@ -38,18 +38,15 @@ public sealed class InstanceMetadataService
 
     private readonly SimulatedPlatform _platform;
 
-    internal InstanceMetadataService(SimulatedPlatform platform)
+    public InstanceMetadataService(SimulatedPlatform platform)
     {
         _platform = platform;
         Http = platform.CreateServer("InstanceMetadata", Handle);
     }
 
-    /// <summary>Answers connections.</summary>
     public HttpServer Http { get; }
 
-    /// <summary>Answers one request.</summary>
-    /// <exception cref="PlatformRefusalException">Azure would not have taken it.</exception>
-    internal HttpResponse Handle(HttpRequest request)
+    private HttpResponse Handle(HttpRequest request)
     {
         if (request.Path != "/metadata" && !request.Path.StartsWith("/metadata/", StringComparison.Ordinal))
         {
@@ -122,10 +119,7 @@ public sealed class InstanceMetadataService
 
     private JsonObject Instance(bool extended)
     {
-        var options = _platform.Options;
-        var environment = options.Environment;
-        var subnet = options.Address.GetAddressBytes();
-        subnet[3] = 0;
+        var (environment, deployment) = (_platform.Goal.Environment, _platform.Goal.DeploymentId);
         var instance = new JsonObject
         {
             ["compute"] = new JsonObject
@@ -157,7 +151,8 @@ public sealed class InstanceMetadataService
                 })]),
                 ["publisher"] = "",
                 ["resourceGroupName"] = "simulated",
-                ["resourceId"] = $"/subscriptions/{_platform.DeploymentId}/resourceGroups/simulated/providers/Microsoft.Compute/virtualMachines/{environment.HostName}",
+                ["resourceId"] =
+                    $"/subscriptions/{deployment}/resourceGroups/simulated/providers/Microsoft.Compute/virtualMachines/{environment.HostName}",
                 ["securityProfile"] = new JsonObject { ["secureBootEnabled"] = "false", ["virtualTpmEnabled"] = "false" },
                 ["sku"] = "",
                 ["storageProfile"] = new JsonObject
@@ -167,12 +162,12 @@ public sealed class InstanceMetadataService
                     ["osDisk"] = new JsonObject { ["caching"] = "ReadWrite", ["createOption"] = "FromImage", ["name"] = environment.HostName + "_OsDisk", ["osType"] = "Linux" },
                     ["resourceDisk"] = new JsonObject { ["size"] = "0" },
                 },
-                ["subscriptionId"] = _platform.DeploymentId,
+                ["subscriptionId"] = deployment,
                 ["tags"] = "",
                 ["tagsList"] = new JsonArray(),
                 ["userData"] = "",
                 ["version"] = "",
-                ["vmId"] = options.VmId.ToString(),
+                ["vmId"] = _platform.VmId.ToString(),
                 ["vmScaleSetName"] = "",
                 ["vmSize"] = "Standard_B2s",
                 ["zone"] = "",
@@ -183,11 +178,11 @@ public sealed class InstanceMetadataService
                 {
                     ["ipv4"] = new JsonObject
                     {
-                        ["ipAddress"] = new JsonArray(new JsonObject { ["privateIpAddress"] = options.Address.ToString(), ["publicIpAddress"] = "" }),
-                        ["subnet"] = new JsonArray(new JsonObject { ["address"] = string.Join('.', subnet), ["prefix"] = "24" }),
+                        ["ipAddress"] = new JsonArray(new JsonObject { ["privateIpAddress"] = VirtualNetwork.GuestAddress.ToString(), ["publicIpAddress"] = "" }),
+                        ["subnet"] = new JsonArray(new JsonObject { ["address"] = VirtualNetwork.SubnetAddress, ["prefix"] = "24" }),
                     },
                     ["ipv6"] = new JsonObject { ["ipAddress"] = new JsonArray() },
-                    ["macAddress"] = Convert.ToHexString([.. options.MacAddress]),
+                    ["macAddress"] = Convert.ToHexString(VirtualNetwork.GuestMac),
                 }),
             },
         };
@@ -195,7 +190,7 @@ public sealed class InstanceMetadataService
         {
             instance["extended"] = new JsonObject
             {
-                ["compute"] = new JsonObject { ["hasCustomData"] = environment.CustomData is not null, ["ppsType"] = "None" },
+                ["compute"] = new JsonObject { ["hasCustomData"] = false, ["ppsType"] = "None" },
             };
         }
 
@@ -203,5 +198,5 @@ public sealed class InstanceMetadataService
     }
 
     private static HttpResponse Json(JsonNode node) =>
-        HttpResponse.Text(200, "application/json; charset=utf-8", node.ToJsonString(new JsonSerializerOptions { WriteIndented = false }));
+        HttpResponse.Text(200, "application/json; charset=utf-8", node.ToJsonString());
 }

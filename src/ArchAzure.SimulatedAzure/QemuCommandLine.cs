@@ -2,20 +2,14 @@ using System.Globalization;
 
 namespace ArchAzure.SimulatedAzure;
 
-/// <summary>What makes up a machine, in paths as QEMU sees them.</summary>
-/// <param name="Generation">1: BIOS, IDE disk and DVD. 2: UEFI, SCSI disk and DVD.</param>
+/// <summary>What a machine is made of, in paths as QEMU sees them.</summary>
+/// <param name="Options">The machine.</param>
 /// <param name="Disk">The OS disk, a qcow2 overlay.</param>
 /// <param name="MonitorSocket">A unix socket that listens, for QMP.</param>
 /// <param name="NetworkSocket">A unix socket that listens, for Ethernet frames.</param>
 /// <param name="SerialSocket">A unix socket that listens, for the first serial port.</param>
-public sealed record QemuMachine(int Generation, string Disk, string MonitorSocket, string NetworkSocket, string SerialSocket)
+internal sealed record QemuMachine(VirtualMachineOptions Options, string Disk, string MonitorSocket, string NetworkSocket, string SerialSocket)
 {
-    /// <summary>Memory in MiB. Azure's smallest sizes have 512 or 1024.</summary>
-    public int MemoryMiB { get; init; } = 1024;
-
-    /// <summary>Processors. Without KVM two bring a machine to its login prompt in half the time of one.</summary>
-    public int Processors { get; init; } = 2;
-
     /// <summary>True to use the host's processor through /dev/kvm, false to emulate one.</summary>
     public bool UseKvm { get; init; }
 
@@ -27,18 +21,6 @@ public sealed record QemuMachine(int Generation, string Disk, string MonitorSock
 
     /// <summary>More disks, raw images, in the order of their LUNs.</summary>
     public IReadOnlyList<string> DataDisks { get; init; } = [];
-
-    /// <summary>
-    /// True to put the data disks (of generation 1 the first of them) before the OS disk on its own controller: the kernel then
-    /// finds them first, and /dev/sda is not the OS disk. The firmware starts the OS disk all the same.
-    /// </summary>
-    public bool DataDisksFirst { get; init; }
-
-    /// <summary>The network interface's hardware address, 6 bytes.</summary>
-    public IReadOnlyList<byte> MacAddress { get; init; } = [0x00, 0x0D, 0x3A, 0x11, 0x22, 0x33];
-
-    /// <summary>The machine's id in its firmware tables.</summary>
-    public Guid VmId { get; init; }
 }
 
 /// <summary>Turns a machine into QEMU's arguments.</summary>
@@ -47,40 +29,34 @@ public sealed record QemuMachine(int Generation, string Disk, string MonitorSock
 /// (as on Azure for the DVD), virtio-scsi for generation 2's and for data disks, virtio-net for the network interface.
 /// An image that is to boot here needs their drivers beside Hyper-V's, and a network configuration that takes virtio_net.
 /// </remarks>
-public static class QemuCommandLine
+internal static class QemuCommandLine
 {
     /// <summary>The id of the DVD drive in the monitor.</summary>
     public const string DvdDevice = "dvd0";
 
     /// <summary>The SCSI target of generation 2's OS disk (LUN 0) and DVD (LUN 2); the data disks have the other one.</summary>
-    internal static int OsTarget(bool dataDisksFirst) => dataDisksFirst ? 1 : 0;
+    public static int OsTarget(bool dataDisksFirst) => dataDisksFirst ? 1 : 0;
 
     // Azure's mark in the firmware tables, by which cloud-init knows the platform.
     private const string AzureAssetTag = "7783-7084-3265-9085-8269-3286-77";
 
     /// <summary>The arguments after the program's name.</summary>
-    /// <exception cref="ArchAzureException">Generation 2 without a firmware, or another generation.</exception>
+    /// <exception cref="ArchAzureException">Generation 2 without a firmware.</exception>
     public static IReadOnlyList<string> Build(QemuMachine machine)
     {
-        if (machine.Generation is not (1 or 2))
-        {
-            throw new ArchAzureException("InvalidGeneration", ErrorKind.InvalidInput,
-                $"There is no VM generation {machine.Generation}; Azure has 1 (BIOS) and 2 (UEFI).", machine.Generation);
-        }
-
-        var second = machine.Generation == 2;
+        var second = machine.Options.Generation == 2;
         List<string> arguments =
         [
             "-nodefaults", "-no-user-config", "-display", "none", "-vga", "std",
             "-machine", second ? "q35" : "pc",
             "-accel", machine.UseKvm ? "kvm" : "tcg,thread=multi",
             "-cpu", machine.UseKvm ? "host" : "max",
-            "-smp", machine.Processors.ToString(CultureInfo.InvariantCulture),
-            "-m", machine.MemoryMiB.ToString(CultureInfo.InvariantCulture),
+            "-smp", machine.Options.Processors.ToString(CultureInfo.InvariantCulture),
+            "-m", "1024",
             "-rtc", "base=utc",
             "-device", "virtio-rng-pci",
             // Not Hyper-V's maker and product: for these ata_piix leaves IDE disks to hv_storvsc, which finds none here.
-            "-smbios", $"type=1,uuid={machine.VmId}",
+            "-smbios", $"type=1,uuid={machine.Options.VmId}",
             "-smbios", $"type=3,asset={AzureAssetTag}",
             "-chardev", $"socket,id=monitor,path={Escape(machine.MonitorSocket)},server=off",
             "-mon", "chardev=monitor,mode=control",
@@ -88,7 +64,7 @@ public static class QemuCommandLine
             "-serial", "chardev:serial",
             "-netdev", $"stream,id=net,server=off,addr.type=unix,addr.path={Escape(machine.NetworkSocket)}",
             // An empty ROM: the firmware is not to try the network.
-            "-device", $"virtio-net-pci,netdev=net,mac={string.Join(':', machine.MacAddress.Select(b => b.ToString("x2", CultureInfo.InvariantCulture)))},romfile=",
+            "-device", $"virtio-net-pci,netdev=net,mac={BitConverter.ToString(VirtualNetwork.GuestMac).Replace('-', ':').ToLowerInvariant()},romfile=",
             // The overlay is thrown away, so nothing of it needs to reach the host's disk.
             "-drive", $"if=none,id=os,file={Escape(machine.Disk)},format=qcow2,cache=unsafe,discard=unmap",
         ];
@@ -96,7 +72,8 @@ public static class QemuCommandLine
         if (second)
         {
             var firmware = machine.Firmware ?? throw new ArchAzureException("FirmwareNotFound", ErrorKind.NotFound,
-                "Generation 2 needs a UEFI firmware for QEMU, and none was found. Install it (Debian, Ubuntu: ovmf; Arch, Fedora: edk2-ovmf), run QEMU from the builder image (-Qemu Builder), or test generation 1 only.");
+                "Generation 2 needs a UEFI firmware for QEMU, and none was found. Install it (Debian, Ubuntu: ovmf; Arch, Fedora: edk2-ovmf), "
+                + "run QEMU from the builder image (-Qemu Builder), or test generation 1 only.");
             arguments.AddRange(
             [
                 "-drive", $"if=pflash,unit=0,format=raw,readonly=on,file={Escape(firmware.Code)}",
@@ -111,9 +88,10 @@ public static class QemuCommandLine
             arguments.AddRange(["-device", "virtio-scsi-pci,id=scsi"]);
         }
 
-        var target = OsTarget(machine.DataDisksFirst);
-        var unit = machine.DataDisksFirst && machine.DataDisks.Count > 0 ? 1 : 0;
-        arguments.AddRange(["-device", second ? $"scsi-hd,drive=os,bus=scsi.0,scsi-id={target},lun=0,bootindex=0" : $"ide-hd,drive=os,bus=ide.0,unit={unit},bootindex=0"]);
+        var target = OsTarget(machine.Options.DataDisksFirst);
+        var unit = machine.Options.DataDisksFirst && machine.DataDisks.Count > 0 ? 1 : 0;
+        var place = second ? $"scsi-hd,drive=os,bus=scsi.0,scsi-id={target},lun=0" : $"ide-hd,drive=os,bus=ide.0,unit={unit}";
+        arguments.AddRange(["-device", $"{place},bootindex=0"]);
         if (machine.Dvd is { } dvd)
         {
             arguments.AddRange(
@@ -132,7 +110,9 @@ public static class QemuCommandLine
             arguments.AddRange(
             [
                 "-drive", $"if=none,id=data{i},file={Escape(machine.DataDisks[i])},format=raw,cache=unsafe",
-                "-device", !second && i < unit ? $"ide-hd,drive=data{i},bus=ide.0,unit=0" : $"scsi-hd,drive=data{i},bus=scsi.0,scsi-id={1 - target},lun={i}",
+                "-device", !second && i < unit
+                    ? $"ide-hd,drive=data{i},bus=ide.0,unit=0"
+                    : $"scsi-hd,drive=data{i},bus=scsi.0,scsi-id={1 - target},lun={i}",
             ]);
         }
 
@@ -140,5 +120,5 @@ public static class QemuCommandLine
     }
 
     /// <summary>A value inside an option list: QEMU wants its commas doubled.</summary>
-    internal static string Escape(string value) => value.Replace(",", ",,", StringComparison.Ordinal);
+    public static string Escape(string value) => value.Replace(",", ",,", StringComparison.Ordinal);
 }

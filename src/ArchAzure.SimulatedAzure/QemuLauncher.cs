@@ -1,13 +1,13 @@
-using ArchAzure.IO;
 using System.Diagnostics;
 using System.Text;
+using ArchAzure.IO;
 
 namespace ArchAzure.SimulatedAzure;
 
 /// <summary>A UEFI firmware build for x86-64 in the two files that QEMU maps as flash.</summary>
 /// <param name="Code">The code, read-only.</param>
 /// <param name="Variables">The template of the variable store; machines work on a throwaway copy.</param>
-public sealed record UefiFirmware(string Code, string Variables)
+internal sealed record UefiFirmware(string Code, string Variables)
 {
     /// <summary>Where distributions keep it: builds without Secure Boot, 4 MB before 2 MB.</summary>
     public static IReadOnlyList<UefiFirmware> KnownPlaces { get; } =
@@ -27,7 +27,7 @@ public sealed record UefiFirmware(string Code, string Variables)
 /// <param name="Image">The image tool, e.g. <c>/usr/bin/qemu-img</c>.</param>
 /// <param name="KvmUsable">Whether /dev/kvm can be opened for reading and writing, and has the processor's virtualization behind it.</param>
 /// <param name="Firmware">The UEFI firmware, or null where none was found.</param>
-public sealed record QemuTools(string System, string Image, bool KvmUsable, UefiFirmware? Firmware)
+internal sealed record QemuTools(string System, string Image, bool KvmUsable, UefiFirmware? Firmware)
 {
     // -netdev stream with a unix socket came with 7.2.
     private static readonly Version s_oldest = new(7, 2);
@@ -50,27 +50,29 @@ public sealed record QemuTools(string System, string Image, bool KvmUsable, Uefi
     /// <param name="remedy">What to do then.</param>
     /// <returns>The version.</returns>
     /// <exception cref="ArchAzureException"><c>QemuTooOld</c>.</exception>
-    internal static Version CheckVersion(string program, string output, string remedy)
+    public static Version CheckVersion(string program, string output, string remedy)
     {
         var version = output.Split([' ', '\n', '('], StringSplitOptions.RemoveEmptyEntries)
-            .Select(word => word.Contains('.', StringComparison.Ordinal) && Version.TryParse(word, out var parsed) ? parsed : null).FirstOrDefault(parsed => parsed is not null);
+            .Select(word => word.Contains('.', StringComparison.Ordinal) && Version.TryParse(word, out var parsed) ? parsed : null)
+            .FirstOrDefault(parsed => parsed is not null);
         if (version is null || version < s_oldest)
         {
             throw new ArchAzureException("QemuTooOld", ErrorKind.NotFound,
-                $"{program} is of version {version?.ToString() ?? "unknown"}; the boot test needs {s_oldest} or newer, which connects a machine's network to a unix socket. {remedy}", program);
+                $"{program} is of version {version?.ToString() ?? "unknown"}; the boot test needs {s_oldest} or newer, "
+                + $"which connects a machine's network to a unix socket. {remedy}", program);
         }
 
         return version;
     }
 
     /// <summary>Whether this process may use the host's processor for a machine.</summary>
-    internal static bool IsKvmUsable() => IsKvmUsable("/dev/kvm", "/proc/cpuinfo");
+    public static bool IsKvmUsable() => IsKvmUsable("/dev/kvm", "/proc/cpuinfo");
 
     /// <summary>
     /// Whether KVM can be used and runs on the processor's own virtualization. There are hosts whose /dev/kvm works without (PVM, in
     /// virtual machines that may not nest): an unprepared guest's kernel is interpreted there, many times slower than QEMU emulates it.
     /// </summary>
-    internal static bool IsKvmUsable(string device, string processors)
+    public static bool IsKvmUsable(string device, string processors)
     {
         try
         {
@@ -86,7 +88,7 @@ public sealed record QemuTools(string System, string Image, bool KvmUsable, Uefi
 }
 
 /// <summary>A machine's running emulator.</summary>
-public interface IQemuProcess : IAsyncDisposable
+internal interface IQemuProcess : IAsyncDisposable
 {
     /// <summary>Ends with the exit code.</summary>
     Task<int> Exited { get; }
@@ -99,7 +101,7 @@ public interface IQemuProcess : IAsyncDisposable
 }
 
 /// <summary>Where QEMU runs: on the host, or in containers.</summary>
-public interface IQemuLauncher : IDisposable
+internal interface IQemuLauncher : IDisposable
 {
     /// <summary>Finds the programs and the firmware.</summary>
     /// <exception cref="ArchAzureException">There is no QEMU, or one that is too old.</exception>
@@ -115,7 +117,7 @@ public interface IQemuLauncher : IDisposable
 /// The surroundings of one machine. Only files and unix sockets below the run's directory connect the two sides, so no network
 /// is needed between them.
 /// </summary>
-public interface IQemuHost : IAsyncDisposable
+internal interface IQemuHost : IAsyncDisposable
 {
     /// <summary>
     /// The folder of the machine's sockets and overlay, which both sides see and only this user can enter. Its path is short: a
@@ -135,7 +137,7 @@ public interface IQemuHost : IAsyncDisposable
 }
 
 /// <summary>Runs the QEMU that is installed on the host.</summary>
-public sealed class HostQemuLauncher : IQemuLauncher
+internal sealed class HostQemuLauncher : IQemuLauncher
 {
     private readonly Func<string, string?> _find;
     private QemuTools? _tools;
@@ -148,7 +150,7 @@ public sealed class HostQemuLauncher : IQemuLauncher
 
     /// <summary>Creates a launcher with another way to find programs.</summary>
     /// <param name="find">Gives a program's path by its name, or null.</param>
-    internal HostQemuLauncher(Func<string, string?> find) => _find = find;
+    public HostQemuLauncher(Func<string, string?> find) => _find = find;
 
     /// <inheritdoc/>
     public async Task<QemuTools> FindToolsAsync(CancellationToken cancellationToken)
@@ -163,7 +165,8 @@ public sealed class HostQemuLauncher : IQemuLauncher
             throw new ArchAzureException("QemuNotFound", ErrorKind.NotFound,
                 "The boot test needs QEMU, and qemu-system-x86_64 or qemu-img is not on PATH. Install it: Debian, Ubuntu: "
                 + "'apt-get install qemu-system-x86 qemu-utils ovmf'; Arch: 'pacman -S qemu-system-x86 qemu-img edk2-ovmf'; "
-                + "Fedora: 'dnf install qemu-system-x86-core qemu-img edk2-ovmf'. Or let Docker bring it: -Qemu Builder makes it from the builder image of the VHD's build. "
+                + "Fedora: 'dnf install qemu-system-x86-core qemu-img edk2-ovmf'. "
+                + "Or let Docker bring it: -Qemu Builder makes it from the builder image of the VHD's build. "
                 + "Without it the image can still be tested without -Boot.");
         }
 
@@ -174,7 +177,8 @@ public sealed class HostQemuLauncher : IQemuLauncher
     }
 
     /// <inheritdoc/>
-    public Task<IQemuHost> PrepareAsync(string vhdPath, CancellationToken cancellationToken) => Task.FromResult<IQemuHost>(new Surroundings(_find("setpriv")));
+    public Task<IQemuHost> PrepareAsync(string vhdPath, CancellationToken cancellationToken) =>
+        Task.FromResult<IQemuHost>(new Surroundings(_find("setpriv")));
 
     /// <inheritdoc/>
     public void Dispose()
@@ -187,7 +191,7 @@ public sealed class HostQemuLauncher : IQemuLauncher
         using var process = Process.Start(StartInfo(program, arguments))!;
         process.StandardInput.Close();
         var written = new QemuOutput();
-        var outputs = Task.WhenAll(written.ReadAsync(process.StandardOutput, cancellationToken), written.ReadAsync(process.StandardError, cancellationToken));
+        var outputs = written.ReadAsync(process, cancellationToken);
         try
         {
             await process.WaitForExitAsync(cancellationToken);
@@ -287,7 +291,7 @@ public sealed class HostQemuLauncher : IQemuLauncher
             }
 
             process.StandardInput.Close();
-            var outputs = Task.WhenAll(_errors.ReadAsync(process.StandardOutput, CancellationToken.None), _errors.ReadAsync(process.StandardError, CancellationToken.None));
+            var outputs = _errors.ReadAsync(process, CancellationToken.None);
             _started.SetResult(process);
             process.WaitForExit();
 
@@ -310,8 +314,11 @@ internal sealed class QemuOutput
     private const int Limit = 16 * 1024;
     private readonly StringBuilder _text = new();
 
-    /// <summary>Takes an output to its end.</summary>
-    public async Task ReadAsync(StreamReader output, CancellationToken cancellationToken)
+    /// <summary>Takes both outputs of a program to their end.</summary>
+    public Task ReadAsync(Process process, CancellationToken cancellationToken) =>
+        Task.WhenAll(ReadAsync(process.StandardOutput, cancellationToken), ReadAsync(process.StandardError, cancellationToken));
+
+    private async Task ReadAsync(StreamReader output, CancellationToken cancellationToken)
     {
         var buffer = new char[4096];
         int count;
@@ -321,7 +328,6 @@ internal sealed class QemuOutput
         }
     }
 
-    /// <summary>Takes some output.</summary>
     public void Add(ReadOnlySpan<char> text)
     {
         lock (_text)

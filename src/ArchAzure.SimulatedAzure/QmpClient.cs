@@ -7,11 +7,10 @@ using System.Text.Json.Nodes;
 namespace ArchAzure.SimulatedAzure;
 
 /// <summary>QEMU's machine protocol (docs/interop/qmp-spec): JSON commands over a stream, one at a line.</summary>
-public sealed class QmpClient : IAsyncDisposable
+internal sealed class QmpClient : IAsyncDisposable
 {
-    // Answers to the commands used here have less than 1 KiB. A guest makes events, by resetting its machine in a loop.
+    // Answers to the commands used here have less than 1 KiB.
     private const int LongestMessage = 1 << 20;
-    private const int KeptEvents = 1000;
 
     private readonly Stream _stream;
     private readonly byte[] _buffer = new byte[8192];
@@ -20,18 +19,14 @@ public sealed class QmpClient : IAsyncDisposable
     private readonly SemaphoreSlim _writing = new(1, 1);
     private readonly CancellationTokenSource _stop = new();
     private readonly ConcurrentDictionary<string, TaskCompletionSource<JsonElement>> _pending = new(StringComparer.Ordinal);
-    private readonly ConcurrentQueue<string> _events = new();
     private Task _reading = Task.CompletedTask;
     private int _lastId;
     private volatile bool _ended;
 
     private QmpClient(Stream stream) => _stream = stream;
 
-    /// <summary>QEMU told of an event; the item is its name.</summary>
-    public event EventHandler<RecordedEventArgs<string>>? EventReceived;
-
-    /// <summary>The names of the last 1000 events, e.g. <c>SHUTDOWN</c>, <c>GUEST_PANICKED</c>.</summary>
-    public IReadOnlyCollection<string> Events => _events;
+    /// <summary>QEMU told of an event, e.g. <c>RESET</c>.</summary>
+    public Action<string>? EventReceived { get; set; }
 
     /// <summary>Takes QEMU's greeting and ends the negotiation.</summary>
     /// <param name="stream">A connection to the monitor; closed with the client.</param>
@@ -148,13 +143,7 @@ public sealed class QmpClient : IAsyncDisposable
 
                 if (Text(message, "event") is { } name)
                 {
-                    _events.Enqueue(name);
-                    while (_events.Count > KeptEvents)
-                    {
-                        _events.TryDequeue(out _);
-                    }
-
-                    EventReceived?.Invoke(this, new RecordedEventArgs<string>(name));
+                    EventReceived?.Invoke(name);
                 }
                 else if (Text(message, "id") is { } key && _pending.TryGetValue(key, out var answer))
                 {

@@ -4,7 +4,7 @@ using System.Text.RegularExpressions;
 namespace ArchAzure.SimulatedAzure;
 
 /// <summary>A stage of the boot that shows on the serial console.</summary>
-public enum BootStage
+internal enum BootStage
 {
     /// <summary>The kernel's first line.</summary>
     Kernel,
@@ -20,7 +20,7 @@ public enum BootStage
 }
 
 /// <summary>The first serial port: its lines, and what they tell of the boot.</summary>
-public sealed partial class SerialConsole
+internal sealed partial class SerialConsole
 {
     private const int KeptLines = 400;
     private const int LongestLine = 4096;
@@ -48,13 +48,8 @@ public sealed partial class SerialConsole
     private readonly object _gate = new();
     private readonly Queue<string> _lines = new();
     private readonly Dictionary<BootStage, DateTimeOffset> _stages = [];
-    private readonly List<(Regex Line, TaskCompletionSource Shown)> _awaited = [];
     private readonly StringBuilder _line = new();
     private readonly TaskCompletionSource<string> _dead = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly TimeProvider _clock;
-
-    /// <summary>Creates an empty console.</summary>
-    public SerialConsole(TimeProvider? clock = null) => _clock = clock ?? TimeProvider.System;
 
     /// <summary>Ends with the reason when the console shows that the machine goes nowhere any more.</summary>
     public Task<string> Dead => _dead.Task;
@@ -68,22 +63,6 @@ public sealed partial class SerialConsole
             {
                 return new Dictionary<BootStage, DateTimeOffset>(_stages);
             }
-        }
-    }
-
-    /// <summary>Ends when a line shows that matches, or has been shown among those that are kept.</summary>
-    public Task Shown(Regex line)
-    {
-        lock (_gate)
-        {
-            if (_lines.Any(line.IsMatch))
-            {
-                return Task.CompletedTask;
-            }
-
-            var shown = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-            _awaited.Add((line, shown));
-            return shown.Task;
         }
     }
 
@@ -115,7 +94,11 @@ public sealed partial class SerialConsole
                 {
                     logged += kept;
                     await log.WriteAsync(buffer.AsMemory(0, kept), CancellationToken.None);
-                    await log.WriteAsync(logged < LongestLog ? default : Encoding.ASCII.GetBytes($"\n[the log ends here, after {LongestLog >> 20} MiB]\n"), CancellationToken.None);
+                    if (logged == LongestLog)
+                    {
+                        await log.WriteAsync(Encoding.ASCII.GetBytes($"\n[the log ends here, after {LongestLog >> 20} MiB]\n"), CancellationToken.None);
+                    }
+
                     await log.FlushAsync(CancellationToken.None);
                 }
 
@@ -129,7 +112,7 @@ public sealed partial class SerialConsole
     }
 
     /// <summary>Takes some output.</summary>
-    internal void Take(string text)
+    public void Take(string text)
     {
         lock (_gate)
         {
@@ -169,14 +152,6 @@ public sealed partial class SerialConsole
             }
         }
 
-        foreach (var (awaited, shown) in _awaited)
-        {
-            if (awaited.IsMatch(line))
-            {
-                shown.TrySetResult();
-            }
-        }
-
         if (line.Contains("Linux version ", StringComparison.Ordinal))
         {
             Reach(BootStage.Kernel);
@@ -196,7 +171,7 @@ public sealed partial class SerialConsole
         }
     }
 
-    private void Reach(BootStage stage) => _stages.TryAdd(stage, _clock.GetUtcNow());
+    private void Reach(BootStage stage) => _stages.TryAdd(stage, DateTimeOffset.UtcNow);
 
     private static string Clean(string line) => ControlSequence().Replace(line, "").TrimEnd('\r');
 

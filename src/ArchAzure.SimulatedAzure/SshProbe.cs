@@ -10,7 +10,7 @@ using Renci.SshNet.Common;
 namespace ArchAzure.SimulatedAzure;
 
 /// <summary>A fresh ed25519 key pair, for one run. The private half stays in memory unless it is asked for.</summary>
-public sealed class SshKeyPair
+internal sealed class SshKeyPair
 {
     private readonly byte[] _privateKey;
 
@@ -45,13 +45,16 @@ public sealed class SshKeyPair
 /// <param name="ExitCode">Its exit code; -1 where a signal ended it.</param>
 /// <param name="Output">Its standard output.</param>
 /// <param name="Error">Its error output.</param>
-public sealed record SshResult(int ExitCode, string Output, string Error);
+internal sealed record SshResult(int ExitCode, string Output, string Error);
 
 /// <summary>Logs in to the machine over ssh and runs commands there.</summary>
-public sealed class SshProbe : IDisposable
+internal sealed class SshProbe : IDisposable
 {
     private static readonly TimeSpan s_pause = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan s_connectLimit = TimeSpan.FromSeconds(30);
+
+    // How often a word is sent on an idle connection: nobody would notice else that the machine was reset under a command that waits.
+    private static readonly TimeSpan s_keepAlive = TimeSpan.FromSeconds(15);
 
     // An emulated machine under load takes its time with each step; that the connection is lost is noticed without this.
     private static readonly TimeSpan s_answerLimit = TimeSpan.FromMinutes(5);
@@ -63,7 +66,10 @@ public sealed class SshProbe : IDisposable
     private readonly Func<AuthenticationMethod> _authentication;
     private SshClient? _client;
 
-    private SshProbe(int port, string user, Func<AuthenticationMethod> authentication)
+    /// <param name="port">The port on the host's loopback that leads to the machine's sshd.</param>
+    /// <param name="user">The user.</param>
+    /// <param name="authentication">How he logs in.</param>
+    public SshProbe(int port, string user, Func<AuthenticationMethod> authentication)
     {
         _port = port;
         _user = user;
@@ -72,12 +78,6 @@ public sealed class SshProbe : IDisposable
 
     /// <summary>SHA-256 of the host key as OpenSSH writes it (<c>SHA256:...</c> without padding), once connected.</summary>
     public string? HostKeyFingerprint { get; private set; }
-
-    /// <summary>
-    /// How often a word is sent on an idle connection; <see cref="Timeout.InfiniteTimeSpan"/> for never. Without it nobody
-    /// would notice that the machine was reset under a command that waits.
-    /// </summary>
-    public TimeSpan KeepAliveInterval { get; set; } = TimeSpan.FromSeconds(15);
 
     /// <summary>A login with a key.</summary>
     /// <param name="port">The port on the host's loopback that leads to the machine's sshd.</param>
@@ -88,12 +88,6 @@ public sealed class SshProbe : IDisposable
         using var stream = new MemoryStream(key.ToOpenSshFile(), writable: false);
         return new PrivateKeyAuthenticationMethod(user, new PrivateKeyFile(stream));
     });
-
-    /// <summary>A login with a password.</summary>
-    /// <param name="port">The port on the host's loopback that leads to the machine's sshd.</param>
-    /// <param name="user">The user.</param>
-    /// <param name="password">The password.</param>
-    public static SshProbe WithPassword(int port, string user, string password) => new(port, user, () => new PasswordAuthenticationMethod(user, password));
 
     /// <summary>Tries to log in until it works.</summary>
     /// <param name="cancellationToken">Ends the attempts.</param>
@@ -121,43 +115,21 @@ public sealed class SshProbe : IDisposable
         }
     }
 
-    /// <summary>Tries to log in once.</summary>
-    /// <returns>False when the machine's sshd answered and refused this login.</returns>
-    public async Task<bool> TryLogInAsync(CancellationToken cancellationToken)
-    {
-        try
-        {
-            await TryConnectAsync(cancellationToken);
-            return true;
-        }
-        catch (SshAuthenticationException)
-        {
-            return false;
-        }
-    }
-
     /// <summary>Runs a command with the user's login shell.</summary>
     /// <param name="command">The command line.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
-    /// <param name="input">What it reads on its standard input, or null.</param>
-    public async Task<SshResult> RunAsync(string command, CancellationToken cancellationToken, string? input = null)
+    public async Task<SshResult> RunAsync(string command, CancellationToken cancellationToken)
     {
         using var running = (_client ?? throw new InvalidOperationException("Not logged in.")).CreateCommand(command);
         var execution = running.ExecuteAsync(cancellationToken);
         var output = ReadTextAsync(running.OutputStream, cancellationToken);
         var error = ReadTextAsync(running.ExtendedOutputStream, cancellationToken);
-        if (input is not null)
-        {
-            await using var standardInput = running.CreateInputStream();
-            await standardInput.WriteAsync(Encoding.UTF8.GetBytes(input), cancellationToken);
-        }
-
         await execution;
         return new SshResult(running.ExitStatus ?? -1, await output, await error);
     }
 
     /// <summary>Reads what a command writes to its end, and keeps the first 1 MiB of it.</summary>
-    internal static async Task<string> ReadTextAsync(Stream stream, CancellationToken cancellationToken)
+    public static async Task<string> ReadTextAsync(Stream stream, CancellationToken cancellationToken)
     {
         // SSH.NET's streams block their reader.
         await Task.Yield();
@@ -170,20 +142,6 @@ public sealed class SshProbe : IDisposable
         }
 
         return Encoding.UTF8.GetString(kept.ToArray());
-    }
-
-    /// <summary>Runs a command on a machine that may be going down.</summary>
-    /// <returns>Its standard output, or null where the connection ended under it.</returns>
-    public async Task<string?> TryRunAsync(string command, CancellationToken cancellationToken)
-    {
-        try
-        {
-            return (await RunAsync(command, cancellationToken)).Output;
-        }
-        catch (Exception e) when (e is SshException or SocketException or IOException)
-        {
-            return null;
-        }
     }
 
     /// <summary>Runs a command that only reads, again on a new connection where one breaks off under it.</summary>
@@ -219,11 +177,12 @@ public sealed class SshProbe : IDisposable
         }
     }
 
-    private async Task TryConnectAsync(CancellationToken cancellationToken)
+    /// <summary>Tries to log in once.</summary>
+    public async Task TryConnectAsync(CancellationToken cancellationToken)
     {
         _client?.Dispose();
         var information = new ConnectionInfo("127.0.0.1", _port, _user, _authentication()) { Timeout = s_connectLimit };
-        var client = new SshClient(information) { KeepAliveInterval = KeepAliveInterval };
+        var client = new SshClient(information) { KeepAliveInterval = s_keepAlive };
         client.HostKeyReceived += (_, key) =>
         {
             // A new machine's key is known to no one; the report compares it with what the machine told the platform.

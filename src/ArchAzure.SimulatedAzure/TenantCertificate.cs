@@ -9,20 +9,20 @@ using Org.BouncyCastle.X509;
 namespace ArchAzure.SimulatedAzure;
 
 /// <summary>
-/// The key pair that Azure gives a machine through the wire server, with which protected settings of extensions are
-/// encrypted. New for each run.
+/// The key pair that Azure gives a machine through the wire server, with which it encrypts protected settings of extensions. New for
+/// each run.
 /// </summary>
-public sealed class TenantCertificate : IDisposable
+internal sealed class TenantCertificate : IDisposable
 {
     private readonly RSA _key;
     private readonly X509Certificate2 _certificate;
 
     /// <summary>Makes a fresh pair, RSA with 2048 bits, valid for a year.</summary>
-    public TenantCertificate(DateTimeOffset now)
+    public TenantCertificate()
     {
         _key = RSA.Create(2048);
         var request = new CertificateRequest("CN=Windows Azure CRP Certificate Generator", _key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
-        _certificate = request.CreateSelfSigned(now.AddDays(-1), now.AddYears(1));
+        _certificate = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddYears(1));
     }
 
     /// <summary>SHA-1 of the certificate in capitals: the name by which settings refer to it.</summary>
@@ -47,12 +47,6 @@ public sealed class TenantCertificate : IDisposable
         };
         return Envelope(transportCertificate.ToArray(), _certificate.Export(X509ContentType.Pkcs12, ""), algorithm);
     }
-
-    /// <summary>Encrypts an extension's protected settings, as the resource provider does.</summary>
-    /// <param name="settings">JSON in UTF-8.</param>
-    /// <returns>A CMS envelope in base64.</returns>
-    public string Protect(ReadOnlySpan<byte> settings) =>
-        Convert.ToBase64String(Envelope(_certificate.RawData, settings.ToArray(), NistObjectIdentifiers.IdAes256Cbc));
 
     /// <inheritdoc/>
     public void Dispose()

@@ -3,13 +3,9 @@ using System.Text;
 
 namespace ArchAzure.SimulatedAzure;
 
-/// <summary>One file of a <see cref="UdfImage"/>.</summary>
-/// <param name="Name">Its name in the root directory: 1 to 126 characters, no slash, no NUL.</param>
-/// <param name="Content">Its bytes.</param>
-public sealed record UdfFile(string Name, ReadOnlyMemory<byte> Content);
-
 /// <summary>
-/// Writes a read-only UDF 1.02 file system with one directory: what Azure's provisioning DVD is.
+/// Writes the DVD that Azure puts into a new machine: a read-only UDF 1.02 file system with <c>ovf-env.xml</c>. Azure's also holds the
+/// agent's package; no agent reads it any more, so it is left out.
 /// </summary>
 /// <remarks>
 /// Why our own: the guest mounts with <c>mount -t udf,iso9660</c>, and neither .NET nor a library we could take
@@ -18,10 +14,10 @@ public sealed record UdfFile(string Name, ReadOnlyMemory<byte> Content);
 /// 16-18 recognition sequence, 32 main and 48 reserve volume descriptor sequence, 64 integrity sequence,
 /// 256 and last anchor, 257 on the partition.
 /// </remarks>
-public static class UdfImage
+internal static class UdfImage
 {
-    /// <summary>Bytes of a sector and of a logical block; the only size a DVD has.</summary>
-    public const int SectorSize = 2048;
+    // Of a sector and of a logical block; the only size a DVD has.
+    private const int SectorSize = 2048;
 
     private const int MainSequence = 32;
     private const int ReserveSequence = 48;
@@ -33,6 +29,13 @@ public static class UdfImage
     private const int FileSetBlock = 0;
     private const int RootEntryBlock = 2;
     private const int RootDirectoryBlock = 3;
+    private const int FileEntryBlock = 4;
+    private const int FileBlock = 5;
+
+    // UDF 1.02, 3.2.1.1: ids below 16 are kept for Macintosh; 0 is the root's.
+    private const int FileId = 16;
+
+    private const string Volume = "rd_rdfe_stable";
 
     private enum Tag : ushort
     {
@@ -49,76 +52,34 @@ public static class UdfImage
         FileEntry = 261,
     }
 
-    /// <summary>Builds the image.</summary>
-    /// <param name="volumeIdentifier">The volume's name: 1 to 30 characters.</param>
-    /// <param name="files">The root directory's files, in the order in which they are to be listed.</param>
-    /// <param name="time">The recording time, and every file's.</param>
+    /// <summary>Makes the DVD.</summary>
+    /// <param name="environment">What the machine is told.</param>
+    /// <param name="time">The recording time, and the file's.</param>
     /// <returns>The image, a whole number of sectors.</returns>
-    /// <exception cref="ArchAzureException">A name is too long, empty, twice there, or not a file name.</exception>
-    public static byte[] Create(string volumeIdentifier, IReadOnlyList<UdfFile> files, DateTimeOffset time)
+    public static byte[] Create(OvfEnvironment environment, DateTimeOffset time)
     {
-        CheckNames(volumeIdentifier, files);
-        var directory = BuildDirectory(files);
-        var directoryBlocks = Blocks(directory.Length);
-
-        // After the directory: one block for each file's entry, then the files' data.
-        var firstEntry = RootDirectoryBlock + directoryBlocks;
-        var data = firstEntry + files.Count;
-        var partitionBlocks = data + files.Sum(f => Blocks(f.Content.Length));
+        var content = environment.ToXml();
+        var directory = BuildDirectory();
+        var partitionBlocks = FileBlock + Blocks(content.Length);
         var sectors = PartitionStart + partitionBlocks + 1;
-        var image = new byte[checked(sectors * SectorSize)];
+        var image = new byte[sectors * SectorSize];
 
         WriteRecognitionSequence(image);
-        WriteVolumeSequence(image, MainSequence, volumeIdentifier, time, partitionBlocks);
-        WriteVolumeSequence(image, ReserveSequence, volumeIdentifier, time, partitionBlocks);
-        WriteIntegrity(image, time, partitionBlocks, files.Count);
+        WriteVolumeSequence(image, MainSequence, time, partitionBlocks);
+        WriteVolumeSequence(image, ReserveSequence, time, partitionBlocks);
+        WriteIntegrity(image, time, partitionBlocks);
         WriteAnchor(image, Anchor);
         WriteAnchor(image, sectors - 1);
 
-        WriteFileSet(image, volumeIdentifier, time);
+        WriteFileSet(image, time);
         WriteFileEntry(image, RootEntryBlock, isDirectory: true, directory.Length, RootDirectoryBlock, time, uniqueId: 0);
-        PatchDirectory(directory, files, firstEntry);
-        directory.CopyTo(image, (PartitionStart + RootDirectoryBlock) * SectorSize);
-        for (var i = 0; i < files.Count; i++)
-        {
-            var content = files[i].Content;
-            WriteFileEntry(image, firstEntry + i, isDirectory: false, content.Length, data, time, UniqueId(i));
-            content.Span.CopyTo(image.AsSpan((PartitionStart + data) * SectorSize));
-            data += Blocks(content.Length);
-        }
-
+        directory.CopyTo(Block(image, RootDirectoryBlock));
+        WriteFileEntry(image, FileEntryBlock, isDirectory: false, content.Length, FileBlock, time, FileId);
+        content.CopyTo(image.AsSpan((PartitionStart + FileBlock) * SectorSize));
         return image;
     }
 
-    // UDF 1.02, 3.2.1.1: ids below 16 are kept for Macintosh; 0 is the root's.
-    private static ulong UniqueId(int file) => (ulong)(16 + file);
-
     private static int Blocks(int bytes) => (bytes + SectorSize - 1) / SectorSize;
-
-    private static void CheckNames(string volumeIdentifier, IReadOnlyList<UdfFile> files)
-    {
-        if (volumeIdentifier.Length is 0 or > 30 || EncodeName(volumeIdentifier).Length > 31)
-        {
-            throw new ArchAzureException("InvalidUdfName", ErrorKind.InvalidInput,
-                $"The volume name '{volumeIdentifier}' does not fit UDF's 30 characters (15 where it is not Latin-1).", volumeIdentifier);
-        }
-
-        var seen = new HashSet<string>(StringComparer.Ordinal);
-        foreach (var file in files)
-        {
-            if (file.Name.Length is 0 or > 126 || file.Name is "." or ".." || file.Name.Contains('/') || file.Name.Contains('\0'))
-            {
-                throw new ArchAzureException("InvalidUdfName", ErrorKind.InvalidInput,
-                    $"'{file.Name}' cannot be a file of the DVD: a name has 1 to 126 characters and neither slash nor NUL.", file.Name);
-            }
-
-            if (!seen.Add(file.Name))
-            {
-                throw new ArchAzureException("InvalidUdfName", ErrorKind.InvalidInput,
-                    $"The file '{file.Name}' is to be on the DVD twice; name each file once.", file.Name);
-            }
-        }
-    }
 
     private static void WriteRecognitionSequence(byte[] image)
     {
@@ -131,11 +92,11 @@ public static class UdfImage
         }
     }
 
-    private static void WriteVolumeSequence(byte[] image, int start, string volume, DateTimeOffset time, int partitionBlocks)
+    private static void WriteVolumeSequence(byte[] image, int start, DateTimeOffset time, int partitionBlocks)
     {
         var primary = Sector(image, start);
         U32(primary, 16, 0);
-        DString(primary.Slice(24, 32), volume);
+        DString(primary.Slice(24, 32), Volume);
         U16(primary, 56, 1);
         U16(primary, 58, 1);
         U16(primary, 60, 2);
@@ -143,7 +104,7 @@ public static class UdfImage
         U32(primary, 64, 1);
         U32(primary, 68, 1);
         // UDF 1.02, 2.2.2.5: the set's name begins with 16 characters that make it unique.
-        DString(primary.Slice(72, 128), $"{time.ToUnixTimeSeconds():X16}{volume}");
+        DString(primary.Slice(72, 128), $"{time.ToUnixTimeSeconds():X16}{Volume}");
         CharSpec(primary[200..]);
         CharSpec(primary[264..]);
         Timestamp(primary[376..], time);
@@ -154,7 +115,7 @@ public static class UdfImage
         U32(implementation, 16, 1);
         RegId(implementation[20..], "*UDF LV Info", Revision, withDomainFlags: false);
         CharSpec(implementation[52..]);
-        DString(implementation.Slice(116, 128), volume);
+        DString(implementation.Slice(116, 128), Volume);
         Implementation(implementation[352..]);
         Finish(implementation, Tag.ImplementationUseVolume, start + 1, 512);
 
@@ -172,7 +133,7 @@ public static class UdfImage
         var logical = Sector(image, start + 3);
         U32(logical, 16, 3);
         CharSpec(logical[20..]);
-        DString(logical.Slice(84, 128), volume);
+        DString(logical.Slice(84, 128), Volume);
         U32(logical, 212, SectorSize);
         RegId(logical[216..], "*OSTA UDF Compliant", Revision, withDomainFlags: true);
         LongAllocation(logical[248..], 2 * SectorSize, FileSetBlock, 0);
@@ -194,18 +155,18 @@ public static class UdfImage
         Finish(Sector(image, start + 5), Tag.Terminating, start + 5, 512);
     }
 
-    private static void WriteIntegrity(byte[] image, DateTimeOffset time, int partitionBlocks, int fileCount)
+    private static void WriteIntegrity(byte[] image, DateTimeOffset time, int partitionBlocks)
     {
         var integrity = Sector(image, IntegritySequence);
         Timestamp(integrity[16..], time);
         U32(integrity, 28, 1);
-        BinaryPrimitives.WriteUInt64LittleEndian(integrity[40..], UniqueId(fileCount));
+        BinaryPrimitives.WriteUInt64LittleEndian(integrity[40..], FileId + 1);
         U32(integrity, 72, 1);
         U32(integrity, 76, 46);
         U32(integrity, 80, 0);
         U32(integrity, 84, (uint)partitionBlocks);
         Implementation(integrity[88..]);
-        U32(integrity, 120, (uint)fileCount);
+        U32(integrity, 120, 1);
         U32(integrity, 124, 1);
         U16(integrity, 128, Revision);
         U16(integrity, 130, Revision);
@@ -224,7 +185,7 @@ public static class UdfImage
         Finish(anchor, Tag.AnchorPointer, sector, 512);
     }
 
-    private static void WriteFileSet(byte[] image, string volume, DateTimeOffset time)
+    private static void WriteFileSet(byte[] image, DateTimeOffset time)
     {
         var set = Block(image, FileSetBlock);
         Timestamp(set[16..], time);
@@ -233,9 +194,9 @@ public static class UdfImage
         U32(set, 32, 1);
         U32(set, 36, 1);
         CharSpec(set[48..]);
-        DString(set.Slice(112, 128), volume);
+        DString(set.Slice(112, 128), Volume);
         CharSpec(set[240..]);
-        DString(set.Slice(304, 32), volume);
+        DString(set.Slice(304, 32), Volume);
         LongAllocation(set[400..], SectorSize, RootEntryBlock, 0);
         RegId(set[416..], "*OSTA UDF Compliant", Revision, withDomainFlags: true);
         Finish(set, Tag.FileSet, FileSetBlock, 512);
@@ -260,53 +221,35 @@ public static class UdfImage
         U32(entry, 108, 1);
         Implementation(entry[128..]);
         BinaryPrimitives.WriteUInt64LittleEndian(entry[160..], uniqueId);
-        var allocation = length == 0 ? 0 : 8;
-        U32(entry, 172, (uint)allocation);
-        if (allocation > 0)
-        {
-            U32(entry, 176, (uint)length);
-            U32(entry, 180, (uint)dataBlock);
-        }
-
-        Finish(entry, Tag.FileEntry, block, 176 + allocation);
+        U32(entry, 172, 8);
+        U32(entry, 176, (uint)length);
+        U32(entry, 180, (uint)dataBlock);
+        Finish(entry, Tag.FileEntry, block, 184);
     }
 
-    private static byte[] BuildDirectory(IReadOnlyList<UdfFile> files) =>
-        new byte[40 + files.Sum(file => IdentifierLength(EncodeName(file.Name).Length))];
-
-    private static int IdentifierLength(int name) => (38 + name + 3) & ~3;
-
-    private static void PatchDirectory(byte[] directory, IReadOnlyList<UdfFile> files, int firstEntry)
+    private static byte[] BuildDirectory()
     {
-        var offset = 0;
-        Add(directory, ref offset, characteristics: 0x0A, RootEntryBlock, 0, []);
-        for (var i = 0; i < files.Count; i++)
-        {
-            Add(directory, ref offset, characteristics: 0, firstEntry + i, UniqueId(i), EncodeName(files[i].Name));
-        }
+        return [.. Identifier(characteristics: 0x0A, RootEntryBlock, 0, []), .. Identifier(0, FileEntryBlock, FileId, Encode(OvfEnvironment.FileName))];
 
-        static void Add(byte[] directory, ref int offset, byte characteristics, int entryBlock, ulong uniqueId, byte[] name)
+        static byte[] Identifier(byte characteristics, int entryBlock, uint uniqueId, byte[] name)
         {
-            var length = IdentifierLength(name.Length);
-            var identifier = directory.AsSpan(offset, length);
+            var identifier = new byte[(38 + name.Length + 3) & ~3];
             U16(identifier, 16, 1);
             identifier[18] = characteristics;
             identifier[19] = (byte)name.Length;
-            LongAllocation(identifier[20..], SectorSize, entryBlock, (uint)uniqueId);
-            name.CopyTo(identifier[38..]);
-            Finish(identifier, Tag.FileIdentifier, RootDirectoryBlock + (offset / SectorSize), length);
-            offset += length;
+            LongAllocation(identifier.AsSpan(20), SectorSize, entryBlock, uniqueId);
+            name.CopyTo(identifier, 38);
+            Finish(identifier, Tag.FileIdentifier, RootDirectoryBlock, identifier.Length);
+            return identifier;
         }
     }
 
-    // OSTA compressed Unicode (UDF 1.02, 2.1.1): 8 bits a character where all are Latin-1, else 16, high byte first.
-    private static byte[] EncodeName(string name) => name.All(c => c <= 0xFF)
-        ? [8, .. Encoding.Latin1.GetBytes(name)]
-        : [16, .. Encoding.BigEndianUnicode.GetBytes(name)];
+    // OSTA compressed Unicode (UDF 1.02, 2.1.1): 8 bits a character.
+    private static byte[] Encode(string name) => [8, .. Encoding.Latin1.GetBytes(name)];
 
     private static void DString(Span<byte> field, string value)
     {
-        var encoded = EncodeName(value);
+        var encoded = Encode(value);
         encoded.CopyTo(field);
         field[^1] = (byte)encoded.Length;
     }

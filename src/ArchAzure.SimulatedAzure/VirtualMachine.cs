@@ -8,31 +8,28 @@ namespace ArchAzure.SimulatedAzure;
 /// <summary>Which machine to start.</summary>
 /// <param name="VhdPath">The fixed VHD of the OS disk; it is only read.</param>
 /// <param name="Generation">1 or 2.</param>
-public sealed record VirtualMachineOptions(string VhdPath, int Generation)
+internal sealed record VirtualMachineOptions(string VhdPath, int Generation)
 {
     /// <summary>The size the OS disk is to appear with, in MiB; null for the VHD's own. Not less than that.</summary>
     public int? DiskSizeMiB { get; init; }
 
     /// <summary>The provisioning DVD's image, or null for none at the start.</summary>
-    public ReadOnlyMemory<byte>? Dvd { get; init; }
+    public byte[]? Dvd { get; init; }
 
     /// <summary>Sizes of further, empty disks in MiB.</summary>
     public IReadOnlyList<int> DataDisksMiB { get; init; } = [];
 
-    /// <summary>True to put the data disks before the OS disk, so that /dev/sda is not the OS disk.</summary>
+    /// <summary>
+    /// True to put the data disks (of generation 1 the first of them) before the OS disk on its own controller: the kernel then
+    /// finds them first, and /dev/sda is not the OS disk. The firmware starts the OS disk all the same.
+    /// </summary>
     public bool DataDisksFirst { get; init; }
 
-    /// <summary>Memory in MiB.</summary>
-    public int MemoryMiB { get; init; } = 1024;
-
-    /// <summary>Processors.</summary>
+    /// <summary>Processors. Without KVM two bring a machine to its login prompt in half the time of one.</summary>
     public int Processors { get; init; } = 2;
 
-    /// <summary>The network interface's hardware address.</summary>
-    public IReadOnlyList<byte> MacAddress { get; init; } = [0x00, 0x0D, 0x3A, 0x11, 0x22, 0x33];
-
-    /// <summary>The machine's id.</summary>
-    public Guid VmId { get; init; } = Guid.NewGuid();
+    /// <summary>The machine's id in its firmware tables.</summary>
+    public Guid VmId { get; init; }
 
     /// <summary>A file for all that the first serial port says.</summary>
     public required string SerialLogPath { get; init; }
@@ -42,23 +39,24 @@ public sealed record VirtualMachineOptions(string VhdPath, int Generation)
 /// A QEMU machine that stands for one on Azure. The VHD is read through an overlay which goes with the machine; when
 /// this object is disposed of, or this process ends in any way, nothing of it is left but the serial log.
 /// </summary>
-public sealed class VirtualMachine : IAsyncDisposable
+internal sealed class VirtualMachine : IAsyncDisposable
 {
     private static readonly TimeSpan s_startLimit = TimeSpan.FromSeconds(30);
 
-    private readonly IQemuHost _host;
-    private readonly VirtualMachineOptions _options;
     private readonly CancellationTokenSource _stop = new();
     private readonly List<Task> _carrying = [];
     private IQemuProcess? _process;
-    private int _insertedDvds;
     private QmpClient? _monitor;
 
     private VirtualMachine(IQemuHost host, VirtualMachineOptions options)
     {
-        _host = host;
-        _options = options;
+        Host = host;
+        Options = options;
     }
+
+    public VirtualMachineOptions Options { get; }
+
+    public IQemuHost Host { get; }
 
     /// <summary>What the machine says on its first serial port.</summary>
     public SerialConsole Console { get; } = new();
@@ -69,7 +67,6 @@ public sealed class VirtualMachine : IAsyncDisposable
     /// <summary>QEMU's own error output.</summary>
     public string ErrorOutput => _process?.ErrorOutput ?? "";
 
-    /// <summary>QEMU's monitor.</summary>
     public QmpClient Monitor => _monitor!;
 
     /// <summary>Starts a machine.</summary>
@@ -96,64 +93,14 @@ public sealed class VirtualMachine : IAsyncDisposable
         }
     }
 
-    /// <summary>Puts the DVD in while the machine runs: into generation 1's drive; generation 2 gets the drive with it.</summary>
-    /// <param name="image">The DVD's image.</param>
-    /// <param name="cancellationToken">Ends the wait.</param>
-    public async Task InsertDvdAsync(ReadOnlyMemory<byte> image, CancellationToken cancellationToken)
-    {
-        var file = WriteDvd(image);
-        var path = _host.MapPath(file);
-        if (_options.Generation == 1)
-        {
-            // IDE knows no hot plug: the drive was there, empty.
-            await Monitor.ExecuteAsync("blockdev-change-medium",
-                new JsonObject { ["id"] = QemuCommandLine.DvdDevice, ["filename"] = path, ["format"] = "raw", ["read-only-mode"] = "read-only" }, cancellationToken);
-            File.Delete(file);
-            return;
-        }
-
-        // A node of its own each time: that of a drive that was removed goes only when the guest has let go of it.
-        var node = string.Create(CultureInfo.InvariantCulture, $"dvd-{++_insertedDvds}");
-        await Monitor.ExecuteAsync("blockdev-add", new JsonObject
-        {
-            ["driver"] = "raw",
-            ["node-name"] = node,
-            ["read-only"] = true,
-            ["file"] = new JsonObject { ["driver"] = "file", ["filename"] = path, ["read-only"] = true },
-        }, cancellationToken);
-        await Monitor.ExecuteAsync("device_add", new JsonObject
-        {
-            ["driver"] = "scsi-cd",
-            ["bus"] = "scsi.0",
-            ["scsi-id"] = QemuCommandLine.OsTarget(_options.DataDisksFirst),
-            ["lun"] = 2,
-            ["drive"] = node,
-            ["id"] = QemuCommandLine.DvdDevice,
-        }, cancellationToken);
-        File.Delete(file);
-    }
-
-    /// <summary>Takes the DVD out, with generation 2's drive, as Azure does once the machine is provisioned.</summary>
-    public async Task RemoveDvdAsync(CancellationToken cancellationToken)
-    {
-        if (_options.Generation == 1)
-        {
-            await Monitor.ExecuteAsync("eject", new JsonObject { ["id"] = QemuCommandLine.DvdDevice, ["force"] = true }, cancellationToken);
-        }
-        else
-        {
-            await Monitor.ExecuteAsync("device_del", new JsonObject { ["id"] = QemuCommandLine.DvdDevice }, cancellationToken);
-        }
-    }
-
     /// <summary>Writes what the screen shows as a PNG.</summary>
     /// <param name="path">The file; it is replaced.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     public async Task SaveScreenAsync(string path, CancellationToken cancellationToken)
     {
         // Written inside the run's directory first: QEMU may run in a container that sees nothing else.
-        var picture = Path.Combine(_host.RunDirectory.FullName, "screen.png");
-        await Monitor.ExecuteAsync("screendump", new JsonObject { ["filename"] = _host.MapPath(picture), ["format"] = "png" }, cancellationToken);
+        var picture = Path.Combine(Host.RunDirectory.FullName, "screen.png");
+        await Monitor.ExecuteAsync("screendump", new JsonObject { ["filename"] = Host.MapPath(picture), ["format"] = "png" }, cancellationToken);
         await using (var from = File.OpenRead(picture))
         await using (var to = NewFile.Create(path))
         {
@@ -161,24 +108,6 @@ public sealed class VirtualMachine : IAsyncDisposable
         }
 
         File.Delete(picture);
-    }
-
-    /// <summary>Asks the guest to power off, and ends the machine when it has, or when the time is up.</summary>
-    /// <returns>True when the guest went by itself.</returns>
-    public async Task<bool> ShutDownAsync(TimeSpan limit, CancellationToken cancellationToken)
-    {
-        await Monitor.ExecuteAsync("system_powerdown", null, cancellationToken);
-        try
-        {
-            await Exited.WaitAsync(limit, cancellationToken);
-            return true;
-        }
-        catch (TimeoutException)
-        {
-            _process!.Kill();
-            await Exited;
-            return false;
-        }
     }
 
     /// <inheritdoc/>
@@ -202,7 +131,7 @@ public sealed class VirtualMachine : IAsyncDisposable
         }
 
         _stop.Dispose();
-        await _host.DisposeAsync();
+        await Host.DisposeAsync();
     }
 
     private async Task QuitAsync()
@@ -221,14 +150,14 @@ public sealed class VirtualMachine : IAsyncDisposable
 
     private async Task StartAsync(QemuTools tools, VirtualNetwork network, IReporter reporter, CancellationToken cancellationToken)
     {
-        string Local(string name) => Path.Combine(_host.RunDirectory.FullName, name);
+        string Local(string name) => Path.Combine(Host.RunDirectory.FullName, name);
         using var monitorSocket = Listen(Local("monitor"));
         using var networkSocket = Listen(Local("network"));
         using var serialSocket = Listen(Local("serial"));
 
         var overlay = Local("os.qcow2");
-        List<string> create = ["create", "-q", "-f", "qcow2", "-F", "vpc", "-b", _host.MapPath(Path.GetFullPath(_options.VhdPath)), _host.MapPath(overlay)];
-        if (_options.DiskSizeMiB is { } size)
+        List<string> create = ["create", "-q", "-f", "qcow2", "-F", "vpc", "-b", Host.MapPath(Path.GetFullPath(Options.VhdPath)), Host.MapPath(overlay)];
+        if (Options.DiskSizeMiB is { } size)
         {
             create.Add(string.Create(CultureInfo.InvariantCulture, $"{size}M"));
         }
@@ -236,14 +165,14 @@ public sealed class VirtualMachine : IAsyncDisposable
         if (await RunImageToolAsync(tools, create, reporter, cancellationToken) is { } failure)
         {
             throw new ArchAzureException("OverlayFailed", ErrorKind.CommandFailed,
-                $"qemu-img could not lay an overlay over {_options.VhdPath}: {failure}. It must be a VHD that can be read.", _options.VhdPath);
+                $"qemu-img could not lay an overlay over {Options.VhdPath}: {failure}. It must be a VHD that can be read.", Options.VhdPath);
         }
 
         var firmware = tools.Firmware;
-        if (_options.Generation == 2 && firmware is not null)
+        if (Options.Generation == 2 && firmware is not null)
         {
             // By qemu-img, since the template may lie where only QEMU's side sees it.
-            var variables = _host.MapPath(Local("variables.fd"));
+            var variables = Host.MapPath(Local("variables.fd"));
             if (await RunImageToolAsync(tools, ["convert", "-f", "raw", "-O", "raw", firmware.Variables, variables], reporter, cancellationToken) is { } reason)
             {
                 throw new ArchAzureException("FirmwareNotReadable", ErrorKind.CommandFailed,
@@ -254,7 +183,7 @@ public sealed class VirtualMachine : IAsyncDisposable
         }
 
         var dataDisks = new List<string>();
-        foreach (var mebibytes in _options.DataDisksMiB)
+        foreach (var mebibytes in Options.DataDisksMiB)
         {
             var path = Local($"data{dataDisks.Count}.raw");
             await using (var file = File.Create(path))
@@ -262,24 +191,19 @@ public sealed class VirtualMachine : IAsyncDisposable
                 file.SetLength(mebibytes * 1024L * 1024);
             }
 
-            dataDisks.Add(_host.MapPath(path));
+            dataDisks.Add(Host.MapPath(path));
         }
 
-        var arguments = QemuCommandLine.Build(new QemuMachine(_options.Generation, _host.MapPath(overlay),
-            _host.MapPath(Local("monitor")), _host.MapPath(Local("network")), _host.MapPath(Local("serial")))
+        var arguments = QemuCommandLine.Build(new QemuMachine(
+            Options, Host.MapPath(overlay), Host.MapPath(Local("monitor")), Host.MapPath(Local("network")), Host.MapPath(Local("serial")))
         {
-            MemoryMiB = _options.MemoryMiB,
-            Processors = _options.Processors,
             UseKvm = tools.KvmUsable,
             Firmware = firmware,
-            Dvd = _options.Dvd is { } dvd ? _host.MapPath(WriteDvd(dvd)) : null,
+            Dvd = Options.Dvd is { } dvd ? WriteDvd(dvd) : null,
             DataDisks = dataDisks,
-            DataDisksFirst = _options.DataDisksFirst,
-            MacAddress = _options.MacAddress,
-            VmId = _options.VmId,
         });
         reporter.Verbose($"{tools.System} {string.Join(' ', arguments)}");
-        _process = _host.Start(tools.System, arguments);
+        _process = Host.Start(tools.System, arguments);
 
         using var starting = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         starting.CancelAfter(s_startLimit);
@@ -303,7 +227,7 @@ public sealed class VirtualMachine : IAsyncDisposable
         }
 
         // QEMU holds all of them open by now. Without names they are gone when it ends, even if we are killed first.
-        foreach (var file in _host.RunDirectory.EnumerateFiles())
+        foreach (var file in Host.RunDirectory.EnumerateFiles())
         {
             file.Delete();
         }
@@ -312,16 +236,15 @@ public sealed class VirtualMachine : IAsyncDisposable
     private async Task<string?> RunImageToolAsync(QemuTools tools, IReadOnlyList<string> arguments, IReporter reporter, CancellationToken cancellationToken)
     {
         reporter.Verbose($"{tools.Image} {string.Join(' ', arguments)}");
-        var (code, output) = await _host.RunAsync(tools.Image, arguments, cancellationToken);
+        var (code, output) = await Host.RunAsync(tools.Image, arguments, cancellationToken);
         return code == 0 ? null : output.Trim();
     }
 
-    private string WriteDvd(ReadOnlyMemory<byte> image)
+    private string WriteDvd(byte[] image)
     {
-        var path = Path.Combine(_host.RunDirectory.FullName, "provisioning.iso");
-        using var file = new FileStream(path, FileMode.Create, FileAccess.Write);
-        file.Write(image.Span);
-        return path;
+        var path = Path.Combine(Host.RunDirectory.FullName, "provisioning.iso");
+        File.WriteAllBytes(path, image);
+        return Host.MapPath(path);
     }
 
     private async Task ConnectAsync(Socket monitor, Socket network, Socket serial, VirtualNetwork virtualNetwork, CancellationToken cancellationToken)
@@ -332,9 +255,9 @@ public sealed class VirtualMachine : IAsyncDisposable
         _carrying.Add(CarryAsync(new NetworkStream(accepted[1], ownsSocket: true), virtualNetwork.RunAsync));
         _carrying.Add(CarryAsync(new NetworkStream(accepted[2], ownsSocket: true), CopySerialAsync));
         _monitor = await QmpClient.ConnectAsync(new NetworkStream(accepted[0], ownsSocket: true), cancellationToken);
-        _monitor.EventReceived += (_, e) =>
+        _monitor.EventReceived += name =>
         {
-            if (e.Item == "RESET")
+            if (name == "RESET")
             {
                 virtualNetwork.OnGuestReset();
             }
@@ -351,7 +274,7 @@ public sealed class VirtualMachine : IAsyncDisposable
 
     private async Task CopySerialAsync(Stream stream, CancellationToken cancellationToken)
     {
-        await using var log = NewFile.Create(_options.SerialLogPath, FileShare.Read);
+        await using var log = NewFile.Create(Options.SerialLogPath, FileShare.Read);
         await Console.ReadAsync(stream, log, cancellationToken);
     }
 

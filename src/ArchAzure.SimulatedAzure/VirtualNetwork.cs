@@ -7,17 +7,8 @@ using System.Threading.Channels;
 namespace ArchAzure.SimulatedAzure;
 
 /// <summary>What the simulated virtual network tells the machine, and how it treats its flows.</summary>
-public sealed record VirtualNetworkOptions
+internal sealed record VirtualNetworkOptions
 {
-    /// <summary>The address the machine is given.</summary>
-    public IPAddress GuestAddress { get; init; } = IPAddress.Parse("10.0.0.4");
-
-    /// <summary>The subnet's router.</summary>
-    public IPAddress Gateway { get; init; } = IPAddress.Parse("10.0.0.1");
-
-    /// <summary>The subnet's prefix length.</summary>
-    public int PrefixLength { get; init; } = 24;
-
     /// <summary>DHCP's lease time in seconds. Azure gives 0xffffffff, which means for ever (RFC 2131, 3.3).</summary>
     public uint LeaseSeconds { get; init; } = uint.MaxValue;
 
@@ -43,7 +34,7 @@ public sealed record VirtualNetworkOptions
 /// ours should not reach the host's loopback services. Frames come over QEMU's stream socket (a length of 4 bytes, high
 /// byte first, then an Ethernet frame), so no port on the host is used and no privilege is needed.
 /// </remarks>
-public sealed class VirtualNetwork : IAsyncDisposable
+internal sealed class VirtualNetwork : IAsyncDisposable
 {
     /// <summary>The wire server's and the host plugin's address, the same in every region.</summary>
     public static readonly IPAddress WireServerAddress = IPAddress.Parse("168.63.129.16");
@@ -51,8 +42,17 @@ public sealed class VirtualNetwork : IAsyncDisposable
     /// <summary>The instance metadata service's address.</summary>
     public static readonly IPAddress MetadataAddress = IPAddress.Parse("169.254.169.254");
 
+    /// <summary>The machine's address, in a subnet of 24 bits, and its network interface's hardware address: 00-0D-3A is a range of Microsoft's.</summary>
+    public static readonly IPAddress GuestAddress = IPAddress.Parse("10.0.0.4");
+    public static readonly byte[] GuestMac = [0x00, 0x0D, 0x3A, 0x11, 0x22, 0x33];
+    public const string SubnetAddress = "10.0.0.0";
+
+    /// <summary>The subnet's router.</summary>
+    public static readonly IPAddress Gateway = IPAddress.Parse("10.0.0.1");
+
     // The router's hardware address in every Azure virtual network.
     private static readonly byte[] s_routerMac = [0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc];
+    private static readonly uint s_guest = ToUInt32(GuestAddress);
     private static readonly byte[] s_broadcast = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
 
     private const int EthernetHeader = 14;
@@ -66,8 +66,6 @@ public sealed class VirtualNetwork : IAsyncDisposable
 
     private readonly VirtualNetworkOptions _options;
     private readonly TimeProvider _clock;
-    private readonly uint _guest;
-    private readonly uint _gateway;
     private readonly Dictionary<(uint Address, ushort Port), Func<Stream, CancellationToken, Task>> _services = [];
     private readonly ConcurrentDictionary<FlowKey, GuestTcpStream> _flows = new();
     private readonly Channel<byte[]> _outgoing = Channel.CreateBounded<byte[]>(new BoundedChannelOptions(MostFrames) { SingleReader = true });
@@ -86,17 +84,15 @@ public sealed class VirtualNetwork : IAsyncDisposable
     {
         _clock = clock ?? TimeProvider.System;
         _options = options ?? new VirtualNetworkOptions();
-        _guest = ToUInt32(_options.GuestAddress);
-        _gateway = ToUInt32(_options.Gateway);
     }
 
     /// <summary>The machine has been given its address (it acknowledged none before).</summary>
-    public event EventHandler? AddressAssigned;
+    public Action? AddressAssigned { get; set; }
 
     /// <summary>Milliseconds of a clock that only goes forward.</summary>
-    internal long Milliseconds => (long)_clock.GetElapsedTime(0).TotalMilliseconds;
+    public long Milliseconds => (long)_clock.GetElapsedTime(0).TotalMilliseconds;
 
-    internal TimeSpan? ForgetIdleFlowsAfter => _options.ForgetIdleFlowsAfter;
+    public TimeSpan? ForgetIdleFlowsAfter => _options.ForgetIdleFlowsAfter;
 
     /// <summary>Offers a TCP service to the machine. Call before <see cref="RunAsync"/>.</summary>
     /// <param name="address">The address at which the machine finds it.</param>
@@ -178,24 +174,13 @@ public sealed class VirtualNetwork : IAsyncDisposable
         }
     }
 
-    /// <summary>Opens a port on the host's loopback whose connections are carried to the machine.</summary>
+    /// <summary>Opens a free port on the host's loopback whose connections are carried to the machine.</summary>
     /// <param name="guestPort">The machine's port.</param>
-    /// <param name="hostPort">The port on 127.0.0.1, or 0 for a free one.</param>
     /// <returns>The port on 127.0.0.1.</returns>
-    /// <exception cref="ArchAzureException">The port is taken.</exception>
-    public int ForwardFromLoopback(int guestPort, int hostPort = 0)
+    public int ForwardFromLoopback(int guestPort)
     {
-        var listener = new TcpListener(IPAddress.Loopback, hostPort);
-        try
-        {
-            listener.Start();
-        }
-        catch (SocketException e)
-        {
-            throw new ArchAzureException("PortTaken", ErrorKind.ResourceBusy,
-                $"Port {hostPort} of 127.0.0.1 cannot be opened: {e.Message}. Choose another port, or 0 for a free one.", hostPort, e);
-        }
-
+        var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
         lock (_listeners)
         {
             _listeners.Add(listener);
@@ -223,16 +208,16 @@ public sealed class VirtualNetwork : IAsyncDisposable
         _stop.Dispose();
     }
 
-    internal bool IsGuestUp => _up.Task.IsCompleted;
+    public bool IsGuestUp => _up.Task.IsCompleted;
 
-    internal void Remove(FlowKey key) => _flows.TryRemove(key, out _);
+    public void Remove(FlowKey key) => _flows.TryRemove(key, out _);
 
     /// <summary>Sends one TCP segment to the machine.</summary>
-    internal void SendSegment(FlowKey key, uint sequence, uint acknowledgement, TcpFlags flags, int window, ReadOnlySpan<byte> data)
+    public void SendSegment(FlowKey key, uint sequence, uint acknowledgement, TcpFlags flags, int window, ReadOnlySpan<byte> data)
     {
         // With SYN: the maximum segment size (RFC 9293, 3.7.1). No window scaling: 64 KiB in flight is plenty here.
         var options = flags.HasFlag(TcpFlags.Syn) ? 4 : 0;
-        var frame = Frame(key.LocalAddress, _guest, protocol: 6, 20 + options + data.Length, out var segment);
+        var frame = Frame(key.LocalAddress, s_guest, protocol: 6, 20 + options + data.Length, out var segment);
         U16(segment, 0, key.LocalPort);
         U16(segment, 2, key.GuestPort);
         U32(segment, 4, sequence);
@@ -248,11 +233,11 @@ public sealed class VirtualNetwork : IAsyncDisposable
         }
 
         data.CopyTo(segment[(20 + options)..]);
-        U16(segment, 16, Checksum(segment, PseudoHeader(key.LocalAddress, _guest, 6, segment.Length)));
+        U16(segment, 16, Checksum(segment, PseudoHeader(key.LocalAddress, s_guest, 6, segment.Length)));
         _outgoing.Writer.TryWrite(frame);
     }
 
-    internal static uint ToUInt32(IPAddress address) => BinaryPrimitives.ReadUInt32BigEndian(address.GetAddressBytes());
+    public static uint ToUInt32(IPAddress address) => BinaryPrimitives.ReadUInt32BigEndian(address.GetAddressBytes());
 
     private async Task AcceptAsync(TcpListener listener, int guestPort)
     {
@@ -382,7 +367,7 @@ public sealed class VirtualNetwork : IAsyncDisposable
 
         var sender = BinaryPrimitives.ReadUInt32BigEndian(arp[14..]);
         var target = BinaryPrimitives.ReadUInt32BigEndian(arp[24..]);
-        if (target == _guest || sender == target)
+        if (target == s_guest || sender == target)
         {
             return;
         }
@@ -418,7 +403,7 @@ public sealed class VirtualNetwork : IAsyncDisposable
         var source = BinaryPrimitives.ReadUInt32BigEndian(packet[12..]);
         var destination = BinaryPrimitives.ReadUInt32BigEndian(packet[16..]);
         var data = packet[header..total];
-        if (source == _guest)
+        if (source == s_guest)
         {
             _up.TrySetResult();
         }
@@ -452,7 +437,7 @@ public sealed class VirtualNetwork : IAsyncDisposable
                 SendUdp(ToUInt32(WireServerAddress), 67, 0xFFFFFFFF, 68, reply);
                 if (acknowledged)
                 {
-                    AddressAssigned?.Invoke(this, EventArgs.Empty);
+                    AddressAssigned?.Invoke();
                 }
             }
         }
@@ -494,7 +479,7 @@ public sealed class VirtualNetwork : IAsyncDisposable
         var acknowledgement = BinaryPrimitives.ReadUInt32BigEndian(segment[8..]);
         var header = (segment[12] >> 4) * 4;
         var flags = (TcpFlags)segment[13];
-        if (source != _guest || header < 20 || header > segment.Length)
+        if (source != s_guest || header < 20 || header > segment.Length)
         {
             return;
         }
@@ -502,9 +487,11 @@ public sealed class VirtualNetwork : IAsyncDisposable
         var data = segment[header..];
         if (_flows.TryGetValue(key, out var flow))
         {
-            flow.OnSegment(sequence, acknowledgement, flags, BinaryPrimitives.ReadUInt16BigEndian(segment[14..]), MaximumSegmentOf(segment[20..header]), data);
+            var window = BinaryPrimitives.ReadUInt16BigEndian(segment[14..]);
+            flow.OnSegment(sequence, acknowledgement, flags, window, MaximumSegmentOf(segment[20..header]), data);
         }
-        else if ((flags & (TcpFlags.Syn | TcpFlags.Ack | TcpFlags.Reset)) == TcpFlags.Syn && _services.TryGetValue((destination, key.LocalPort), out var serve) && _flows.Count < MostFlows)
+        else if ((flags & (TcpFlags.Syn | TcpFlags.Ack | TcpFlags.Reset)) == TcpFlags.Syn && _flows.Count < MostFlows
+            && _services.TryGetValue((destination, key.LocalPort), out var serve))
         {
             flow = new GuestTcpStream(this, key, isInbound: false);
             _flows[key] = flow;

@@ -14,34 +14,33 @@ namespace ArchAzure.SimulatedAzure;
 /// Source: what WALinuxAgent (<c>common/protocol/wire.py</c>, <c>goal_state.py</c>, 2.7 to 2.15) and cloud-init
 /// (<c>sources/helpers/azure.py</c>) send and take.
 /// </remarks>
-public sealed class WireServer
+internal sealed class WireServer
 {
     /// <summary>The protocol's version, which every request but that for the versions must name in x-ms-version.</summary>
     public const string ProtocolVersion = "2012-11-30";
 
-    internal const string BaseUrl = "http://168.63.129.16:80";
+    public const string BaseUrl = "http://168.63.129.16:80";
     private static readonly string[] s_agentFamilies = ["Prod", "Test"];
     private const string XmlType = "text/xml; charset=utf-8";
     private static readonly XNamespace s_xsi = "http://www.w3.org/2001/XMLSchema-instance";
 
     private readonly SimulatedPlatform _platform;
 
-    internal WireServer(SimulatedPlatform platform)
+    public WireServer(SimulatedPlatform platform)
     {
         _platform = platform;
         Http = platform.CreateServer("WireServer", Handle);
-        StatusUrl = $"{BaseUrl}/status/{platform.RoleName}.status?sr=b&sp=rw&sig={Guid.NewGuid():N}";
+        StatusUrl = $"{BaseUrl}/status/{platform.Goal.RoleName}.status?sr=b&sp=rw&sig={Guid.NewGuid():N}";
     }
 
-    /// <summary>Answers connections.</summary>
     public HttpServer Http { get; }
 
     /// <summary>The address of the status blob, with a signature as storage wants it.</summary>
-    internal string StatusUrl { get; }
+    public string StatusUrl { get; }
 
-    /// <summary>Answers one request.</summary>
-    /// <exception cref="PlatformRefusalException">Azure would not have taken it.</exception>
-    internal HttpResponse Handle(HttpRequest request)
+    private GoalState Goal => _platform.Goal;
+
+    private HttpResponse Handle(HttpRequest request)
     {
         if (request.Path.StartsWith("/artifacts/", StringComparison.Ordinal))
         {
@@ -114,37 +113,19 @@ public sealed class WireServer
     }
 
     /// <summary>A manifest or a package that stands in a storage account on Azure.</summary>
-    internal HttpResponse Artifact(string path)
+    public HttpResponse Artifact(string path)
     {
-        var parts = path.Split('/', StringSplitOptions.RemoveEmptyEntries);
-        if (parts is ["artifacts", "agent", "manifest.xml"])
-        {
-            // No newer agent is offered: what is tested is the image's own.
-            return Xml(Manifest(null));
-        }
-
-        if (parts is ["artifacts", var name, var file]
-            && _platform.Extensions.FirstOrDefault(e => string.Equals(e.Name, name, StringComparison.Ordinal)) is { } extension)
-        {
-            if (file == "manifest.xml")
-            {
-                return Xml(Manifest(extension));
-            }
-
-            if (file == extension.Version + ".zip")
-            {
-                return new HttpResponse(200, "application/zip", extension.Package);
-            }
-        }
-
-        throw new PlatformRefusalException(404, $"There is no artifact {path}.");
+        // No newer agent is offered: what is tested is the image's own.
+        return path == "/artifacts/agent/manifest.xml"
+            ? Xml(new XElement("PluginVersionManifest", new XElement("Plugins"), new XElement("InternalPlugins")))
+            : Goal.Artifacts.GetValueOrDefault(path) ??         throw new PlatformRefusalException(404, $"There is no artifact {path}.");
     }
 
     /// <summary>Takes the agent's status, which on Azure is a blob of a storage account.</summary>
     /// <param name="url">The blob's address.</param>
     /// <param name="header">The storage request's headers.</param>
     /// <param name="body">The JSON document.</param>
-    internal HttpResponse PutStatusBlob(string url, Func<string, string?> header, ReadOnlyMemory<byte> body)
+    public HttpResponse PutStatusBlob(string url, Func<string, string?> header, ReadOnlyMemory<byte> body)
     {
         if (url != StatusUrl)
         {
@@ -161,9 +142,9 @@ public sealed class WireServer
         {
             var aggregate = document.RootElement.GetProperty("aggregateStatus");
             var agent = aggregate.GetProperty("guestAgentStatus");
-            var statuses = aggregate.GetProperty("handlerAggregateStatus").EnumerateArray().Select(Status).ToArray();
-            _platform.RecordStatus(
-                new AgentStatus(_platform.Now, agent.GetProperty("version").GetString() ?? "", agent.GetProperty("status").GetString() ?? ""), statuses);
+            _ = aggregate.GetProperty("handlerAggregateStatus").EnumerateArray();
+            var version = agent.GetProperty("version").GetString() ?? "";
+            _platform.RecordStatus(new AgentStatus(DateTimeOffset.UtcNow, version, agent.GetProperty("status").GetString() ?? ""), aggregate);
         }
         catch (Exception e) when (e is KeyNotFoundException or InvalidOperationException or FormatException)
         {
@@ -173,7 +154,7 @@ public sealed class WireServer
         return new HttpResponse(201) { Headers = [("x-ms-version", "2014-02-14")] };
     }
 
-    internal static JsonDocument Json(ReadOnlyMemory<byte> body)
+    public static JsonDocument Json(ReadOnlyMemory<byte> body)
     {
         try
         {
@@ -185,51 +166,25 @@ public sealed class WireServer
         }
     }
 
-    private ExtensionStatus Status(JsonElement handler)
-    {
-        string? status = null, message = Message(handler);
-        int? code = Code(handler), sequence = null;
-        if (handler.TryGetProperty("runtimeSettingsStatus", out var runtime))
-        {
-            sequence = runtime.TryGetProperty("sequenceNumber", out var number) ? number.GetInt32() : null;
-            var settings = runtime.GetProperty("settingsStatus").GetProperty("status");
-            status = settings.GetProperty("status").GetString();
-            // Of settings that the handler could not apply the agent reports a placeholder; the handler's words are the reason then.
-            var failed = handler.GetProperty("status").GetString() == "NotReady";
-            code = failed ? code ?? Code(settings) : Code(settings) ?? code;
-            message = failed ? message ?? Message(settings) : Message(settings) ?? message;
-        }
-
-        return new ExtensionStatus(_platform.Now, handler.GetProperty("handlerName").GetString() ?? "",
-            handler.GetProperty("handlerVersion").GetString() ?? "", handler.GetProperty("status").GetString() ?? "", status, code, message, sequence);
-
-        static int? Code(JsonElement element) =>
-            element.TryGetProperty("code", out var code) && code.ValueKind == JsonValueKind.Number ? code.GetInt32() : null;
-
-        static string? Message(JsonElement element) =>
-            element.TryGetProperty("formattedMessage", out var formatted) && formatted.ValueKind == JsonValueKind.Object
-            && formatted.TryGetProperty("message", out var message) ? message.ToString() : null;
-    }
-
     private HttpResponse Health(HttpRequest request)
     {
         var root = XmlBody(request, "Health");
         var container = root.Element("Container");
-        if (root.Element("GoalStateIncarnation")?.Value != _platform.Incarnation.ToString(CultureInfo.InvariantCulture)
-            || container?.Element("ContainerId")?.Value != _platform.ContainerId)
+        if (root.Element("GoalStateIncarnation")?.Value != Goal.Incarnation.ToString(CultureInfo.InvariantCulture)
+            || container?.Element("ContainerId")?.Value != Goal.ContainerId)
         {
             throw new PlatformRefusalException(410, "The report is for another incarnation or container than the goal state's.");
         }
 
         var role = container.Element("RoleInstanceList")?.Element("Role");
         var health = role?.Element("Health");
-        if (role?.Element("InstanceId")?.Value != _platform.InstanceId || health?.Element("State")?.Value is not ("Ready" or "NotReady"))
+        if (role?.Element("InstanceId")?.Value != Goal.InstanceId || health?.Element("State")?.Value is not ("Ready" or "NotReady"))
         {
             throw new PlatformRefusalException(400, "The report names no role instance of the goal state, or its State is neither Ready nor NotReady.");
         }
 
         var details = health.Element("Details");
-        _platform.Record(new HealthReport(_platform.Now, health.Element("State")!.Value, details?.Element("SubStatus")?.Value,
+        _platform.Record(new HealthReport(DateTimeOffset.UtcNow, health.Element("State")!.Value, details?.Element("SubStatus")?.Value,
             details?.Element("Description")?.Value, request.Header("user-agent")));
         return new HttpResponse(200);
     }
@@ -238,7 +193,7 @@ public sealed class WireServer
     {
         var container = XmlBody(request, "RoleProperties").Element("Container");
         var instance = container?.Element("RoleInstances")?.Element("RoleInstance");
-        if (container?.Element("ContainerId")?.Value != _platform.ContainerId || instance?.Element("Id")?.Value != _platform.InstanceId)
+        if (container?.Element("ContainerId")?.Value != Goal.ContainerId || instance?.Element("Id")?.Value != Goal.InstanceId)
         {
             throw new PlatformRefusalException(400, "The properties name another container or role instance than the goal state's.");
         }
@@ -276,7 +231,7 @@ public sealed class WireServer
             }
 
             string Value(string name) => parameters.Elements("Param").FirstOrDefault(p => p.Attribute("Name")?.Value == name)?.Attribute("Value")?.Value ?? "";
-            _platform.Record(new TelemetryEvent(_platform.Now, Value("Name"), Value("Operation"),
+            _platform.Record(new TelemetryEvent(DateTimeOffset.UtcNow, Value("Name"), Value("Operation"),
                 !string.Equals(Value("OperationSuccess"), "false", StringComparison.OrdinalIgnoreCase), Value("Message")));
         }
 
@@ -315,7 +270,7 @@ public sealed class WireServer
 
     private void OwnContainer(HttpRequest request)
     {
-        if (request.Path != $"/machine/{_platform.ContainerId}/{Uri.EscapeDataString(_platform.InstanceId)}")
+        if (request.Path != $"/machine/{Goal.ContainerId}/{Uri.EscapeDataString(Goal.InstanceId)}")
         {
             throw new PlatformRefusalException(410, "The address is for another container than the goal state's.");
         }
@@ -335,8 +290,8 @@ public sealed class WireServer
 
     private XElement GoalState()
     {
-        var incarnation = _platform.Incarnation;
-        var machine = $"{BaseUrl}/machine/{_platform.ContainerId}/{Uri.EscapeDataString(_platform.InstanceId)}";
+        var incarnation = Goal.Incarnation;
+        var machine = $"{BaseUrl}/machine/{Goal.ContainerId}/{Uri.EscapeDataString(Goal.InstanceId)}";
         string Config(string type) => $"{machine}?comp=config&type={type}&incarnation={incarnation}";
         return new XElement("GoalState",
             new XAttribute(XNamespace.Xmlns + "xsi", s_xsi),
@@ -349,10 +304,10 @@ public sealed class WireServer
                 new XElement("LBProbePorts", new XElement("Port", 16001)),
                 new XElement("ExpectHealthReport", "FALSE")),
             new XElement("Container",
-                new XElement("ContainerId", _platform.ContainerId),
+                new XElement("ContainerId", Goal.ContainerId),
                 new XElement("RoleInstanceList",
                     new XElement("RoleInstance",
-                        new XElement("InstanceId", _platform.InstanceId),
+                        new XElement("InstanceId", Goal.InstanceId),
                         new XElement("State", "Started"),
                         new XElement("Configuration",
                             new XElement("HostingEnvironmentConfig", Config("hostingEnvironmentConfig")),
@@ -360,12 +315,12 @@ public sealed class WireServer
                             new XElement("ExtensionsConfig", Config("extensionsConfig")),
                             new XElement("FullConfig", Config("fullConfig")),
                             new XElement("Certificates", $"{machine}?comp=certificates&incarnation={incarnation}"),
-                            new XElement("ConfigName", $"{_platform.DeploymentId}.{incarnation}.{_platform.DeploymentId}.1.{_platform.RoleName}.1.xml"))))));
+                            new XElement("ConfigName", $"{Goal.DeploymentId}.{incarnation}.{Goal.DeploymentId}.1.{Goal.RoleName}.1.xml"))))));
     }
 
     private XElement HostingEnvironment() => new("HostingEnvironmentConfig",
         new XAttribute("version", "1.0.0.0"),
-        new XAttribute("goalStateIncarnation", _platform.Incarnation),
+        new XAttribute("goalStateIncarnation", Goal.Incarnation),
         new XElement("StoredCertificates",
             new XElement("StoredCertificate",
                 new XAttribute("name", "TenantEncryptionCert"),
@@ -374,7 +329,7 @@ public sealed class WireServer
                 new XAttribute("configurationLevel", "System"))),
         Deployment(),
         Instance(),
-        new XElement("Role", new XAttribute("guid", $"{{{_platform.Options.VmId}}}"), new XAttribute("name", _platform.RoleName),
+        new XElement("Role", new XAttribute("guid", $"{{{_platform.VmId}}}"), new XAttribute("name", Goal.RoleName),
             new XAttribute("hostingEnvironmentVersion", "1"), new XAttribute("software", ""), new XAttribute("softwareType", "ApplicationPackage"),
             new XAttribute("entryPoint", ""), new XAttribute("parameters", ""), new XAttribute("settleTimeSeconds", "0")),
         new XElement("HostingEnvironmentSettings", new XAttribute("name", "full"), new XAttribute("runtime", ""),
@@ -386,86 +341,43 @@ public sealed class WireServer
 
     private XElement SharedConfig() => new("SharedConfig",
         new XAttribute("version", "1.0.0.0"),
-        new XAttribute("goalStateIncarnation", _platform.Incarnation),
+        new XAttribute("goalStateIncarnation", Goal.Incarnation),
         Deployment(),
         Instance(),
-        new XElement("Role", new XAttribute("guid", $"{{{_platform.Options.VmId}}}"), new XAttribute("name", _platform.RoleName), new XAttribute("settleTimeSeconds", "0")),
+        new XElement("Role", new XAttribute("guid", $"{{{_platform.VmId}}}"), new XAttribute("name", Goal.RoleName), new XAttribute("settleTimeSeconds", "0")),
         new XElement("LoadBalancerSettings", new XAttribute("timeoutSeconds", "0"), new XAttribute("waitLoadBalancerProbeCount", "8"), new XElement("Probes")),
         new XElement("OutputEndpoints"),
         new XElement("Instances",
-            new XElement("Instance", new XAttribute("id", _platform.RoleName), new XAttribute("address", _platform.Options.Address),
+            new XElement("Instance", new XAttribute("id", Goal.RoleName), new XAttribute("address", VirtualNetwork.GuestAddress),
                 new XElement("FaultDomains", new XAttribute("randomId", "0"), new XAttribute("updateId", "0"), new XAttribute("updateCount", "0")),
                 new XElement("InputEndpoints"))));
 
     private XElement Deployment() => new("Deployment",
-        new XAttribute("name", _platform.DeploymentId),
-        new XAttribute("guid", $"{{{_platform.DeploymentId}}}"),
+        new XAttribute("name", Goal.DeploymentId),
+        new XAttribute("guid", $"{{{Goal.DeploymentId}}}"),
         new XAttribute("incarnation", "0"),
         new XAttribute("isNonCancellableTopologyChangeEnabled", "false"),
-        new XElement("Service", new XAttribute("name", _platform.DeploymentId), new XAttribute("guid", "{00000000-0000-0000-0000-000000000000}")),
-        new XElement("ServiceInstance", new XAttribute("name", _platform.DeploymentId + ".0"), new XAttribute("guid", $"{{{_platform.DeploymentId}}}")));
+        new XElement("Service", new XAttribute("name", Goal.DeploymentId), new XAttribute("guid", "{00000000-0000-0000-0000-000000000000}")),
+        new XElement("ServiceInstance", new XAttribute("name", Goal.DeploymentId + ".0"), new XAttribute("guid", $"{{{Goal.DeploymentId}}}")));
 
     private XElement Instance() => new("Incarnation",
-        new XAttribute("number", "1"), new XAttribute("instance", _platform.RoleName), new XAttribute("guid", $"{{{_platform.Options.VmId}}}"));
+        new XAttribute("number", "1"), new XAttribute("instance", Goal.RoleName), new XAttribute("guid", $"{{{_platform.VmId}}}"));
 
-    private XElement ExtensionsConfig()
-    {
-        var extensions = _platform.Extensions;
-        return new XElement("Extensions",
-            new XAttribute("version", "1.0.0.0"),
-            new XAttribute("goalStateIncarnation", _platform.Incarnation),
-            new XElement("GuestAgentExtension",
-                new XElement("GAFamilies", s_agentFamilies.Select(family => new XElement("GAFamily",
-                    new XElement("Name", family),
-                    new XElement("Uris", new XElement("Uri", $"{BaseUrl}/artifacts/agent/manifest.xml")))))),
-            new XElement("StatusUploadBlob", new XAttribute("statusBlobType", "BlockBlob"), StatusUrl),
-            extensions.Count == 0 ? null : new XElement("Plugins", extensions.Select(extension => new XElement("Plugin",
-                new XAttribute("name", extension.Name),
-                new XAttribute("version", extension.Version),
-                new XAttribute("location", $"{BaseUrl}/artifacts/{extension.Name}/manifest.xml"),
-                new XAttribute("state", extension.State),
-                new XAttribute("autoUpgrade", "false"),
-                new XAttribute("failoverlocation", $"{BaseUrl}/artifacts/{extension.Name}/manifest.xml"),
-                new XAttribute("runAsStartupTask", "false"),
-                new XAttribute("isJson", "true"),
-                new XAttribute("useExactVersion", "true")))),
-            extensions.Count == 0 ? null : new XElement("PluginSettings", extensions.Select(extension => new XElement("Plugin",
-                new XAttribute("name", extension.Name),
-                new XAttribute("version", extension.Version),
-                new XElement("RuntimeSettings", new XAttribute("seqNo", extension.SequenceNumber), RuntimeSettings(extension))))),
-            // Without it agents since 2.8 cannot tell an old goal state from a new one.
-            new XElement("InVMGoalStateMetaData",
-                new XAttribute("inSvdSeqNo", _platform.Incarnation),
-                new XAttribute("createdOnTicks", _platform.GoalStateTime.UtcTicks),
-                new XAttribute("activityId", _platform.DeploymentId),
-                new XAttribute("correlationId", _platform.DeploymentId)));
-    }
-
-    private string RuntimeSettings(ExtensionHandler extension)
-    {
-        using var bytes = new MemoryStream();
-        using (var writer = new Utf8JsonWriter(bytes))
-        {
-            writer.WriteStartObject();
-            writer.WriteStartArray("runtimeSettings");
-            writer.WriteStartObject();
-            writer.WriteStartObject("handlerSettings");
-            if (extension.ProtectedSettings is { } settings)
-            {
-                writer.WriteString("protectedSettingsCertThumbprint", _platform.Certificate.Thumbprint);
-                writer.WriteString("protectedSettings", _platform.Certificate.Protect(Encoding.UTF8.GetBytes(settings)));
-            }
-
-            writer.WritePropertyName("publicSettings");
-            writer.WriteRawValue(extension.PublicSettings);
-            writer.WriteEndObject();
-            writer.WriteEndObject();
-            writer.WriteEndArray();
-            writer.WriteEndObject();
-        }
-
-        return Encoding.UTF8.GetString(bytes.ToArray());
-    }
+    private XElement ExtensionsConfig() => new("Extensions",
+        new XAttribute("version", "1.0.0.0"),
+        new XAttribute("goalStateIncarnation", Goal.Incarnation),
+        new XElement("GuestAgentExtension",
+            new XElement("GAFamilies", s_agentFamilies.Select(family => new XElement("GAFamily",
+                new XElement("Name", family),
+                new XElement("Uris", new XElement("Uri", $"{BaseUrl}/artifacts/agent/manifest.xml")))))),
+        new XElement("StatusUploadBlob", new XAttribute("statusBlobType", "BlockBlob"), StatusUrl),
+        Goal.Extensions.Select(element => new XElement(element)),
+        // Without it agents since 2.8 cannot tell an old goal state from a new one.
+        new XElement("InVMGoalStateMetaData",
+            new XAttribute("inSvdSeqNo", Goal.Incarnation),
+            new XAttribute("createdOnTicks", Goal.Time.UtcTicks),
+            new XAttribute("activityId", Goal.DeploymentId),
+            new XAttribute("correlationId", Goal.DeploymentId)));
 
     private XElement Certificates(HttpRequest request)
     {
@@ -487,7 +399,7 @@ public sealed class WireServer
                 new XAttribute(XNamespace.Xmlns + "xsi", s_xsi),
                 new XAttribute(s_xsi + "noNamespaceSchemaLocation", "certificates10.xsd"),
                 new XElement("Version", ProtocolVersion),
-                new XElement("Incarnation", _platform.Incarnation),
+                new XElement("Incarnation", Goal.Incarnation),
                 new XElement("Format", "Pkcs7BlobWithPfxContents"),
                 // openssl's MIME reader, which the agents use, takes base64 in short lines only.
                 new XElement("Data", Convert.ToBase64String(envelope, Base64FormattingOptions.InsertLineBreaks).ReplaceLineEndings("\n")));
@@ -497,13 +409,6 @@ public sealed class WireServer
             throw new PlatformRefusalException(400, e.Message);
         }
     }
-
-    private static XElement Manifest(ExtensionHandler? extension) => new("PluginVersionManifest",
-        new XAttribute(XNamespace.Xmlns + "i", s_xsi),
-        new XElement("Plugins", extension is null ? null : new XElement("Plugin",
-            new XElement("Version", extension.Version),
-            new XElement("Uris", new XElement("Uri", $"{BaseUrl}/artifacts/{extension.Name}/{extension.Version}.zip")))),
-        new XElement("InternalPlugins"));
 
     private static HttpResponse Xml(XElement root)
     {

@@ -1,4 +1,3 @@
-using ArchAzure.SimulatedAzure;
 using Xunit.Abstractions;
 
 namespace ArchAzure.AzureTests;
@@ -34,17 +33,5 @@ public sealed class BadImageTests(ITestOutputHelper output) : AzureTest(output)
         var result = await Pwsh.RunAsync($"Test-AzureVhd {Pwsh.Quote(vhd)} -Boot -Qemu Host", "env", $"PATH={folder.Path}");
         Assert.NotEqual(0, result.ExitCode);
         Assert.Contains("apt-get install", result.All.ReplaceLineEndings(" "), StringComparison.Ordinal);
-    }
-
-    [Fact]
-    public async Task A_port_that_is_taken()
-    {
-        using var folder = new TempFolder();
-        using var taken = new System.Net.Sockets.TcpListener(System.Net.IPAddress.Loopback, 0);
-        taken.Start();
-        var port = ((System.Net.IPEndPoint)taken.LocalEndpoint).Port;
-        var error = await Assert.ThrowsAsync<ArchAzureException>(() => BootAsync(new BootTestOptions(HangingVhd.Create(folder), 1) { LogDirectory = Logs(), SshPort = port }));
-        Assert.Equal("PortTaken", error.ErrorId);
-        Assert.Contains($"{port}", error.Message, StringComparison.Ordinal);
     }
 }

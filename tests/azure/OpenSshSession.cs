@@ -11,7 +11,7 @@ internal sealed class OpenSshSession : IDisposable
     private OpenSshSession(Process ssh) => _ssh = ssh;
 
     /// <summary>Logs in and runs cat(1) there.</summary>
-    public static async Task<OpenSshSession> ConnectAsync(TempFolder folder, BootSession session, string user, CancellationToken cancellationToken)
+    public static async Task<OpenSshSession> ConnectAsync(TempFolder folder, MachineSession session, string user, CancellationToken cancellationToken)
     {
         var key = folder["key"];
         if (!File.Exists(key))

@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
-using ArchAzure.SimulatedAzure;
 
 namespace ArchAzure.AzureTests;
 
@@ -12,7 +11,7 @@ public abstract partial class ProvisioningTests
     private const int SwapMiB = 128;
 
     /// <summary>The agent's own code formats and mounts the disk as each generation gets it from Azure, and makes the swap it is asked for.</summary>
-    private async Task UsesTheResourceDiskAsync(BootSession session, CancellationToken cancellationToken)
+    private async Task UsesTheResourceDiskAsync(MachineSession session, CancellationToken cancellationToken)
     {
         // Generation 2: LUN 1 of the SCSI controller, a GPT with two partitions. Generation 1: IDE 0:1, an MBR with NTFS.
         foreach (var (deviceId, partitions, type) in ((string, string, string)[])[

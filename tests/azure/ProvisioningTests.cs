@@ -28,7 +28,8 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         const string password = "Correct-horse 7 'battery' \"staple\"";
         List<string> secrets = [password.Split('\'')[0]];
         var hostKeys = "";
-        var report = await BootAsync(new BootTestOptions(vhd, 1)
+        ExtensionStatuses? extensions = null;
+        var report = await BootAsync(new MachineTestOptions(vhd, 1)
         {
             LogDirectory = logs,
             Timeout = Limit,
@@ -37,8 +38,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
             Password = password,
             DisableSshPasswordAuthentication = false,
             DataDisksMiB = [64, ResourceDiskMiB],
-            DataDisksFirst = true,
-            Extensions = [Handlers.Python, Handlers.Shell],
+            Extensions = [ExtensionHandler.Python, ExtensionHandler.Shell],
             Network = new VirtualNetworkOptions { LeaseSeconds = uint.MaxValue, OfferWireServerAddress = false },
             WhileUp = WorkAsync,
         });
@@ -54,27 +54,21 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         Assert.Contains($" {report.SeenHostKey} ", hostKeys, StringComparison.Ordinal);
         Assert.Empty(guest.FailedUnits);
         Assert.Empty(guest.Swaps);
-        Assert.Equal(["python 3 was told again", "shell was told canary"], report.Extensions.Select(extension => extension.Message).Order(StringComparer.Ordinal));
+        Assert.Equal(["python 3 was told again", "shell was told canary"], extensions!.All.Select(extension => extension.Message).Order(StringComparer.Ordinal));
 
         // Neither the password nor the private key is in what is kept, shown or reported.
         Assert.Equal(2, secrets.Count);
         var kept = Directory.EnumerateFiles(logs, "gen1.*").Select(File.ReadAllText).Append(Shown).Append(JsonSerializer.Serialize(report));
         Assert.All(kept, text => Assert.All(secrets, secret => Assert.DoesNotContain(secret, text, StringComparison.Ordinal)));
 
-        async Task WorkAsync(BootSession session, CancellationToken cancellationToken)
+        async Task WorkAsync(MachineSession session, CancellationToken cancellationToken)
         {
+            extensions = session.Extensions;
+
             // A line from the middle of the file: the first ones are the same in every key.
             secrets.Add(Encoding.ASCII.GetString(session.Key.ToOpenSshFile()).Split('\n')[^3]);
-            using (var login = SshProbe.WithPassword(session.SshPort, "ada", password))
-            {
-                Assert.True(await login.TryLogInAsync(cancellationToken), "sshd refused the password that the platform set.");
-            }
-
-            using (var login = SshProbe.WithPassword(session.SshPort, "ada", "wrong"))
-            {
-                Assert.False(await login.TryLogInAsync(cancellationToken), "sshd took a wrong password.");
-            }
-
+            Assert.True(await session.TakesPasswordAsync("ada", password, cancellationToken), "sshd refused the password that the platform set.");
+            Assert.False(await session.TakesPasswordAsync("ada", "wrong", cancellationToken), "sshd took a wrong password.");
             hostKeys = await RootAsync(session, "cat /etc/ssh/ssh_host_*_key.pub | ssh-keygen -l -f -", cancellationToken);
             await RootAsync(session, $"test -e {trace ?? "/"}", cancellationToken);
             await HasAddressAsync(session, "forever", cancellationToken);
@@ -93,7 +87,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
             }
 
             // The kernel looks at disks side by side, so their names may change from boot to boot.
-            await session.Machine.RemoveDvdAsync(cancellationToken);
+            await session.RemoveDvdAsync(cancellationToken);
             var mounts = await RootAsync(session, Mounts, cancellationToken);
             await session.RebootAsync(cancellationToken);
             Assert.Equal(mounts, await RootAsync(session, Mounts, cancellationToken));
@@ -111,7 +105,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
     {
         const uint years136 = uint.MaxValue - 1;
         var size = (int)((new FileInfo(vhd).Length >> 20) + 2048);
-        var options = new BootTestOptions(vhd, 2)
+        var options = new MachineTestOptions(vhd, 2)
         {
             LogDirectory = logs,
             Timeout = Limit,
@@ -120,8 +114,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
             DvdDelayFrom = looking,
             DiskSizeMiB = size,
             DataDisksMiB = [1, 1, 1, 1],
-            DataDisksFirst = true,
-            Extensions = [Handlers.Python, Handlers.Shell],
+            Extensions = [ExtensionHandler.Python, ExtensionHandler.Shell],
             Network = new VirtualNetworkOptions { LeaseSeconds = years136, ForgetIdleFlowsAfter = idle },
             WhileUp = WorkAsync,
         };
@@ -138,9 +131,9 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         Assert.InRange(guest.RootPartitionBytes, guest.DiskBytes - (303L << 20), guest.DiskBytes);
         Assert.InRange(guest.RootBytes, guest.RootPartitionBytes * 9 / 10, guest.RootPartitionBytes);
 
-        async Task WorkAsync(BootSession session, CancellationToken cancellationToken)
+        async Task WorkAsync(MachineSession session, CancellationToken cancellationToken)
         {
-            Assert.Equal(["python 3 was told canary", "shell was told canary"], session.Platform.ExtensionStatuses.Select(extension => extension.Message).Order(StringComparer.Ordinal));
+            Assert.Equal(["python 3 was told canary", "shell was told canary"], session.Extensions.All.Select(extension => extension.Message).Order(StringComparer.Ordinal));
 
             // Bug 1: the wait before the agent took the time that the drive was late by.
             var times = await RootAsync(session, $"systemctl show {unit} --property=InactiveExitTimestampMonotonic,ExecMainStartTimestampMonotonic --value", cancellationToken);
@@ -179,7 +172,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         var late = folder.Write("late.conf", "vm.dirty_writeback_centisecs = 0\nvm.dirty_expire_centisecs = 1000000\n");
         var held = folder.Write("held.conf", "[Service]\nExecStartPre=/usr/bin/bash -c 'until [[ -e /run/go ]]; do sleep 1; done'\n");
         var vhd = await TestImage.WithoutAsync(folder, $"write {late} /etc/sysctl.d/99-late.conf", $"mkdir {dropIns}", $"write {held} {dropIns}/held.conf");
-        var report = await BootAsync(new BootTestOptions(vhd, 2)
+        var report = await BootAsync(new MachineTestOptions(vhd, 2)
         {
             LogDirectory = logs,
             Timeout = Limit,
@@ -188,7 +181,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         });
         Assert.True(report.Passed, report.Error);
 
-        async Task WorkAsync(BootSession session, CancellationToken cancellationToken)
+        async Task WorkAsync(MachineSession session, CancellationToken cancellationToken)
         {
             const string size = "findmnt --noheadings --raw --bytes --output SIZE /";
             const string gnupg = "/etc/pacman.d/gnupg";
@@ -214,7 +207,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
     }
 
     /// <summary>Bug 5: extensions that ask for <c>python</c> find it; where it is missing the platform is told of their failure.</summary>
-    private static async Task NeedsPythonAsync(BootSession session, CancellationToken cancellationToken)
+    private static async Task NeedsPythonAsync(MachineSession session, CancellationToken cancellationToken)
     {
         // The agent itself runs on.
         Assert.Equal(0, (await session.SudoAsync("mv /usr/bin/python /usr/bin/python.away", cancellationToken)).ExitCode);
@@ -227,9 +220,10 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         async Task<ExtensionStatus> EnableAsync(string word, int number)
         {
             ExtensionStatus? status = null;
-            session.Platform.SetExtensions([Handlers.Python with { PublicSettings = $$"""{"word":"{{word}}"}""", SequenceNumber = number }, Handlers.Shell]);
+            session.Publish(ExtensionHandler.Python with { Word = word, SequenceNumber = number }, ExtensionHandler.Shell);
             await session.Platform.WaitForAsync(
-                platform => (status = platform.ExtensionStatuses.FirstOrDefault(s => s.Name == Handlers.Python.Name && (s.HandlerStatus == "NotReady" || s.SequenceNumber == number))) is not null
+                _ => (status = session.Extensions.All.FirstOrDefault(
+                        s => s.Name == ExtensionHandler.Python.Name && (s.HandlerStatus == "NotReady" || s.SequenceNumber == number))) is not null
                     && (status.HandlerStatus == "NotReady") == (number == 1), cancellationToken);
             return status!;
         }
@@ -247,18 +241,17 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
     }
 
     /// <summary>Bug 3: the platform said no passwords, and the agent's own support for Arch would not care.</summary>
-    private async Task RefusesPasswordsAsync(BootSession session, CancellationToken cancellationToken)
+    private async Task RefusesPasswordsAsync(MachineSession session, CancellationToken cancellationToken)
     {
         const string password = "a password set later";
         await RootAsync(session, $"echo 'azureuser:{password}' | chpasswd", cancellationToken);
-        using (var login = SshProbe.WithPassword(session.SshPort, "azureuser", password))
-        {
-            Assert.False(await login.TryLogInAsync(cancellationToken), "sshd took a password although DisableSshPasswordAuthentication is true.");
-        }
+        Assert.False(
+            await session.TakesPasswordAsync("azureuser", password, cancellationToken),
+            "sshd took a password although DisableSshPasswordAuthentication is true.");
 
         // The same attempt without the fix.
         await RootAsync(session, "mkdir /root/sshd && mv /etc/ssh/sshd_config.d/[59]0-*.conf /root/sshd && systemctl restart sshd", cancellationToken);
-        using (var login = SshProbe.WithPassword(session.SshPort, "azureuser", password))
+        using (var login = session.WithPassword("azureuser", password))
         {
             // Else they would be refused by something else than what this test is about.
             await login.ConnectAsync(cancellationToken).WaitAsync(Limit, cancellationToken);
@@ -268,7 +261,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
     }
 
     /// <summary>Bug 4: address and routes are there, also after the lease was renewed.</summary>
-    private async Task HasAddressAsync(BootSession session, string lifetime, CancellationToken cancellationToken)
+    private async Task HasAddressAsync(MachineSession session, string lifetime, CancellationToken cancellationToken)
     {
         var renewed = new TaskCompletionSource();
         session.Network.AddressAssigned += OnRenewed;
@@ -282,11 +275,11 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         var routes = await RootAsync(session, "ip -4 route show", cancellationToken);
         Assert.All(["default", "168.63.129.16", "169.254.169.254"], to => Assert.Contains($"{to} via 10.0.0.1 dev eth0", routes, StringComparison.Ordinal));
 
-        void OnRenewed(object? sender, EventArgs e) => renewed.TrySetResult();
+        void OnRenewed() => renewed.TrySetResult();
     }
 
     /// <summary>Bug 2: what the image keeps alive on Azure's path, both shortened alike, lives; without keepalives it dies. Other work may go on meanwhile.</summary>
-    private async Task SurvivesIdlenessAsync(BootSession session, TimeSpan idle, Func<Task> meanwhile, CancellationToken cancellationToken)
+    private async Task SurvivesIdlenessAsync(MachineSession session, TimeSpan idle, Func<Task> meanwhile, CancellationToken cancellationToken)
     {
         const int azureSeconds = 240;
         var sshd = await RootAsync(session, "sshd -T | grep -i ^clientalive", cancellationToken);
@@ -316,7 +309,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
     }
 
     /// <summary>A machine that is deprovisioned and started with another DVD is a new one, and keeps nothing of the old.</summary>
-    private async Task BecomesAnotherAsync(BootSession session, CancellationToken cancellationToken)
+    private async Task BecomesAnotherAsync(MachineSession session, CancellationToken cancellationToken)
     {
         const string identity = "cat /etc/machine-id; ls /etc/pacman.d/gnupg/canary; ls -d /home/*; grep -h ^PasswordAuthentication /etc/ssh/sshd_config.d/50-*.conf; "
             + "readlink /etc/resolv.conf; systemctl list-units --failed --no-legend --plain; true";

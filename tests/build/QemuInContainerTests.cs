@@ -67,7 +67,7 @@ public sealed class QemuInContainerTests(Pipeline pipeline) : IDisposable
         using var folder = new TempFolder();
         using var launcher = await ContainerQemuLauncher.CreateAsync(build.State, build.Reporter, CancellationToken.None);
         var options = new BootTestOptions(HangingVhd.Create(folder), 1) { LogDirectory = folder["log"], Timeout = TimeSpan.FromMinutes(5) };
-        var booting = new BootTest(launcher).RunAsync(options, build.Reporter, CancellationToken.None);
+        var booting = new BootTest(launcher, options, build.Reporter).RunAsync(CancellationToken.None);
         await SaysAsync(folder["log/gen1.serial.log"], booting);
         var machine = Assert.Single(await build.ContainersAsync());
 

@@ -8,7 +8,7 @@ using Docker.DotNet;
 namespace ArchAzure.Machines;
 
 /// <summary>Runs the QEMU of an image made from a build's builder image, in a container for each machine.</summary>
-public sealed class ContainerQemuLauncher : IQemuLauncher
+internal sealed class ContainerQemuLauncher : IQemuLauncher
 {
     private static readonly IReadOnlyDictionary<string, string> s_noEnvironment = new Dictionary<string, string>(StringComparer.Ordinal);
 

@@ -8,7 +8,7 @@ namespace ArchAzure.Machines;
 /// What the container of a virtual machine gets, and nothing else: two bind mounts, the user's own identity, no capability, no
 /// network, no way to gain privileges, a root that cannot be written.
 /// </summary>
-public sealed record MachineSpec
+internal sealed record MachineSpec
 {
     /// <summary>Where the container sees the VHD.</summary>
     public const string VhdPath = "/machine/disk.vhd";

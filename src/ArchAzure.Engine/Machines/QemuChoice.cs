@@ -17,7 +17,7 @@ public enum QemuSource
 }
 
 /// <summary>Finds the QEMU for a VHD.</summary>
-public static class QemuChoice
+internal static class QemuChoice
 {
     /// <summary>Chooses a launcher; the image of the builder's QEMU is made where it is missing.</summary>
     /// <param name="source">Which is wanted.</param>

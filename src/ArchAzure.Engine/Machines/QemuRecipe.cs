@@ -5,7 +5,7 @@ using ArchAzure.Containers;
 namespace ArchAzure.Machines;
 
 /// <summary>How the image that runs virtual machines is made of a builder's, and the hash that names it.</summary>
-public static class QemuRecipe
+internal static class QemuRecipe
 {
     /// <summary>The images' repository.</summary>
     public const string Repository = "archazure/qemu";

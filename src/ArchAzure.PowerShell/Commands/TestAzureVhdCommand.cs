@@ -111,8 +111,11 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
         {
             foreach (var generation in Generation.Distinct())
             {
-                var options = new BootTestOptions(path, generation) { Timeout = TimeSpan.FromSeconds(Timeout), LogDirectory = folder, DiskSizeMiB = DiskSizeMiB == 0 ? null : DiskSizeMiB };
-                var report = Run((reporter, token) => new BootTest(launcher).RunAsync(options, reporter, token));
+                var options = new BootTestOptions(path, generation)
+                {
+                    Timeout = TimeSpan.FromSeconds(Timeout), LogDirectory = folder, DiskSizeMiB = DiskSizeMiB == 0 ? null : DiskSizeMiB,
+                };
+                var report = Run((reporter, token) => new BootTest(launcher, options, reporter).RunAsync(token));
                 failed |= !report.Passed;
                 if (!Quiet)
                 {

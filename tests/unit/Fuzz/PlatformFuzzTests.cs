@@ -179,11 +179,7 @@ public sealed class PlatformFuzzTests(ITestOutputHelper output) : IDisposable
             },
             count: 400);
 
-    private static SimulatedPlatform NewPlatform()
-    {
-        var extension = ExtensionHandler.Pack("ArchAzure.Test", "1.0.0", new Dictionary<string, string>(StringComparer.Ordinal) { ["HandlerManifest.json"] = ExtensionHandler.Manifest("handler.sh") });
-        return new SimulatedPlatform(new SimulatedPlatformOptions(new OvfEnvironment("web1", "azureuser") { SshPublicKeys = ["ssh-ed25519 AAAA x"] }) { Extensions = [extension] });
-    }
+    private static SimulatedPlatform NewPlatform() => new(new OvfEnvironment("web1", "azureuser") { SshPublicKeys = ["ssh-ed25519 AAAA x"] });
 
     private void Renew()
     {
@@ -196,8 +192,8 @@ public sealed class PlatformFuzzTests(ITestOutputHelper output) : IDisposable
     }
 
     private byte[] Filled(byte[] message) => Encoding.Latin1.GetBytes(Encoding.Latin1.GetString(message)
-        .Replace("CONTAINER", _platform.ContainerId, StringComparison.Ordinal)
-        .Replace("INSTANCE", _platform.InstanceId, StringComparison.Ordinal)
+        .Replace("CONTAINER", _platform.Goal.ContainerId, StringComparison.Ordinal)
+        .Replace("INSTANCE", _platform.Goal.InstanceId, StringComparison.Ordinal)
         .Replace("STATUSURL", _platform.WireServer.StatusUrl, StringComparison.Ordinal)
         .Replace("STATUSPATH", new Uri(_platform.WireServer.StatusUrl).PathAndQuery, StringComparison.Ordinal));
 
@@ -225,10 +221,10 @@ public sealed class PlatformFuzzTests(ITestOutputHelper output) : IDisposable
         }
 
         yield return $"GET /machine/CONTAINER/INSTANCE?comp=certificates&incarnation=1 HTTP/1.1\r\nx-ms-version: 2012-11-30\r\nx-ms-cipher-name: AES128_CBC\r\nx-ms-guest-agent-public-x509-cert: {s_transportCertificate}\r\n\r\n";
-        yield return "GET http://168.63.129.16/artifacts/ArchAzure.Test/manifest.xml HTTP/1.1\r\n\r\nGET /artifacts/ArchAzure.Test/1.0.0.zip HTTP/1.1\r\n\r\n";
+        yield return "GET http://168.63.129.16/artifacts/agent/manifest.xml HTTP/1.1\r\n\r\n";
         yield return "POST /HealthService HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1;x=y\r\n}\r\n0\r\nTrailer: x\r\n\r\n";
         yield return "GET /metadata/instance?api-version=2021-08-01&extended=true HTTP/1.1\r\nMetadata: true\r\n\r\nGET /metadata/instance/compute/publicKeys/0/keyData?api-version=2021-02-01&format=text HTTP/1.1\r\nMetadata: true\r\n\r\n";
-        yield return "GET /extensionArtifact HTTP/1.1\r\nx-ms-version: 2015-09-01\r\nx-ms-containerid: CONTAINER\r\nx-ms-host-config-name: x\r\nx-ms-artifact-location: http://168.63.129.16:80/artifacts/ArchAzure.Test/manifest.xml\r\n\r\n";
+        yield return "GET /extensionArtifact HTTP/1.1\r\nx-ms-version: 2015-09-01\r\nx-ms-containerid: CONTAINER\r\nx-ms-host-config-name: x\r\nx-ms-artifact-location: http://168.63.129.16:80/artifacts/agent/manifest.xml\r\n\r\n";
         foreach (var (head, body) in Bodies())
         {
             yield return $"{head}Content-Length: {body.Length}\r\n\r\n{body}";
