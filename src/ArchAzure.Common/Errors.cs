@@ -65,7 +65,8 @@ public class ArchAzureException : Exception
     {
         for (var i = 0; i < result.Length; i++)
         {
-            var isPlain = !char.IsControl(from[i]) || from[i] is '\n' or '\t' || (from[i] == '\r' && i + 1 < from.Length && from[i + 1] == '\n');
+            var isPlain = !char.IsControl(from[i]) || from[i] is '\n' or '\t'
+                || (from[i] == '\r' && i + 1 < from.Length && from[i + 1] == '\n');
             result[i] = isPlain ? from[i] : '?';
         }
     });

@@ -24,7 +24,8 @@ public sealed record BootReport
     public required string? Error { get; init; }
 
     /// <summary>
-    /// A stable PascalCase id of the reason: <c>GuestDied</c>, <c>GuestTimeout</c>, <c>GuestNotReady</c>, <c>QemuEnded</c>; null when it passed.
+    /// A stable PascalCase id of the reason: <c>GuestDied</c>, <c>GuestTimeout</c>, <c>GuestNotReady</c>, <c>QemuEnded</c>; null when it
+    /// passed.
     /// </summary>
     public required string? ErrorId { get; init; }
 

@@ -28,15 +28,13 @@ internal record BootTestOptions(string VhdPath, int Generation)
 /// <param name="Ssh">A session of the first user, once it is logged in.</param>
 /// <param name="SshPort">The port on 127.0.0.1 that leads to its sshd.</param>
 /// <param name="Key">The key of the first user.</param>
-internal record BootSession(VirtualMachine Machine, VirtualNetwork Network, SimulatedPlatform Platform, SshProbe Ssh, int SshPort, SshKeyPair Key);
+internal record BootSession(
+    VirtualMachine Machine, VirtualNetwork Network, SimulatedPlatform Platform, SshProbe Ssh, int SshPort, SshKeyPair Key);
 
 /// <summary>
 /// Boots an image against the simulated Azure: provisioning DVD, wire server, metadata, network; and judges by what the machine says
 /// and by a login. The tests of this project derive from it: other machines, and more work on them.
 /// </summary>
-/// <param name="launcher">Where QEMU runs.</param>
-/// <param name="options">What to do.</param>
-/// <param name="reporter">Told of progress.</param>
 internal class BootTest(IQemuLauncher launcher, BootTestOptions options, IReporter reporter)
 {
     private const string Activity = "Test-AzureVhd";
@@ -57,9 +55,10 @@ internal class BootTest(IQemuLauncher launcher, BootTestOptions options, IReport
     protected string Name => $"{Path.GetFileName(options.VhdPath)} on generation {options.Generation}";
 
     /// <summary>Boots the image and waits for the outcome.</summary>
-    /// <param name="cancellationToken">Ends the machine and the test.</param>
     /// <returns>The report, also of a machine that failed.</returns>
-    /// <exception cref="ArchAzureException">The test itself cannot run: no QEMU, no firmware, no such file, no room for the log.</exception>
+    /// <exception cref="ArchAzureException">
+    /// The test itself cannot run: no QEMU, no firmware, no such file, no room for the log.
+    /// </exception>
     public async Task<BootReport> RunAsync(CancellationToken cancellationToken)
     {
         try
@@ -248,19 +247,24 @@ internal class BootTest(IQemuLauncher launcher, BootTestOptions options, IReport
     {
         HealthReport? failure = null;
         await platform.WaitForAsync(
-            p => (failure = p.HealthReports.TakeWhile(r => r.State != "Ready").FirstOrDefault(r => r.SubStatus == "ProvisioningFailed")) is not null,
+            p => (failure = p.HealthReports.TakeWhile(r => r.State != "Ready")
+                .FirstOrDefault(r => r.SubStatus == "ProvisioningFailed")) is not null,
             cancellationToken);
         return failure!;
     }
 
     private Outcome TimedOut(Exception? last) => new("GuestTimeout",
-        string.Create(CultureInfo.InvariantCulture, $"{Name} did not get there within {options.Timeout.TotalSeconds:0} s; the test waited for {_waitedFor}.")
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"{Name} did not get there within {options.Timeout.TotalSeconds:0} s; the test waited for {_waitedFor}.")
         + (last?.InnerException is { } inner ? $" The last attempt said: {inner.Message}" : ""));
 
     private static string Explain(
-        Outcome outcome, QemuTools tools, IEnumerable<BootMilestone> timeline, string serialLog, string? screen, IReadOnlyList<string> lines)
+        Outcome outcome, QemuTools tools,
+        IEnumerable<BootMilestone> timeline, string serialLog, string? screen, IReadOnlyList<string> lines)
     {
-        var suspicion = outcome.ErrorId == "GuestDied" && tools.MayPanicSoundKernels && lines.Any(line => line.Contains("int3", StringComparison.Ordinal))
+        var suspicion = outcome.ErrorId == "GuestDied" && tools.MayPanicSoundKernels
+            && lines.Any(line => line.Contains("int3", StringComparison.Ordinal))
             ? $" QEMU {tools.Version} itself may have caused it, since it emulates the processor and is older than 8.1: test again, "
                 + "with -Qemu Builder or a newer QEMU."
             : "";
@@ -289,7 +293,8 @@ internal class BootTest(IQemuLauncher launcher, BootTestOptions options, IReport
     {
         lock (_gate)
         {
-            var ordered = _reached.Concat(stages.Select(stage => (Name: stage.Key.ToString(), Time: stage.Value))).OrderBy(reached => reached.Time).ToArray();
+            var ordered = _reached.Concat(stages.Select(stage => (Name: stage.Key.ToString(), Time: stage.Value)))
+                .OrderBy(reached => reached.Time).ToArray();
             return [.. ordered.Select(reached => new BootMilestone(reached.Name, reached.Time - ordered[0].Time))];
         }
     }

@@ -20,7 +20,8 @@ internal sealed record GoalState(OvfEnvironment Environment)
     public IReadOnlyList<XElement> Extensions { get; init; } = [];
 
     /// <summary>What stands in storage accounts on Azure, by its path on the wire server.</summary>
-    public IReadOnlyDictionary<string, HttpResponse> Artifacts { get; init; } = new Dictionary<string, HttpResponse>(StringComparer.Ordinal);
+    public IReadOnlyDictionary<string, HttpResponse> Artifacts { get; init; } =
+        new Dictionary<string, HttpResponse>(StringComparer.Ordinal);
 
     /// <summary>The machine's host name with an underscore, as Azure writes it.</summary>
     public string RoleName => "_" + Environment.HostName;

@@ -52,7 +52,7 @@ internal sealed class GuestTcpStream : Stream
         _network = network;
         _key = key;
         _isInbound = isInbound;
-        _lastProgress = _lastPacket = network.Milliseconds;
+        _lastProgress = _lastPacket = Environment.TickCount64;
         _unacknowledged = _next = unchecked((uint)Random.Shared.Next());
     }
 
@@ -125,7 +125,7 @@ internal sealed class GuestTcpStream : Stream
                 return;
             }
 
-            _lastPacket = _network.Milliseconds;
+            _lastPacket = Environment.TickCount64;
             if (flags.HasFlag(TcpFlags.Reset))
             {
                 var valid = _state == State.SynSent ? acknowledgement == _next : Distance(_expected, sequence) is >= 0 and <= ReceiveBuffer;
@@ -191,7 +191,7 @@ internal sealed class GuestTcpStream : Stream
                 return;
             }
 
-            if (_closedAt != 0 && _network.Milliseconds - _closedAt > s_linger.TotalMilliseconds)
+            if (_closedAt != 0 && Environment.TickCount64 - _closedAt > s_linger.TotalMilliseconds)
             {
                 // Both sides had their time to say goodbye.
                 Abort("the connection was closed");
@@ -199,7 +199,7 @@ internal sealed class GuestTcpStream : Stream
             }
 
             var waiting = _next != _unacknowledged || (_toSend.Count > 0 && _window == 0);
-            if (!waiting || _network.Milliseconds - _lastProgress < _timeout.TotalMilliseconds)
+            if (!waiting || Environment.TickCount64 - _lastProgress < _timeout.TotalMilliseconds)
             {
                 return;
             }
@@ -211,7 +211,7 @@ internal sealed class GuestTcpStream : Stream
                 return;
             }
 
-            _lastProgress = _network.Milliseconds;
+            _lastProgress = Environment.TickCount64;
             _timeout = _state == State.SynSent ? s_firstTimeout : Min(_timeout * 2, s_longestTimeout);
             switch (_state)
             {
@@ -281,7 +281,7 @@ internal sealed class GuestTcpStream : Stream
                 {
                     if (_toSend.Count == 0)
                     {
-                        _lastProgress = _network.Milliseconds;
+                        _lastProgress = Environment.TickCount64;
                     }
 
                     _toSend.Enqueue(buffer.Span[..count]);
@@ -303,9 +303,11 @@ internal sealed class GuestTcpStream : Stream
     public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
         WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
-    public override int Read(byte[] buffer, int offset, int count) => ReadAsync(buffer.AsMemory(offset, count)).AsTask().GetAwaiter().GetResult();
+    public override int Read(byte[] buffer, int offset, int count) =>
+        ReadAsync(buffer.AsMemory(offset, count)).AsTask().GetAwaiter().GetResult();
 
-    public override void Write(byte[] buffer, int offset, int count) => WriteAsync(buffer.AsMemory(offset, count)).AsTask().GetAwaiter().GetResult();
+    public override void Write(byte[] buffer, int offset, int count) =>
+        WriteAsync(buffer.AsMemory(offset, count)).AsTask().GetAwaiter().GetResult();
 
     public override void Flush()
     {
@@ -326,9 +328,9 @@ internal sealed class GuestTcpStream : Stream
             if (!_closing && _state != State.Closed)
             {
                 _closing = true;
-                _closedAt = Math.Max(1, _network.Milliseconds);
+                _closedAt = Math.Max(1, Environment.TickCount64);
                 _received.Clear();
-                _lastProgress = _network.Milliseconds;
+                _lastProgress = Environment.TickCount64;
                 Pump();
                 RemoveWhenDone();
             }
@@ -461,20 +463,21 @@ internal sealed class GuestTcpStream : Stream
             return;
         }
 
-        _lastPacket = _network.Milliseconds;
+        _lastPacket = Environment.TickCount64;
         var window = ReceiveWindow();
         _advertisedZero = window < MaximumSegment;
         _network.SendSegment(_key, sequence, flags.HasFlag(TcpFlags.Ack) ? _expected : 0, flags, window, data);
     }
 
     // Azure's load balancer sits before flows into the machine, not before those to the platform's own addresses.
-    private bool Forgotten() => _isInbound && _network.ForgetIdleFlowsAfter is { } limit && _network.Milliseconds - _lastPacket > limit.TotalMilliseconds;
+    private bool Forgotten() =>
+        _isInbound && _network.ForgetIdleFlowsAfter is { } limit && Environment.TickCount64 - _lastPacket > limit.TotalMilliseconds;
 
     private int ReceiveWindow() => Math.Max(0, ReceiveBuffer - _received.Count);
 
     private void Progress()
     {
-        _lastProgress = _network.Milliseconds;
+        _lastProgress = Environment.TickCount64;
         _timeout = s_firstTimeout;
         _retries = 0;
     }

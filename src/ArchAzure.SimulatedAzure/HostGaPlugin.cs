@@ -37,9 +37,11 @@ internal sealed class HostGaPlugin
                 Version(request);
                 Container(request);
                 var location = request.Header("x-ms-artifact-location") ?? "";
-                return location.StartsWith(WireServer.BaseUrl + "/", StringComparison.Ordinal) && Uri.TryCreate(location, UriKind.Absolute, out var uri)
+                return location.StartsWith(WireServer.BaseUrl + "/", StringComparison.Ordinal)
+                    && Uri.TryCreate(location, UriKind.Absolute, out var uri)
                     ? _platform.WireServer.Artifact(uri.AbsolutePath)
-                    : throw new PlatformRefusalException(404, "x-ms-artifact-location names nothing of this goal state; other places are not asked.");
+                    : throw new PlatformRefusalException(
+                        404, "x-ms-artifact-location names nothing of this goal state; other places are not asked.");
             case ("/status", "PUT"):
                 Version(request);
                 Container(request);
@@ -79,13 +81,15 @@ internal sealed class HostGaPlugin
     {
         if (request.Header("x-ms-version") != ApiVersion)
         {
-            throw new PlatformRefusalException(400, $"The header x-ms-version is '{request.Header("x-ms-version")}'; it must be {ApiVersion}.");
+            throw new PlatformRefusalException(
+                400, $"The header x-ms-version is '{request.Header("x-ms-version")}'; it must be {ApiVersion}.");
         }
     }
 
     private void Container(HttpRequest request)
     {
-        if (request.Header("x-ms-containerid") != _platform.Goal.ContainerId || string.IsNullOrEmpty(request.Header("x-ms-host-config-name")))
+        if (request.Header("x-ms-containerid") != _platform.Goal.ContainerId
+            || string.IsNullOrEmpty(request.Header("x-ms-host-config-name")))
         {
             throw new PlatformRefusalException(410, "x-ms-containerid or x-ms-host-config-name are not the goal state's.");
         }

@@ -137,11 +137,13 @@ internal sealed class HttpServer
         }
     }
 
-    private static async Task<HttpRequest> ReadRequestAsync(string head, Reader reader, Stream connection, CancellationToken cancellationToken)
+    private static async Task<HttpRequest> ReadRequestAsync(
+        string head, Reader reader, Stream connection, CancellationToken cancellationToken)
     {
         var lines = head.Split("\r\n");
         var start = lines[0].Split(' ');
-        if (start.Length != 3 || !start[2].StartsWith("HTTP/1.", StringComparison.Ordinal) || start[0].Length == 0 || !start[0].All(char.IsAsciiLetterUpper))
+        if (start.Length != 3 || !start[2].StartsWith("HTTP/1.", StringComparison.Ordinal) || start[0].Length == 0
+            || !start[0].All(char.IsAsciiLetterUpper))
         {
             throw new BadRequestException(400, "The request line is not one of HTTP/1.");
         }
@@ -230,7 +232,8 @@ internal sealed class HttpServer
         }
     }
 
-    private static async Task WriteAsync(Stream connection, HttpResponse response, bool withBody, bool close, CancellationToken cancellationToken)
+    private static async Task WriteAsync(
+        Stream connection, HttpResponse response, bool withBody, bool close, CancellationToken cancellationToken)
     {
         var head = new StringBuilder();
         head.Append(CultureInfo.InvariantCulture, $"HTTP/1.1 {response.Status} {Reason(response.Status)}\r\n");
@@ -252,7 +255,8 @@ internal sealed class HttpServer
         }
 
         head.Append(close ? "Connection: close\r\n\r\n" : "\r\n");
-        byte[] message = withBody ? [.. Encoding.ASCII.GetBytes(head.ToString()), .. response.Body.Span] : Encoding.ASCII.GetBytes(head.ToString());
+        byte[] message = withBody
+            ? [.. Encoding.ASCII.GetBytes(head.ToString()), .. response.Body.Span] : Encoding.ASCII.GetBytes(head.ToString());
         await connection.WriteAsync(message, cancellationToken);
         await connection.FlushAsync(cancellationToken);
     }
@@ -294,7 +298,9 @@ internal sealed class HttpServer
             _body = 0;
         }
 
-        /// <summary>Request line and headers, or null where the connection ended before them; or the fields behind a body, which may be none.</summary>
+        /// <summary>
+        /// Request line and headers, or null where the connection ended before them; or the fields behind a body, which may be none.
+        /// </summary>
         public async Task<string?> ReadHeadAsync(CancellationToken cancellationToken, bool mayBeEmpty = false)
         {
             var head = new StringBuilder();

@@ -102,7 +102,8 @@ internal sealed class InstanceMetadataService
             node = node switch
             {
                 JsonObject o when o.TryGetPropertyValue(part, out var value) => value,
-                JsonArray a when int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out var index) && index < a.Count => a[index],
+                JsonArray a when int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out var index) && index < a.Count =>
+                    a[index],
                 _ => throw new PlatformRefusalException(404, $"There is no metadata at {request.Path}."),
             };
         }
@@ -152,14 +153,16 @@ internal sealed class InstanceMetadataService
                 ["publisher"] = "",
                 ["resourceGroupName"] = "simulated",
                 ["resourceId"] =
-                    $"/subscriptions/{deployment}/resourceGroups/simulated/providers/Microsoft.Compute/virtualMachines/{environment.HostName}",
+                    $"/subscriptions/{deployment}/resourceGroups/simulated"
+                    + $"/providers/Microsoft.Compute/virtualMachines/{environment.HostName}",
                 ["securityProfile"] = new JsonObject { ["secureBootEnabled"] = "false", ["virtualTpmEnabled"] = "false" },
                 ["sku"] = "",
                 ["storageProfile"] = new JsonObject
                 {
                     ["dataDisks"] = new JsonArray(),
                     ["imageReference"] = new JsonObject { ["id"] = "", ["offer"] = "", ["publisher"] = "", ["sku"] = "", ["version"] = "" },
-                    ["osDisk"] = new JsonObject { ["caching"] = "ReadWrite", ["createOption"] = "FromImage", ["name"] = environment.HostName + "_OsDisk", ["osType"] = "Linux" },
+                    ["osDisk"] = new JsonObject { ["caching"] = "ReadWrite", ["createOption"] = "FromImage",
+                        ["name"] = environment.HostName + "_OsDisk", ["osType"] = "Linux" },
                     ["resourceDisk"] = new JsonObject { ["size"] = "0" },
                 },
                 ["subscriptionId"] = deployment,
@@ -178,7 +181,8 @@ internal sealed class InstanceMetadataService
                 {
                     ["ipv4"] = new JsonObject
                     {
-                        ["ipAddress"] = new JsonArray(new JsonObject { ["privateIpAddress"] = VirtualNetwork.GuestAddress.ToString(), ["publicIpAddress"] = "" }),
+                        ["ipAddress"] = new JsonArray(
+                            new JsonObject { ["privateIpAddress"] = VirtualNetwork.GuestAddress.ToString(), ["publicIpAddress"] = "" }),
                         ["subnet"] = new JsonArray(new JsonObject { ["address"] = VirtualNetwork.SubnetAddress, ["prefix"] = "24" }),
                     },
                     ["ipv6"] = new JsonObject { ["ipAddress"] = new JsonArray() },

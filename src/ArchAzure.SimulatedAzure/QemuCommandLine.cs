@@ -8,7 +8,8 @@ namespace ArchAzure.SimulatedAzure;
 /// <param name="MonitorSocket">A unix socket that listens, for QMP.</param>
 /// <param name="NetworkSocket">A unix socket that listens, for Ethernet frames.</param>
 /// <param name="SerialSocket">A unix socket that listens, for the first serial port.</param>
-internal sealed record QemuMachine(VirtualMachineOptions Options, string Disk, string MonitorSocket, string NetworkSocket, string SerialSocket)
+internal sealed record QemuMachine(
+    VirtualMachineOptions Options, string Disk, string MonitorSocket, string NetworkSocket, string SerialSocket)
 {
     /// <summary>True to use the host's processor through /dev/kvm, false to emulate one.</summary>
     public bool UseKvm { get; init; }
@@ -64,7 +65,8 @@ internal static class QemuCommandLine
             "-serial", "chardev:serial",
             "-netdev", $"stream,id=net,server=off,addr.type=unix,addr.path={Escape(machine.NetworkSocket)}",
             // An empty ROM: the firmware is not to try the network.
-            "-device", $"virtio-net-pci,netdev=net,mac={BitConverter.ToString(VirtualNetwork.GuestMac).Replace('-', ':').ToLowerInvariant()},romfile=",
+            "-device",
+            $"virtio-net-pci,netdev=net,mac={BitConverter.ToString(VirtualNetwork.GuestMac).Replace('-', ':').ToLowerInvariant()},romfile=",
             // The overlay is thrown away, so nothing of it needs to reach the host's disk.
             "-drive", $"if=none,id=os,file={Escape(machine.Disk)},format=qcow2,cache=unsafe,discard=unmap",
         ];
@@ -72,7 +74,8 @@ internal static class QemuCommandLine
         if (second)
         {
             var firmware = machine.Firmware ?? throw new ArchAzureException("FirmwareNotFound", ErrorKind.NotFound,
-                "Generation 2 needs a UEFI firmware for QEMU, and none was found. Install it (Debian, Ubuntu: ovmf; Arch, Fedora: edk2-ovmf), "
+                "Generation 2 needs a UEFI firmware for QEMU, and none was found. Install it (Debian, Ubuntu: ovmf; Arch, Fedora: "
+                + "edk2-ovmf), "
                 + "run QEMU from the builder image (-Qemu Builder), or test generation 1 only.");
             arguments.AddRange(
             [
@@ -97,7 +100,8 @@ internal static class QemuCommandLine
             arguments.AddRange(
             [
                 "-drive", $"if=none,id=dvd,file={Escape(dvd)},format=raw,readonly=on,media=cdrom",
-                "-device", (second ? $"scsi-cd,bus=scsi.0,scsi-id={target},lun=2" : "ide-cd,bus=ide.1,unit=0") + $",drive=dvd,id={DvdDevice}",
+                "-device",
+                (second ? $"scsi-cd,bus=scsi.0,scsi-id={target},lun=2" : "ide-cd,bus=ide.1,unit=0") + $",drive=dvd,id={DvdDevice}",
             ]);
         }
         else if (!second)

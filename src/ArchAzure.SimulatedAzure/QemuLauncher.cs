@@ -25,7 +25,9 @@ internal sealed record UefiFirmware(string Code, string Variables)
 /// <summary>What there is to run machines with.</summary>
 /// <param name="System">The emulator, e.g. <c>/usr/bin/qemu-system-x86_64</c>.</param>
 /// <param name="Image">The image tool, e.g. <c>/usr/bin/qemu-img</c>.</param>
-/// <param name="KvmUsable">Whether /dev/kvm can be opened for reading and writing, and has the processor's virtualization behind it.</param>
+/// <param name="KvmUsable">
+/// Whether /dev/kvm can be opened for reading and writing, and has the processor's virtualization behind it.
+/// </param>
 /// <param name="Firmware">The UEFI firmware, or null where none was found.</param>
 internal sealed record QemuTools(string System, string Image, bool KvmUsable, UefiFirmware? Firmware)
 {
@@ -108,8 +110,6 @@ internal interface IQemuLauncher : IDisposable
     Task<QemuTools> FindToolsAsync(CancellationToken cancellationToken);
 
     /// <summary>Makes the surroundings of one machine. Disposing of them ends what runs in them and removes the run's directory.</summary>
-    /// <param name="vhdPath">The VHD of its disk.</param>
-    /// <param name="cancellationToken">Ends the work; nothing is left then.</param>
     Task<IQemuHost> PrepareAsync(string vhdPath, CancellationToken cancellationToken);
 }
 
@@ -186,7 +186,8 @@ internal sealed class HostQemuLauncher : IQemuLauncher
         // Nothing is held between two machines.
     }
 
-    private static async Task<(int ExitCode, string Output)> RunAsync(string program, IReadOnlyList<string> arguments, CancellationToken cancellationToken)
+    private static async Task<(int ExitCode, string Output)> RunAsync(
+        string program, IReadOnlyList<string> arguments, CancellationToken cancellationToken)
     {
         using var process = Process.Start(StartInfo(program, arguments))!;
         process.StandardInput.Close();
@@ -226,13 +227,15 @@ internal sealed class HostQemuLauncher : IQemuLauncher
 
         public string MapPath(string path) => path;
 
-        public Task<(int ExitCode, string Output)> RunAsync(string program, IReadOnlyList<string> arguments, CancellationToken cancellationToken) =>
+        public Task<(int ExitCode, string Output)> RunAsync(
+            string program, IReadOnlyList<string> arguments, CancellationToken cancellationToken) =>
             HostQemuLauncher.RunAsync(program, arguments, cancellationToken);
 
         // The kernel kills the child when its parent dies, even by SIGKILL; .NET cannot ask for that itself. The signal
         // is tied to the *thread* that forked, so the process is started by one that lives as long as the child.
         public IQemuProcess Start(string program, IReadOnlyList<string> arguments) =>
-            new HostProcess(setpriv is null ? StartInfo(program, arguments) : StartInfo(setpriv, ["--pdeathsig", "KILL", "--", program, .. arguments]));
+            new HostProcess(
+                setpriv is null ? StartInfo(program, arguments) : StartInfo(setpriv, ["--pdeathsig", "KILL", "--", program, .. arguments]));
 
         public ValueTask DisposeAsync()
         {

@@ -29,8 +29,6 @@ internal sealed class QmpClient : IAsyncDisposable
     public Action<string>? EventReceived { get; set; }
 
     /// <summary>Takes QEMU's greeting and ends the negotiation.</summary>
-    /// <param name="stream">A connection to the monitor; closed with the client.</param>
-    /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="ArchAzureException">It is not QMP that answers.</exception>
     public static async Task<QmpClient> ConnectAsync(Stream stream, CancellationToken cancellationToken)
     {
@@ -39,7 +37,8 @@ internal sealed class QmpClient : IAsyncDisposable
         if (greeting is null || !TryParse(greeting, out var message) || !message.TryGetProperty("QMP", out _))
         {
             throw new ArchAzureException("QmpFailed", ErrorKind.ConnectionError,
-                $"QEMU's monitor did not greet with QMP but with '{(greeting?.Length > 200 ? greeting[..200] + "..." : greeting)}'. Its error output tells why it ended.");
+                $"QEMU's monitor did not greet with QMP but with '{(greeting?.Length > 200 ? greeting[..200] + "..." : greeting)}'. "
+                + "Its error output tells why it ended.");
         }
 
         client._reading = client.ReadAsync();
@@ -48,9 +47,6 @@ internal sealed class QmpClient : IAsyncDisposable
     }
 
     /// <summary>Runs a command.</summary>
-    /// <param name="command">Its name.</param>
-    /// <param name="arguments">Its arguments, or null.</param>
-    /// <param name="cancellationToken">Ends the wait for the answer.</param>
     /// <returns>What it returned.</returns>
     /// <exception cref="ArchAzureException">QEMU refused it, or ended.</exception>
     public async Task<JsonElement> ExecuteAsync(string command, JsonObject? arguments, CancellationToken cancellationToken)
@@ -89,12 +85,15 @@ internal sealed class QmpClient : IAsyncDisposable
             var response = await answer.Task.WaitAsync(cancellationToken);
             if (response.TryGetProperty("error", out var error))
             {
-                throw new ArchAzureException("QmpFailed", ErrorKind.CommandFailed,
-                    $"QEMU refused the monitor command '{command}': {(error.ValueKind == JsonValueKind.Object ? Text(error, "desc") : null) ?? error.GetRawText()}", command);
+                var reason = (error.ValueKind == JsonValueKind.Object ? Text(error, "desc") : null) ?? error.GetRawText();
+                throw new ArchAzureException(
+                    "QmpFailed", ErrorKind.CommandFailed, $"QEMU refused the monitor command '{command}': {reason}", command);
             }
 
             return response.TryGetProperty("return", out var result) ? result
-                : throw new ArchAzureException("QmpFailed", ErrorKind.InvalidData, $"QEMU answered the monitor command '{command}' with '{response}', which is no answer of QMP.", command);
+                : throw new ArchAzureException(
+                    "QmpFailed", ErrorKind.InvalidData,
+                    $"QEMU answered the monitor command '{command}' with '{response}', which is no answer of QMP.", command);
         }
         finally
         {

@@ -77,9 +77,6 @@ internal sealed partial class SerialConsole
     }
 
     /// <summary>Takes all that comes until the port closes.</summary>
-    /// <param name="port">The serial port.</param>
-    /// <param name="log">Gets the bytes as they come, the first 64 MiB of them.</param>
-    /// <param name="cancellationToken">Ends the work.</param>
     public async Task ReadAsync(Stream port, Stream log, CancellationToken cancellationToken)
     {
         var buffer = new byte[8192];
@@ -96,7 +93,8 @@ internal sealed partial class SerialConsole
                     await log.WriteAsync(buffer.AsMemory(0, kept), CancellationToken.None);
                     if (logged == LongestLog)
                     {
-                        await log.WriteAsync(Encoding.ASCII.GetBytes($"\n[the log ends here, after {LongestLog >> 20} MiB]\n"), CancellationToken.None);
+                        await log.WriteAsync(
+                            Encoding.ASCII.GetBytes($"\n[the log ends here, after {LongestLog >> 20} MiB]\n"), CancellationToken.None);
                     }
 
                     await log.FlushAsync(CancellationToken.None);
@@ -156,12 +154,14 @@ internal sealed partial class SerialConsole
         {
             Reach(BootStage.Kernel);
         }
-        else if (line.Contains(" as init process", StringComparison.Ordinal) || line.Contains("Loading, please wait...", StringComparison.Ordinal)
+        else if (line.Contains(" as init process", StringComparison.Ordinal)
+            || line.Contains("Loading, please wait...", StringComparison.Ordinal)
             || line.Contains(":: running early hook", StringComparison.Ordinal))
         {
             Reach(BootStage.Initramfs);
         }
-        else if (line.Contains("systemd[1]: ", StringComparison.Ordinal) && line.Contains("running in system mode", StringComparison.Ordinal))
+        else if (line.Contains("systemd[1]: ", StringComparison.Ordinal)
+            && line.Contains("running in system mode", StringComparison.Ordinal))
         {
             Reach(BootStage.Systemd);
         }
@@ -175,6 +175,7 @@ internal sealed partial class SerialConsole
 
     private static string Clean(string line) => ControlSequence().Replace(line, "").TrimEnd('\r');
 
-    [GeneratedRegex(@"\x1B(\[[0-?]*[ -/]*[@-~]|[()][0-9A-Za-z]|[=>78cDEHMNOZ])|[\x00-\x08\x0B\x0C\x0E-\x1A\x7F]", RegexOptions.CultureInvariant)]
+    [GeneratedRegex(
+        @"\x1B(\[[0-?]*[ -/]*[@-~]|[()][0-9A-Za-z]|[=>78cDEHMNOZ])|[\x00-\x08\x0B\x0C\x0E-\x1A\x7F]", RegexOptions.CultureInvariant)]
     private static partial Regex ControlSequence();
 }

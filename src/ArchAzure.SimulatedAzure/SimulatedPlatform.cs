@@ -75,8 +75,6 @@ internal sealed partial class SimulatedPlatform : IDisposable
     public IReadOnlyList<AgentStatus> AgentStatuses => Copy(_agentStatuses);
 
     /// <summary>Ends when what was recorded meets a condition.</summary>
-    /// <param name="condition">Looked at whenever something new came.</param>
-    /// <param name="cancellationToken">Ends the wait.</param>
     public async Task WaitForAsync(Func<SimulatedPlatform, bool> condition, CancellationToken cancellationToken)
     {
         while (true)
@@ -124,7 +122,8 @@ internal sealed partial class SimulatedPlatform : IDisposable
     public void RecordHostKey(string fingerprint) => Add(_hostKeys, Short(fingerprint));
 
     public void Record(TelemetryEvent telemetry) =>
-        Add(_telemetry, telemetry with { Name = Short(telemetry.Name), Operation = Short(telemetry.Operation), Message = Short(telemetry.Message) });
+        Add(_telemetry,
+            telemetry with { Name = Short(telemetry.Name), Operation = Short(telemetry.Operation), Message = Short(telemetry.Message) });
 
     /// <summary>Takes what a status blob aggregates.</summary>
     public void RecordStatus(AgentStatus agent, JsonElement aggregate)
@@ -150,7 +149,8 @@ internal sealed partial class SimulatedPlatform : IDisposable
             }
 
             RecordRequest(new PlatformRequest(
-                DateTimeOffset.UtcNow, service, request.Method, Mask(request.Target), Headers(request), request.Body.Length, response.Status, violation));
+                DateTimeOffset.UtcNow, service, request.Method, Mask(request.Target), Headers(request), request.Body.Length,
+                response.Status, violation));
             return Task.FromResult(response);
         },
         (response, firstLine) => RecordRequest(new PlatformRequest(
@@ -167,7 +167,8 @@ internal sealed partial class SimulatedPlatform : IDisposable
                 break;
             }
 
-            if (name.Contains("cert", StringComparison.OrdinalIgnoreCase) || string.Equals(name, "authorization", StringComparison.OrdinalIgnoreCase))
+            if (name.Contains("cert", StringComparison.OrdinalIgnoreCase)
+                || string.Equals(name, "authorization", StringComparison.OrdinalIgnoreCase))
             {
                 headers[name] = $"({value.Length} characters)";
             }
@@ -185,7 +186,8 @@ internal sealed partial class SimulatedPlatform : IDisposable
 
     private static string Mask(string text) => Short(ArchAzureException.Showable(Signature().Replace(text, "$1(masked)")));
 
-    private static string Short(string text) => text.Length <= LongestText ? text : $"{text[..LongestText]}... ({text.Length - LongestText} more characters)";
+    private static string Short(string text) =>
+        text.Length <= LongestText ? text : $"{text[..LongestText]}... ({text.Length - LongestText} more characters)";
 
     [GeneratedRegex("([?&]sig=)[^&\\s]*", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
     private static partial Regex Signature();

@@ -34,10 +34,12 @@ internal sealed class SshKeyPair
         var generator = new Ed25519KeyPairGenerator();
         generator.Init(new Ed25519KeyGenerationParameters(new SecureRandom()));
         var pair = generator.GenerateKeyPair();
-        var body = Convert.ToBase64String(OpenSshPrivateKeyUtilities.EncodePrivateKey(pair.Private), Base64FormattingOptions.InsertLineBreaks);
+        var body = Convert.ToBase64String(
+            OpenSshPrivateKeyUtilities.EncodePrivateKey(pair.Private), Base64FormattingOptions.InsertLineBreaks);
         return new SshKeyPair(
             $"ssh-ed25519 {Convert.ToBase64String(OpenSshPublicKeyUtilities.EncodePublicKey(pair.Public))} {comment}",
-            Encoding.ASCII.GetBytes($"-----BEGIN OPENSSH PRIVATE KEY-----\n{body.ReplaceLineEndings("\n")}\n-----END OPENSSH PRIVATE KEY-----\n"));
+            Encoding.ASCII.GetBytes(
+                $"-----BEGIN OPENSSH PRIVATE KEY-----\n{body.ReplaceLineEndings("\n")}\n-----END OPENSSH PRIVATE KEY-----\n"));
     }
 }
 
@@ -90,7 +92,6 @@ internal sealed class SshProbe : IDisposable
     });
 
     /// <summary>Tries to log in until it works.</summary>
-    /// <param name="cancellationToken">Ends the attempts.</param>
     /// <exception cref="OperationCanceledException">Cancelled; what stood in the way last is its inner exception.</exception>
     public async Task ConnectAsync(CancellationToken cancellationToken)
     {
@@ -116,8 +117,6 @@ internal sealed class SshProbe : IDisposable
     }
 
     /// <summary>Runs a command with the user's login shell.</summary>
-    /// <param name="command">The command line.</param>
-    /// <param name="cancellationToken">Ends the wait.</param>
     public async Task<SshResult> RunAsync(string command, CancellationToken cancellationToken)
     {
         using var running = (_client ?? throw new InvalidOperationException("Not logged in.")).CreateCommand(command);

@@ -21,7 +21,8 @@ internal sealed class TenantCertificate : IDisposable
     public TenantCertificate()
     {
         _key = RSA.Create(2048);
-        var request = new CertificateRequest("CN=Windows Azure CRP Certificate Generator", _key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        var request = new CertificateRequest(
+            "CN=Windows Azure CRP Certificate Generator", _key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
         _certificate = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddYears(1));
     }
 
@@ -68,7 +69,8 @@ internal sealed class TenantCertificate : IDisposable
         catch (Exception e) when (e is not ArchAzureException)
         {
             throw new ArchAzureException("InvalidTransportCertificate", ErrorKind.InvalidData,
-                $"The agent's transport certificate cannot be used: {e.Message}. It must be an X.509 certificate with an RSA key, DER in base64.",
+                $"The agent's transport certificate cannot be used: {e.Message}. It must be an X.509 certificate with an RSA key, DER in "
+                + $"base64.",
                 inner: e);
         }
     }

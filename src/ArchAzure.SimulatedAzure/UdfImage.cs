@@ -203,7 +203,8 @@ internal static class UdfImage
         Finish(Block(image, FileSetBlock + 1), Tag.Terminating, FileSetBlock + 1, 512);
     }
 
-    private static void WriteFileEntry(byte[] image, int block, bool isDirectory, int length, int dataBlock, DateTimeOffset time, ulong uniqueId)
+    private static void WriteFileEntry(
+        byte[] image, int block, bool isDirectory, int length, int dataBlock, DateTimeOffset time, ulong uniqueId)
     {
         var entry = Block(image, block);
         U16(entry, 20, 4);
@@ -229,7 +230,11 @@ internal static class UdfImage
 
     private static byte[] BuildDirectory()
     {
-        return [.. Identifier(characteristics: 0x0A, RootEntryBlock, 0, []), .. Identifier(0, FileEntryBlock, FileId, Encode(OvfEnvironment.FileName))];
+        return
+        [
+            .. Identifier(characteristics: 0x0A, RootEntryBlock, 0, []),
+            .. Identifier(0, FileEntryBlock, FileId, Encode(OvfEnvironment.FileName)),
+        ];
 
         static byte[] Identifier(byte characteristics, int entryBlock, uint uniqueId, byte[] name)
         {

@@ -70,14 +70,10 @@ internal sealed class VirtualMachine : IAsyncDisposable
     public QmpClient Monitor => _monitor!;
 
     /// <summary>Starts a machine.</summary>
-    /// <param name="options">Which.</param>
-    /// <param name="network">The network it is put into.</param>
-    /// <param name="launcher">Where QEMU runs.</param>
-    /// <param name="reporter">Told of the commands run.</param>
-    /// <param name="cancellationToken">Ends the start.</param>
     /// <exception cref="ArchAzureException">No QEMU, no firmware, or QEMU ended with an error.</exception>
     public static async Task<VirtualMachine> StartAsync(
-        VirtualMachineOptions options, VirtualNetwork network, IQemuLauncher launcher, IReporter reporter, CancellationToken cancellationToken)
+        VirtualMachineOptions options, VirtualNetwork network, IQemuLauncher launcher, IReporter reporter,
+        CancellationToken cancellationToken)
     {
         var tools = await launcher.FindToolsAsync(cancellationToken);
         var machine = new VirtualMachine(await launcher.PrepareAsync(Path.GetFullPath(options.VhdPath), cancellationToken), options);
@@ -94,13 +90,12 @@ internal sealed class VirtualMachine : IAsyncDisposable
     }
 
     /// <summary>Writes what the screen shows as a PNG.</summary>
-    /// <param name="path">The file; it is replaced.</param>
-    /// <param name="cancellationToken">Ends the wait.</param>
     public async Task SaveScreenAsync(string path, CancellationToken cancellationToken)
     {
         // Written inside the run's directory first: QEMU may run in a container that sees nothing else.
         var picture = Path.Combine(Host.RunDirectory.FullName, "screen.png");
-        await Monitor.ExecuteAsync("screendump", new JsonObject { ["filename"] = Host.MapPath(picture), ["format"] = "png" }, cancellationToken);
+        await Monitor.ExecuteAsync(
+            "screendump", new JsonObject { ["filename"] = Host.MapPath(picture), ["format"] = "png" }, cancellationToken);
         await using (var from = File.OpenRead(picture))
         await using (var to = NewFile.Create(path))
         {
@@ -156,7 +151,10 @@ internal sealed class VirtualMachine : IAsyncDisposable
         using var serialSocket = Listen(Local("serial"));
 
         var overlay = Local("os.qcow2");
-        List<string> create = ["create", "-q", "-f", "qcow2", "-F", "vpc", "-b", Host.MapPath(Path.GetFullPath(Options.VhdPath)), Host.MapPath(overlay)];
+        List<string> create =
+        [
+            "create", "-q", "-f", "qcow2", "-F", "vpc", "-b", Host.MapPath(Path.GetFullPath(Options.VhdPath)), Host.MapPath(overlay),
+        ];
         if (Options.DiskSizeMiB is { } size)
         {
             create.Add(string.Create(CultureInfo.InvariantCulture, $"{size}M"));
@@ -165,7 +163,8 @@ internal sealed class VirtualMachine : IAsyncDisposable
         if (await RunImageToolAsync(tools, create, reporter, cancellationToken) is { } failure)
         {
             throw new ArchAzureException("OverlayFailed", ErrorKind.CommandFailed,
-                $"qemu-img could not lay an overlay over {Options.VhdPath}: {failure}. It must be a VHD that can be read.", Options.VhdPath);
+                $"qemu-img could not lay an overlay over {Options.VhdPath}: {failure}. It must be a VHD that can be read.",
+                Options.VhdPath);
         }
 
         var firmware = tools.Firmware;
@@ -173,7 +172,8 @@ internal sealed class VirtualMachine : IAsyncDisposable
         {
             // By qemu-img, since the template may lie where only QEMU's side sees it.
             var variables = Host.MapPath(Local("variables.fd"));
-            if (await RunImageToolAsync(tools, ["convert", "-f", "raw", "-O", "raw", firmware.Variables, variables], reporter, cancellationToken) is { } reason)
+            if (await RunImageToolAsync(
+                tools, ["convert", "-f", "raw", "-O", "raw", firmware.Variables, variables], reporter, cancellationToken) is { } reason)
             {
                 throw new ArchAzureException("FirmwareNotReadable", ErrorKind.CommandFailed,
                     $"The UEFI firmware's variable store {firmware.Variables} could not be copied: {reason}", firmware.Variables);
@@ -211,7 +211,8 @@ internal sealed class VirtualMachine : IAsyncDisposable
         if (await Task.WhenAny(connected, Exited) != connected)
         {
             await starting.CancelAsync();
-            await connected.ContinueWith(_ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+            await connected.ContinueWith(
+                _ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
             throw new ArchAzureException("QemuFailed", ErrorKind.CommandFailed,
                 $"QEMU ended at once with exit code {await Exited}: {ErrorOutput.Trim()}", tools.System);
         }
@@ -233,7 +234,8 @@ internal sealed class VirtualMachine : IAsyncDisposable
         }
     }
 
-    private async Task<string?> RunImageToolAsync(QemuTools tools, IReadOnlyList<string> arguments, IReporter reporter, CancellationToken cancellationToken)
+    private async Task<string?> RunImageToolAsync(
+        QemuTools tools, IReadOnlyList<string> arguments, IReporter reporter, CancellationToken cancellationToken)
     {
         reporter.Verbose($"{tools.Image} {string.Join(' ', arguments)}");
         var (code, output) = await Host.RunAsync(tools.Image, arguments, cancellationToken);
@@ -247,11 +249,13 @@ internal sealed class VirtualMachine : IAsyncDisposable
         return Host.MapPath(path);
     }
 
-    private async Task ConnectAsync(Socket monitor, Socket network, Socket serial, VirtualNetwork virtualNetwork, CancellationToken cancellationToken)
+    private async Task ConnectAsync(
+        Socket monitor, Socket network, Socket serial, VirtualNetwork virtualNetwork, CancellationToken cancellationToken)
     {
         // QEMU connects each when it parses that option and waits for none of them, so the order does not matter.
         var accepted = await Task.WhenAll(
-            monitor.AcceptAsync(cancellationToken).AsTask(), network.AcceptAsync(cancellationToken).AsTask(), serial.AcceptAsync(cancellationToken).AsTask());
+            monitor.AcceptAsync(cancellationToken).AsTask(), network.AcceptAsync(cancellationToken).AsTask(),
+            serial.AcceptAsync(cancellationToken).AsTask());
         _carrying.Add(CarryAsync(new NetworkStream(accepted[1], ownsSocket: true), virtualNetwork.RunAsync));
         _carrying.Add(CarryAsync(new NetworkStream(accepted[2], ownsSocket: true), CopySerialAsync));
         _monitor = await QmpClient.ConnectAsync(new NetworkStream(accepted[0], ownsSocket: true), cancellationToken);

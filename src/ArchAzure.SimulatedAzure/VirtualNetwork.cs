@@ -42,13 +42,11 @@ internal sealed class VirtualNetwork : IAsyncDisposable
     /// <summary>The instance metadata service's address.</summary>
     public static readonly IPAddress MetadataAddress = IPAddress.Parse("169.254.169.254");
 
-    /// <summary>The machine's address, in a subnet of 24 bits, and its network interface's hardware address: 00-0D-3A is a range of Microsoft's.</summary>
+    // A subnet of 24 bits, its router, and the machine in it; 00-0D-3A is one of Microsoft's ranges.
+    public const string SubnetAddress = "10.0.0.0";
+    public static readonly IPAddress Gateway = IPAddress.Parse("10.0.0.1");
     public static readonly IPAddress GuestAddress = IPAddress.Parse("10.0.0.4");
     public static readonly byte[] GuestMac = [0x00, 0x0D, 0x3A, 0x11, 0x22, 0x33];
-    public const string SubnetAddress = "10.0.0.0";
-
-    /// <summary>The subnet's router.</summary>
-    public static readonly IPAddress Gateway = IPAddress.Parse("10.0.0.1");
 
     // The router's hardware address in every Azure virtual network.
     private static readonly byte[] s_routerMac = [0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc];
@@ -65,10 +63,10 @@ internal sealed class VirtualNetwork : IAsyncDisposable
     private static readonly TimeSpan s_tick = TimeSpan.FromMilliseconds(200);
 
     private readonly VirtualNetworkOptions _options;
-    private readonly TimeProvider _clock;
     private readonly Dictionary<(uint Address, ushort Port), Func<Stream, CancellationToken, Task>> _services = [];
     private readonly ConcurrentDictionary<FlowKey, GuestTcpStream> _flows = new();
-    private readonly Channel<byte[]> _outgoing = Channel.CreateBounded<byte[]>(new BoundedChannelOptions(MostFrames) { SingleReader = true });
+    private readonly Channel<byte[]> _outgoing = Channel.CreateBounded<byte[]>(
+        new BoundedChannelOptions(MostFrames) { SingleReader = true });
     private readonly CancellationTokenSource _stop = new();
     private readonly ConcurrentDictionary<Task, byte> _tasks = new();
     private readonly List<TcpListener> _listeners = [];
@@ -77,20 +75,10 @@ internal sealed class VirtualNetwork : IAsyncDisposable
     private ushort _identification;
     private int _nextPort = 49152;
 
-    /// <summary>Creates the network; nothing happens before <see cref="RunAsync"/>.</summary>
-    /// <param name="options">Addresses and behaviour.</param>
-    /// <param name="clock">The clock by which flows grow old.</param>
-    public VirtualNetwork(VirtualNetworkOptions? options = null, TimeProvider? clock = null)
-    {
-        _clock = clock ?? TimeProvider.System;
-        _options = options ?? new VirtualNetworkOptions();
-    }
+    public VirtualNetwork(VirtualNetworkOptions? options = null) => _options = options ?? new VirtualNetworkOptions();
 
     /// <summary>The machine has been given its address (it acknowledged none before).</summary>
     public Action? AddressAssigned { get; set; }
-
-    /// <summary>Milliseconds of a clock that only goes forward.</summary>
-    public long Milliseconds => (long)_clock.GetElapsedTime(0).TotalMilliseconds;
 
     public TimeSpan? ForgetIdleFlowsAfter => _options.ForgetIdleFlowsAfter;
 
@@ -102,8 +90,6 @@ internal sealed class VirtualNetwork : IAsyncDisposable
         _services.Add((ToUInt32(address), checked((ushort)port)), serve);
 
     /// <summary>Carries frames until the link ends or the token is cancelled.</summary>
-    /// <param name="link">QEMU's stream socket.</param>
-    /// <param name="cancellationToken">Ends the work.</param>
     public async Task RunAsync(Stream link, CancellationToken cancellationToken)
     {
         using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _stop.Token);
@@ -133,8 +119,6 @@ internal sealed class VirtualNetwork : IAsyncDisposable
     /// Opens a TCP connection to the machine, once its operating system has an address: before that nobody is there, and
     /// what is sent would only queue up in QEMU before the firmware's network driver.
     /// </summary>
-    /// <param name="port">The machine's port.</param>
-    /// <param name="cancellationToken">Ends the attempt; it is repeated every second or so until then.</param>
     /// <exception cref="IOException">The machine refuses (no one listens), or has ended.</exception>
     public async Task<Stream> ConnectAsync(int port, CancellationToken cancellationToken)
     {
@@ -280,7 +264,9 @@ internal sealed class VirtualNetwork : IAsyncDisposable
     private void Track(Task task)
     {
         _tasks.TryAdd(task, 0);
-        _ = task.ContinueWith(done => _tasks.TryRemove(done, out _), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+        _ = task.ContinueWith(
+            done => _tasks.TryRemove(done, out _), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously,
+            TaskScheduler.Default);
     }
 
     private async Task ReceiveFramesAsync(Stream link, CancellationToken cancellationToken)
@@ -474,7 +460,8 @@ internal sealed class VirtualNetwork : IAsyncDisposable
 
     private void OnTcp(uint source, uint destination, ReadOnlySpan<byte> segment)
     {
-        var key = new FlowKey(destination, BinaryPrimitives.ReadUInt16BigEndian(segment[2..]), BinaryPrimitives.ReadUInt16BigEndian(segment));
+        var key = new FlowKey(
+            destination, BinaryPrimitives.ReadUInt16BigEndian(segment[2..]), BinaryPrimitives.ReadUInt16BigEndian(segment));
         var sequence = BinaryPrimitives.ReadUInt32BigEndian(segment[4..]);
         var acknowledgement = BinaryPrimitives.ReadUInt32BigEndian(segment[8..]);
         var header = (segment[12] >> 4) * 4;

@@ -75,7 +75,8 @@ internal sealed class WireServer
 
         if (request.Header("x-ms-version") is not (ProtocolVersion or "2010-12-15"))
         {
-            throw new PlatformRefusalException(400, $"The header x-ms-version is '{request.Header("x-ms-version")}'; it must be {ProtocolVersion}.");
+            throw new PlatformRefusalException(
+                400, $"The header x-ms-version is '{request.Header("x-ms-version")}'; it must be {ProtocolVersion}.");
         }
 
         switch (comp)
@@ -134,7 +135,8 @@ internal sealed class WireServer
 
         if (header("x-ms-blob-type") != "BlockBlob" || string.IsNullOrEmpty(header("x-ms-version")))
         {
-            throw new PlatformRefusalException(400, "The goal state names a BlockBlob: x-ms-blob-type must say so, and x-ms-version be there.");
+            throw new PlatformRefusalException(
+                400, "The goal state names a BlockBlob: x-ms-blob-type must say so, and x-ms-version be there.");
         }
 
         using var document = Json(body);
@@ -144,7 +146,8 @@ internal sealed class WireServer
             var agent = aggregate.GetProperty("guestAgentStatus");
             _ = aggregate.GetProperty("handlerAggregateStatus").EnumerateArray();
             var version = agent.GetProperty("version").GetString() ?? "";
-            _platform.RecordStatus(new AgentStatus(DateTimeOffset.UtcNow, version, agent.GetProperty("status").GetString() ?? ""), aggregate);
+            _platform.RecordStatus(
+                new AgentStatus(DateTimeOffset.UtcNow, version, agent.GetProperty("status").GetString() ?? ""), aggregate);
         }
         catch (Exception e) when (e is KeyNotFoundException or InvalidOperationException or FormatException)
         {
@@ -180,7 +183,8 @@ internal sealed class WireServer
         var health = role?.Element("Health");
         if (role?.Element("InstanceId")?.Value != Goal.InstanceId || health?.Element("State")?.Value is not ("Ready" or "NotReady"))
         {
-            throw new PlatformRefusalException(400, "The report names no role instance of the goal state, or its State is neither Ready nor NotReady.");
+            throw new PlatformRefusalException(
+                400, "The report names no role instance of the goal state, or its State is neither Ready nor NotReady.");
         }
 
         var details = health.Element("Details");
@@ -230,7 +234,8 @@ internal sealed class WireServer
                 throw new PlatformRefusalException(400, $"An event's parameters are not XML: {e.Message}");
             }
 
-            string Value(string name) => parameters.Elements("Param").FirstOrDefault(p => p.Attribute("Name")?.Value == name)?.Attribute("Value")?.Value ?? "";
+            string Value(string name) =>
+                parameters.Elements("Param").FirstOrDefault(p => p.Attribute("Name")?.Value == name)?.Attribute("Value")?.Value ?? "";
             _platform.Record(new TelemetryEvent(DateTimeOffset.UtcNow, Value("Name"), Value("Operation"),
                 !string.Equals(Value("OperationSuccess"), "false", StringComparison.OrdinalIgnoreCase), Value("Message")));
         }
@@ -315,7 +320,8 @@ internal sealed class WireServer
                             new XElement("ExtensionsConfig", Config("extensionsConfig")),
                             new XElement("FullConfig", Config("fullConfig")),
                             new XElement("Certificates", $"{machine}?comp=certificates&incarnation={incarnation}"),
-                            new XElement("ConfigName", $"{Goal.DeploymentId}.{incarnation}.{Goal.DeploymentId}.1.{Goal.RoleName}.1.xml"))))));
+                            new XElement(
+                                "ConfigName", $"{Goal.DeploymentId}.{incarnation}.{Goal.DeploymentId}.1.{Goal.RoleName}.1.xml"))))));
     }
 
     private XElement HostingEnvironment() => new("HostingEnvironmentConfig",
@@ -330,7 +336,8 @@ internal sealed class WireServer
         Deployment(),
         Instance(),
         new XElement("Role", new XAttribute("guid", $"{{{_platform.VmId}}}"), new XAttribute("name", Goal.RoleName),
-            new XAttribute("hostingEnvironmentVersion", "1"), new XAttribute("software", ""), new XAttribute("softwareType", "ApplicationPackage"),
+            new XAttribute("hostingEnvironmentVersion", "1"), new XAttribute("software", ""),
+            new XAttribute("softwareType", "ApplicationPackage"),
             new XAttribute("entryPoint", ""), new XAttribute("parameters", ""), new XAttribute("settleTimeSeconds", "0")),
         new XElement("HostingEnvironmentSettings", new XAttribute("name", "full"), new XAttribute("runtime", ""),
             new XElement("CAS", new XAttribute("mode", "full")),
@@ -344,12 +351,17 @@ internal sealed class WireServer
         new XAttribute("goalStateIncarnation", Goal.Incarnation),
         Deployment(),
         Instance(),
-        new XElement("Role", new XAttribute("guid", $"{{{_platform.VmId}}}"), new XAttribute("name", Goal.RoleName), new XAttribute("settleTimeSeconds", "0")),
-        new XElement("LoadBalancerSettings", new XAttribute("timeoutSeconds", "0"), new XAttribute("waitLoadBalancerProbeCount", "8"), new XElement("Probes")),
+        new XElement(
+            "Role", new XAttribute("guid", $"{{{_platform.VmId}}}"), new XAttribute("name", Goal.RoleName),
+            new XAttribute("settleTimeSeconds", "0")),
+        new XElement(
+            "LoadBalancerSettings", new XAttribute("timeoutSeconds", "0"), new XAttribute("waitLoadBalancerProbeCount", "8"),
+            new XElement("Probes")),
         new XElement("OutputEndpoints"),
         new XElement("Instances",
             new XElement("Instance", new XAttribute("id", Goal.RoleName), new XAttribute("address", VirtualNetwork.GuestAddress),
-                new XElement("FaultDomains", new XAttribute("randomId", "0"), new XAttribute("updateId", "0"), new XAttribute("updateCount", "0")),
+                new XElement(
+                    "FaultDomains", new XAttribute("randomId", "0"), new XAttribute("updateId", "0"), new XAttribute("updateCount", "0")),
                 new XElement("InputEndpoints"))));
 
     private XElement Deployment() => new("Deployment",
@@ -357,8 +369,10 @@ internal sealed class WireServer
         new XAttribute("guid", $"{{{Goal.DeploymentId}}}"),
         new XAttribute("incarnation", "0"),
         new XAttribute("isNonCancellableTopologyChangeEnabled", "false"),
-        new XElement("Service", new XAttribute("name", Goal.DeploymentId), new XAttribute("guid", "{00000000-0000-0000-0000-000000000000}")),
-        new XElement("ServiceInstance", new XAttribute("name", Goal.DeploymentId + ".0"), new XAttribute("guid", $"{{{Goal.DeploymentId}}}")));
+        new XElement(
+            "Service", new XAttribute("name", Goal.DeploymentId), new XAttribute("guid", "{00000000-0000-0000-0000-000000000000}")),
+        new XElement(
+            "ServiceInstance", new XAttribute("name", Goal.DeploymentId + ".0"), new XAttribute("guid", $"{{{Goal.DeploymentId}}}")));
 
     private XElement Instance() => new("Incarnation",
         new XAttribute("number", "1"), new XAttribute("instance", Goal.RoleName), new XAttribute("guid", $"{{{_platform.VmId}}}"));
@@ -413,7 +427,8 @@ internal sealed class WireServer
     private static HttpResponse Xml(XElement root)
     {
         using var bytes = new MemoryStream();
-        using (var writer = XmlWriter.Create(bytes, new XmlWriterSettings { Encoding = new UTF8Encoding(false), Indent = true, NewLineChars = "\n" }))
+        using (var writer = XmlWriter.Create(
+            bytes, new XmlWriterSettings { Encoding = new UTF8Encoding(false), Indent = true, NewLineChars = "\n" }))
         {
             new XDocument(root).Save(writer);
         }

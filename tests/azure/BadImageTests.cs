@@ -11,14 +11,16 @@ public sealed class BadImageTests(ITestOutputHelper output) : AzureTest(output)
         using var folder = new TempFolder();
         var vhd = HangingVhd.Create(folder);
         var result = await Pwsh.RunAsync($$"""
-            Test-AzureVhd {{Pwsh.Quote(vhd)}} -Boot -Qemu Host -Generation 1,2 -Timeout 20 -KeepLog {{Pwsh.Quote(folder["log"])}} -ErrorAction SilentlyContinue -OutVariable reports
+            $vhd, $log = {{Pwsh.Quote(vhd)}}, {{Pwsh.Quote(folder["log"])}}
+            Test-AzureVhd $vhd -Boot -Qemu Host -Generation 1,2 -Timeout 20 -KeepLog $log -ErrorAction SilentlyContinue -OutVariable reports
             $reports.ForEach({ "$($_.Generation) $($_.Passed) $($_.ErrorId)" })
             $reports[0].Error
             """);
         Reporter.Information(result.All);
         Assert.Contains("\n1 False GuestTimeout\n", result.Output, StringComparison.Ordinal);
         Assert.Contains("\n2 False Guest", result.Output, StringComparison.Ordinal);
-        Assert.All(["within 20 s", "report Ready", HangingVhd.LastWords], text => Assert.Contains(text, result.Output, StringComparison.Ordinal));
+        Assert.All(
+            ["within 20 s", "report Ready", HangingVhd.LastWords], text => Assert.Contains(text, result.Output, StringComparison.Ordinal));
         Assert.Contains(HangingVhd.LastWords, await File.ReadAllTextAsync(folder["log/gen1.serial.log"]), StringComparison.Ordinal);
         Assert.Equal("PNG"u8.ToArray(), (await File.ReadAllBytesAsync(folder["log/gen1.screen.png"]))[1..4]);
     }

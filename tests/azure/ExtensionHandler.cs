@@ -49,7 +49,8 @@ internal sealed record ExtensionHandler(string Name, byte[] Package)
         number=$(ls config | sed -n 's/\.settings$//p' | sort -n | tail -n 1)
         word=$(grep -o '"word": *"[^"]*"' "config/$number.settings" | cut -d '"' -f 4)
         printf '[{"version":"1.0","timestampUTC":"%s","status":{"name":"shell","operation":"enable","status":"success","code":0,%s}}]' \
-            "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "\"formattedMessage\":{\"lang\":\"en-US\",\"message\":\"shell was told $word\"}" > "status/$number.part"
+            "$(date -u +%Y-%m-%dT%H:%M:%SZ)" \
+            "\"formattedMessage\":{\"lang\":\"en-US\",\"message\":\"shell was told $word\"}" > "status/$number.part"
         mv "status/$number.part" "status/$number.status"
         """);
 
@@ -88,7 +89,8 @@ internal sealed record ExtensionHandler(string Name, byte[] Package)
 
     private string PackagePath => $"/artifacts/{Name}/{Version}.zip";
 
-    private XElement Plugin(params object[] content) => new("Plugin", new XAttribute("name", Name), new XAttribute("version", Version), content);
+    private XElement Plugin(params object[] content) =>
+        new("Plugin", new XAttribute("name", Name), new XAttribute("version", Version), content);
 
     private XElement Manifest() => new("PluginVersionManifest",
         new XElement("Plugins", new XElement("Plugin",
@@ -97,11 +99,12 @@ internal sealed record ExtensionHandler(string Name, byte[] Package)
         new XElement("InternalPlugins"));
 
     private string Settings() =>
-        JsonSerializer.Serialize(new { runtimeSettings = new[] { new { handlerSettings = new { publicSettings = new { word = Word } } } } });
+        JsonSerializer.Serialize(
+            new { runtimeSettings = new[] { new { handlerSettings = new { publicSettings = new { word = Word } } } } });
 
     private static ExtensionHandler Pack(string name, string program, string text)
     {
-        var commands = new Dictionary<string, object>(StringComparer.Ordinal) { ["rebootAfterInstall"] = false, ["reportHeartbeat"] = false };
+        Dictionary<string, object> commands = new(StringComparer.Ordinal) { ["rebootAfterInstall"] = false, ["reportHeartbeat"] = false };
         foreach (var command in (string[])["install", "enable", "update", "disable", "uninstall"])
         {
             commands[command + "Command"] = $"{program} {command}";
@@ -127,7 +130,9 @@ internal sealed record ExtensionHandler(string Name, byte[] Package)
 /// <summary>What the agent's status blob says of an extension handler.</summary>
 /// <param name="Name">The handler's name.</param>
 /// <param name="HandlerStatus">E.g. <c>Ready</c>, <c>NotReady</c>, <c>Installing</c>.</param>
-/// <param name="Status">The status of the settings, e.g. <c>success</c>, <c>transitioning</c>, <c>error</c>, or null before there is one.</param>
+/// <param name="Status">
+/// The status of the settings, e.g. <c>success</c>, <c>transitioning</c>, <c>error</c>, or null before there is one.
+/// </param>
 /// <param name="Code">The status' code, or the handler's.</param>
 /// <param name="Message">The words of the status, or the handler's.</param>
 /// <param name="SequenceNumber">The number of the settings, or null.</param>
@@ -153,7 +158,8 @@ internal sealed record ExtensionStatus(string Name, string HandlerStatus, string
             message = failed ? message ?? MessageOf(settings) : MessageOf(settings) ?? message;
         }
 
-        return new ExtensionStatus(handler.GetProperty("handlerName").GetString()!, handler.GetProperty("status").GetString()!, status, code, message, sequence);
+        return new ExtensionStatus(
+            handler.GetProperty("handlerName").GetString()!, handler.GetProperty("status").GetString()!, status, code, message, sequence);
     }
 
     private static int? CodeOf(JsonElement element) =>
@@ -181,7 +187,8 @@ internal sealed class ExtensionStatuses
 
     /// <summary>That of a handler with these settings or later ones.</summary>
     public ExtensionStatus? Find(ExtensionHandler handler) =>
-        _statuses.TryGetValue(handler.Name, out var status) && (status.SequenceNumber ?? handler.SequenceNumber) >= handler.SequenceNumber ? status : null;
+        _statuses.TryGetValue(handler.Name, out var status)
+            && (status.SequenceNumber ?? handler.SequenceNumber) >= handler.SequenceNumber ? status : null;
 
     public void Clear() => _statuses.Clear();
 }

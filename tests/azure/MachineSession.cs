@@ -18,7 +18,8 @@ internal sealed record MachineSession(BootSession Plain, string? Password, Exten
     public void Publish(params ExtensionHandler[] handlers) => Platform.Goal = ExtensionHandler.Publish(Platform.Goal, handlers);
 
     /// <summary>A login with a password.</summary>
-    public SshProbe WithPassword(string user, string password) => new(SshPort, user, () => new PasswordAuthenticationMethod(user, password));
+    public SshProbe WithPassword(string user, string password) =>
+        new(SshPort, user, () => new PasswordAuthenticationMethod(user, password));
 
     /// <summary>Whether sshd takes a password; false when it answered and refused this login.</summary>
     public async Task<bool> TakesPasswordAsync(string user, string password, CancellationToken cancellationToken)
@@ -114,7 +115,8 @@ internal sealed record MachineSession(BootSession Plain, string? Password, Exten
         while (after == before);
 
         var seen = Platform.AgentStatuses.Count;
-        await Platform.WaitForAsync(platform => platform.AgentStatuses.Skip(seen).Any(status => status.Status == "Ready"), cancellationToken);
+        await Platform.WaitForAsync(
+            platform => platform.AgentStatuses.Skip(seen).Any(status => status.Status == "Ready"), cancellationToken);
     }
 
     /// <summary>
@@ -124,7 +126,9 @@ internal sealed record MachineSession(BootSession Plain, string? Password, Exten
     /// <param name="deprovision">The guest's command for it, e.g. <c>waagent -deprovision+user -force</c>.</param>
     /// <param name="environment">What the new DVD says; its keys are replaced by a fresh one.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
-    /// <returns>The new machine's session once it is Ready and logged in to; the caller disposes of its <see cref="BootSession.Ssh"/>.</returns>
+    /// <returns>
+    /// The new machine's session once it is Ready and logged in to; the caller disposes of its <see cref="BootSession.Ssh"/>.
+    /// </returns>
     public async Task<MachineSession> ReprovisionAsync(string deprovision, OvfEnvironment environment, CancellationToken cancellationToken)
     {
         var key = SshKeyPair.Create("archazure-boot-test");
@@ -139,7 +143,9 @@ internal sealed record MachineSession(BootSession Plain, string? Password, Exten
         var seen = Platform.HealthReports.Count;
         HealthReport? last = null;
         await Platform.WaitForAsync(
-            platform => (last = platform.HealthReports.Skip(seen).LastOrDefault(report => report.State == "Ready" || report.SubStatus == "ProvisioningFailed")) is not null,
+            platform =>
+                (last = platform.HealthReports.Skip(seen)
+                    .LastOrDefault(report => report.State == "Ready" || report.SubStatus == "ProvisioningFailed")) is not null,
             cancellationToken);
         Assert.True(last!.State == "Ready", $"The new machine reported {last.State} ({last.SubStatus}): {last.Description}");
 
@@ -182,6 +188,7 @@ internal sealed record MachineSession(BootSession Plain, string? Password, Exten
             return;
         }
 
-        Assert.True(result.ExitCode <= 0, $"The guest did not reboot (exit code {result.ExitCode}): {result.Output.Trim()} {result.Error.Trim()}");
+        Assert.True(
+            result.ExitCode <= 0, $"The guest did not reboot (exit code {result.ExitCode}): {result.Output.Trim()} {result.Error.Trim()}");
     }
 }

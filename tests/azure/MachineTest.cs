@@ -19,7 +19,9 @@ internal sealed record MachineTestOptions(string VhdPath, int Generation) : Boot
     /// <summary>How long after <see cref="DvdDelayFrom"/> the DVD is put in; null: it is there from the start.</summary>
     public TimeSpan? DvdDelay { get; init; }
 
-    /// <summary>The line on the serial console from which <see cref="DvdDelay"/> counts; null: from when the machine was given its address.</summary>
+    /// <summary>
+    /// The line on the serial console from which <see cref="DvdDelay"/> counts; null: from when the machine was given its address.
+    /// </summary>
     public Regex? DvdDelayFrom { get; init; }
 
     /// <summary>Sizes of further, empty disks in MiB. The kernel finds them before the OS disk, so that /dev/sda is not that.</summary>
@@ -39,7 +41,8 @@ internal sealed record MachineTestOptions(string VhdPath, int Generation) : Boot
 /// A boot test of another machine than Test-AzureVhd's, with more work on it. It has one processor: two machines at once on two cores are
 /// then as quick as one after the other with two, and none spins while the other one has the core.
 /// </summary>
-internal sealed class MachineTest(IQemuLauncher launcher, MachineTestOptions options, IReporter reporter) : BootTest(launcher, options, reporter)
+internal sealed class MachineTest(IQemuLauncher launcher, MachineTestOptions options, IReporter reporter)
+    : BootTest(launcher, options, reporter)
 {
     private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(100);
 
@@ -58,7 +61,10 @@ internal sealed class MachineTest(IQemuLauncher launcher, MachineTestOptions opt
         _dvd = machine.Dvd!;
         return machine with
         {
-            Dvd = options.DvdDelay is null ? _dvd : null, DataDisksMiB = options.DataDisksMiB, DataDisksFirst = options.DataDisksMiB.Count > 0, Processors = 1,
+            Dvd = options.DvdDelay is null ? _dvd : null,
+            DataDisksMiB = options.DataDisksMiB,
+            DataDisksFirst = options.DataDisksMiB.Count > 0,
+            Processors = 1,
         };
     }
 
@@ -72,7 +78,8 @@ internal sealed class MachineTest(IQemuLauncher launcher, MachineTestOptions opt
 
         if (options.DvdDelay is { } delay)
         {
-            await (options.DvdDelayFrom is { } line ? ShownAsync(session, line, cancellationToken) : AddressAsync(session, cancellationToken));
+            await (options.DvdDelayFrom is { } line
+                ? ShownAsync(session, line, cancellationToken) : AddressAsync(session, cancellationToken));
             await Task.Delay(delay, cancellationToken);
             await machine.InsertDvdAsync(_dvd, cancellationToken);
             Reach("DvdInserted");
@@ -83,9 +90,11 @@ internal sealed class MachineTest(IQemuLauncher launcher, MachineTestOptions opt
         {
             Waiting("the extensions' status");
             await session.Platform.WaitForAsync(
-                _ => options.Extensions.All(handler => machine.Extensions.Find(handler) is { } status && (status.IsFinal || status.IsFailure)), cancellationToken);
+                _ => options.Extensions.All(
+                    handler => machine.Extensions.Find(handler) is { } status && (status.IsFinal || status.IsFailure)), cancellationToken);
             Reach("Extensions");
-            if (options.Extensions.Select(handler => machine.Extensions.Find(handler)!).FirstOrDefault(status => status.IsFailure || status.Status == "error") is { } failed)
+            if (options.Extensions.Select(handler => machine.Extensions.Find(handler)!)
+                .FirstOrDefault(status => status.IsFailure || status.Status == "error") is { } failed)
             {
                 return outcome with { ErrorId = "ExtensionFailed", Error = $"{Name}: {failed}" };
             }

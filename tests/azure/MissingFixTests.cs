@@ -25,7 +25,13 @@ public sealed class MissingFixTests(ITestOutputHelper output) : AzureTest(output
     {
         using var folder = new TempFolder();
         var vhd = await TestImage.WithoutAsync(folder, ["rm /usr/lib/archazure/python/crypt.py", .. await TestImage.CryptOfPythonAsync()]);
-        var report = await BootAsync(new MachineTestOptions(vhd, 1) { LogDirectory = Logs(), Timeout = TimeSpan.FromMinutes(4), Password = "Correct-horse 7", DisableSshPasswordAuthentication = false });
+        var report = await BootAsync(new MachineTestOptions(vhd, 1)
+        {
+            LogDirectory = Logs(),
+            Timeout = TimeSpan.FromMinutes(4),
+            Password = "Correct-horse 7",
+            DisableSshPasswordAuthentication = false,
+        });
 
         // It imports the module first of all: nothing reaches the platform, nor the console.
         Assert.Equal("GuestTimeout", report.ErrorId);

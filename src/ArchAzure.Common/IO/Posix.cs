@@ -46,8 +46,12 @@ internal static class Posix
     /// <summary>Who a file or folder belongs to, not following a link; null where the system does not tell it this way.</summary>
     public static uint? Owner(string path) => Status(path, StatXUser) is { } status ? BitConverter.ToUInt32(status, 20) : null;
 
-    /// <summary>Whether something is a pipe, a socket or a device, not following a link; false where the system does not tell it this way.</summary>
-    public static bool IsSpecial(string path) => Status(path, StatXType) is { } status && (BitConverter.ToUInt16(status, 28) & FileType) is not (FileTypeRegular or FileTypeFolder or FileTypeLink);
+    /// <summary>
+    /// Whether something is a pipe, a socket or a device, not following a link; false where the system does not tell it this way.
+    /// </summary>
+    public static bool IsSpecial(string path) =>
+        Status(path, StatXType) is { } status
+            && (BitConverter.ToUInt16(status, 28) & FileType) is not (FileTypeRegular or FileTypeFolder or FileTypeLink);
 
     /// <summary>struct statx, the same on every architecture: stx_uid is the 32 bits at byte 20, stx_mode the 16 at byte 28.</summary>
     private static byte[]? Status(string path, uint mask)

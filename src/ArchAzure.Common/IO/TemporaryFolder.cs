@@ -33,7 +33,8 @@ public sealed class TemporaryFolder : IDisposable
         {
             // .NET would make it, as root wherever that is.
             throw new ArchAzureException(
-                "TemporaryFolderMissing", ErrorKind.NotFound, $"The folder for temporary files, '{parent}', does not exist. Make it, or set TMPDIR to one that does.", parent);
+                "TemporaryFolderMissing", ErrorKind.NotFound,
+                $"The folder for temporary files, '{parent}', does not exist. Make it, or set TMPDIR to one that does.", parent);
         }
 
         foreach (var path in System.IO.Directory.EnumerateDirectories(parent, prefix + "*"))

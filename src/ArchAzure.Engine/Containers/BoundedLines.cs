@@ -24,7 +24,8 @@ internal sealed class BoundedLines(int maximumLines = 1000, int maximumLength = 
     public string Limits => $"{maximumLines} lines or {maximumLength} characters";
 
     /// <inheritdoc/>
-    public string this[int index] => index == _lines.Count && IsFull ? $"({_leftOut} more lines are left out; at most {Limits} are kept)" : _lines[index];
+    public string this[int index] =>
+        index == _lines.Count && IsFull ? $"({_leftOut} more lines are left out; at most {Limits} are kept)" : _lines[index];
 
     /// <summary>Takes a line, or counts it where there is no more room.</summary>
     public void Add(string line)

@@ -25,16 +25,17 @@ internal sealed class ContainerQemuLauncher : IQemuLauncher
     }
 
     /// <summary>Creates a launcher; its image is made where it is missing.</summary>
-    /// <param name="build">The build whose builder image it is made from.</param>
-    /// <param name="reporter">Told of the work.</param>
-    /// <param name="cancellationToken">Ends the work.</param>
-    /// <exception cref="ArchAzureException">No Docker engine, no builder image, no mirror; or the engine's containers cannot share unix sockets with this process.</exception>
+    /// <exception cref="ArchAzureException">
+    /// No Docker engine, no builder image, no mirror; or the engine's containers cannot share unix sockets with this process.
+    /// </exception>
     public static async Task<ContainerQemuLauncher> CreateAsync(ArchBuild build, IReporter reporter, CancellationToken cancellationToken)
     {
         if (build.Bootstrap is null)
         {
             throw new ArchAzureException("StepMissing", ErrorKind.NotFound,
-                $"The build in '{build.WorkDirectory}' has no builder image to make QEMU from. Run New-ArchBootstrap -WorkDirectory '{build.WorkDirectory}' first.", build.WorkDirectory);
+                $"The build in '{build.WorkDirectory}' has no builder image to make QEMU from. Run New-ArchBootstrap -WorkDirectory "
+                + $"'{build.WorkDirectory}' first.",
+                build.WorkDirectory);
         }
 
         var docker = await DockerEngine.ConnectAsync(reporter, cancellationToken);
@@ -43,7 +44,8 @@ internal sealed class ContainerQemuLauncher : IQemuLauncher
             if (!docker.SharesKernel)
             {
                 throw new ArchAzureException("QemuContainerNotPossible", ErrorKind.ResourceUnavailable,
-                    $"QEMU in a container talks with this process over unix sockets, and those do not reach the containers of {docker.Info.OperatingSystem} at {docker.Endpoint}, which run in another (virtual) machine. "
+                    $"QEMU in a container talks with this process over unix sockets, and those do not reach the containers of "
+                    + $"{docker.Info.OperatingSystem} at {docker.Endpoint}, which run in another (virtual) machine. "
                     + "Install QEMU on this machine and use -Qemu Host, or run the test on Linux with an engine of its own.",
                     docker.Endpoint);
             }
@@ -66,7 +68,8 @@ internal sealed class ContainerQemuLauncher : IQemuLauncher
             var labels = await _docker.ImageLabelsAsync(_image, cancellationToken);
             var code = labels is not null && labels.TryGetValue(QemuImage.FirmwareLabel, out var path) ? path : "";
             var kvm = QemuTools.IsKvmUsable() && (!_docker.IsRootless || MachineSpec.IsKvmForAll());
-            _tools = new QemuTools(QemuImage.Emulator, QemuImage.ImageTool, kvm, UefiFirmware.KnownPlaces.FirstOrDefault(firmware => firmware.Code == code));
+            _tools = new QemuTools(
+                QemuImage.Emulator, QemuImage.ImageTool, kvm, UefiFirmware.KnownPlaces.FirstOrDefault(firmware => firmware.Code == code));
         }
 
         return _tools;
@@ -92,7 +95,8 @@ internal sealed class ContainerQemuLauncher : IQemuLauncher
         var name = $"archazure-machine-{_buildId.ToString("N")[..8]}-{Guid.NewGuid().ToString("N")[..8]}";
         try
         {
-            return new Surroundings(await LifelineContainer.StartAsync(_docker, name, spec.Parameters(), cancellationToken), folder, vhdPath);
+            return new Surroundings(
+                await LifelineContainer.StartAsync(_docker, name, spec.Parameters(), cancellationToken), folder, vhdPath);
         }
         catch (Exception e)
         {
@@ -109,7 +113,8 @@ internal sealed class ContainerQemuLauncher : IQemuLauncher
             "QemuContainerNotStarted",
             ErrorKind.ConnectionError,
             $"The Docker engine could not start a container of '{spec.Image}' for the virtual machine: {e.Message} "
-            + $"It must see '{spec.Vhd}' and '{spec.RunDirectory}' (TMPDIR names another place for the latter). See 'docker info' and the engine's log, or use a QEMU of the host: -Qemu Host.",
+            + $"It must see '{spec.Vhd}' and '{spec.RunDirectory}' (TMPDIR names another place for the latter). See 'docker info' and the "
+            + $"engine's log, or use a QEMU of the host: -Qemu Host.",
             spec.Image,
             e);
 
@@ -118,23 +123,32 @@ internal sealed class ContainerQemuLauncher : IQemuLauncher
     {
         public DirectoryInfo RunDirectory => folder.Directory;
 
-        public string MapPath(string path) => path == vhdPath ? MachineSpec.VhdPath : $"{MachineSpec.RunPath}/{Path.GetRelativePath(folder.Directory.FullName, path)}";
+        public string MapPath(string path) =>
+            path == vhdPath ? MachineSpec.VhdPath : $"{MachineSpec.RunPath}/{Path.GetRelativePath(folder.Directory.FullName, path)}";
 
-        public async Task<(int ExitCode, string Output)> RunAsync(string program, IReadOnlyList<string> arguments, CancellationToken cancellationToken)
+        public async Task<(int ExitCode, string Output)> RunAsync(
+            string program, IReadOnlyList<string> arguments, CancellationToken cancellationToken)
         {
             var output = new QemuOutput();
             try
             {
-                var status = await container.ExecAsync([program, .. arguments], s_noEnvironment, null, (bytes, _) => output.Add(Encoding.UTF8.GetString(bytes.Span)), cancellationToken);
+                var status = await container.ExecAsync(
+                    [program, .. arguments], s_noEnvironment, null, (bytes, _) => output.Add(Encoding.UTF8.GetString(bytes.Span)),
+                    cancellationToken);
                 return ((int)(status ?? -1), output.ToString());
             }
             catch (Exception e) when (LifelineContainer.IsEngineFailure(e))
             {
-                throw new ArchAzureException("QemuFailed", ErrorKind.ConnectionError, $"{program} could not be run in the container {container.Name}: {e.Message} Was it removed, or the Docker engine stopped?", container.Name, e);
+                throw new ArchAzureException(
+                    "QemuFailed", ErrorKind.ConnectionError,
+                    $"{program} could not be run in the container {container.Name}: {e.Message} Was it removed, or the Docker engine "
+                    + $"stopped?",
+                    container.Name, e);
             }
         }
 
-        public IQemuProcess Start(string program, IReadOnlyList<string> arguments) => new ContainerProcess(container, [program, .. arguments]);
+        public IQemuProcess Start(string program, IReadOnlyList<string> arguments) =>
+            new ContainerProcess(container, [program, .. arguments]);
 
         public async ValueTask DisposeAsync()
         {
@@ -173,7 +187,8 @@ internal sealed class ContainerQemuLauncher : IQemuLauncher
         {
             try
             {
-                var status = await _container.ExecAsync(command, s_noEnvironment, null, (bytes, _) => _errors.Add(Encoding.UTF8.GetString(bytes.Span)), CancellationToken.None);
+                var status = await _container.ExecAsync(
+                    command, s_noEnvironment, null, (bytes, _) => _errors.Add(Encoding.UTF8.GetString(bytes.Span)), CancellationToken.None);
                 return (int)(status ?? KilledStatus);
             }
             catch (Exception e) when (LifelineContainer.IsEngineFailure(e) || e is ArchAzureException)

@@ -30,7 +30,9 @@ internal sealed record MachineSpec
     /// <summary>The directory of the machine's sockets and overlay on the host.</summary>
     public required string RunDirectory { get; init; }
 
-    /// <summary>The user and group it runs as: the caller's; or root's, where the engine is the caller's own and root in it is he.</summary>
+    /// <summary>
+    /// The user and group it runs as: the caller's; or root's, where the engine is the caller's own and root in it is he.
+    /// </summary>
     public required (uint User, uint Group) Owner { get; init; }
 
     /// <summary>The user's further groups; one of them may be what opens the VHD or /dev/kvm. A rootless engine knows none.</summary>
@@ -40,7 +42,8 @@ internal sealed record MachineSpec
     public bool Kvm { get; init; }
 
     /// <summary>Whether /dev/kvm is open to everyone, also to one without groups.</summary>
-    internal static bool IsKvmForAll() => !OperatingSystem.IsWindows() && File.GetUnixFileMode(KvmDevice).HasFlag(UnixFileMode.OtherRead | UnixFileMode.OtherWrite);
+    internal static bool IsKvmForAll() =>
+        !OperatingSystem.IsWindows() && File.GetUnixFileMode(KvmDevice).HasFlag(UnixFileMode.OtherRead | UnixFileMode.OtherWrite);
 
     internal CreateContainerParameters Parameters() => new()
     {

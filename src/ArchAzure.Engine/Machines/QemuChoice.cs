@@ -20,24 +20,18 @@ public enum QemuSource
 internal static class QemuChoice
 {
     /// <summary>Chooses a launcher; the image of the builder's QEMU is made where it is missing.</summary>
-    /// <param name="source">Which is wanted.</param>
-    /// <param name="vhdPath">The VHD.</param>
-    /// <param name="workDirectory">The work directory of its build, or null for the folder the VHD lies in.</param>
-    /// <param name="reporter">Told of the choice.</param>
-    /// <param name="cancellationToken">Ends the work.</param>
     /// <exception cref="ArchAzureException">There is none; the message tells of both where both were looked for.</exception>
-    public static Task<IQemuLauncher> FindAsync(QemuSource source, string vhdPath, string? workDirectory, IReporter reporter, CancellationToken cancellationToken) =>
-        FindAsync(source, new HostQemuLauncher(), new WorkDirectory(workDirectory ?? Path.GetDirectoryName(Path.GetFullPath(vhdPath))!), CreateAsync, reporter, cancellationToken);
+    public static Task<IQemuLauncher> FindAsync(
+        QemuSource source, string vhdPath, string? workDirectory, IReporter reporter, CancellationToken cancellationToken) =>
+        FindAsync(
+            source, new HostQemuLauncher(), new WorkDirectory(workDirectory ?? Path.GetDirectoryName(Path.GetFullPath(vhdPath))!),
+            CreateAsync, reporter, cancellationToken);
 
     /// <summary>As above, with other ways to run QEMU.</summary>
-    /// <param name="source">Which is wanted.</param>
-    /// <param name="host">The host's.</param>
-    /// <param name="directory">The work directory.</param>
-    /// <param name="createAsync">Makes the builder's.</param>
-    /// <param name="reporter">Told of the choice.</param>
-    /// <param name="cancellationToken">Ends the work.</param>
     internal static async Task<IQemuLauncher> FindAsync(
-        QemuSource source, IQemuLauncher host, WorkDirectory directory, Func<ArchBuild, IReporter, CancellationToken, Task<IQemuLauncher>> createAsync, IReporter reporter, CancellationToken cancellationToken)
+        QemuSource source, IQemuLauncher host, WorkDirectory directory,
+        Func<ArchBuild, IReporter, CancellationToken, Task<IQemuLauncher>> createAsync,
+        IReporter reporter, CancellationToken cancellationToken)
     {
         if (source == QemuSource.Builder)
         {
@@ -76,7 +70,9 @@ internal static class QemuChoice
                 return host;
             }
 
-            throw new ArchAzureException(none.ErrorId, second.ErrorId == "BuildNotFound" ? none.Kind : second.Kind, $"{none.Message} QEMU in a container cannot be used here: {second.Message}", none.Target, second);
+            throw new ArchAzureException(
+                none.ErrorId, second.ErrorId == "BuildNotFound" ? none.Kind : second.Kind,
+                $"{none.Message} QEMU in a container cannot be used here: {second.Message}", none.Target, second);
         }
     }
 
@@ -85,6 +81,7 @@ internal static class QemuChoice
 
     private static ArchBuild BuildIn(WorkDirectory directory) =>
         BuildStore.TryLoad(directory) ?? throw new ArchAzureException("BuildNotFound", ErrorKind.NotFound,
-            $"There is no build in '{directory.Path}' (no build.json) whose builder image could bring QEMU. Name the work directory of the VHD's build with -WorkDirectory, or install QEMU on this machine.",
+            $"There is no build in '{directory.Path}' (no build.json) whose builder image could bring QEMU. Name the work directory of the "
+            + $"VHD's build with -WorkDirectory, or install QEMU on this machine.",
             directory.Path);
 }

@@ -23,8 +23,11 @@ internal static class QemuImage
     private const string Activity = "Test-AzureVhd";
 
     /// <summary>Gives the image's name; the image is made where it is missing.</summary>
-    /// <exception cref="ArchAzureException">The build has no builder image, the mirror did not deliver, or another run works on the build.</exception>
-    public static async Task<string> EnsureAsync(DockerEngine docker, ArchBuild build, IReporter reporter, CancellationToken cancellationToken)
+    /// <exception cref="ArchAzureException">
+    /// The build has no builder image, the mirror did not deliver, or another run works on the build.
+    /// </exception>
+    public static async Task<string> EnsureAsync(
+        DockerEngine docker, ArchBuild build, IReporter reporter, CancellationToken cancellationToken)
     {
         var builderImage = build.Bootstrap!.BuilderImage;
         var image = QemuRecipe.Image(builderImage);
@@ -61,7 +64,8 @@ internal static class QemuImage
     }
 
     private static async Task MakeAsync(
-        DockerEngine docker, WorkDirectory directory, ArchBuild build, string image, StepLog log, IReporter reporter, CancellationToken cancellationToken)
+        DockerEngine docker, WorkDirectory directory, ArchBuild build, string image, StepLog log, IReporter reporter,
+        CancellationToken cancellationToken)
     {
         var mirror = BuildRunner.EffectiveSettings(directory, build).PackageMirror;
         NewFile.CreateFolder(directory.PackageCache);
@@ -91,7 +95,8 @@ internal static class QemuImage
         var version = await builder.RunAsync([Emulator, "--version"], null, cancellationToken);
         QemuTools.CheckVersion(Emulator, version.Output, "The build's mirror is of an older date: use a newer one, or a QEMU of the host.");
         var found = await builder.RunAsync(
-            ["ls", "--", .. UefiFirmware.KnownPlaces.SelectMany(firmware => (string[])[firmware.Code, firmware.Variables])], new CommandOptions { AllowFailure = true }, cancellationToken);
+            ["ls", "--", .. UefiFirmware.KnownPlaces.SelectMany(firmware => (string[])[firmware.Code, firmware.Variables])],
+            new CommandOptions { AllowFailure = true }, cancellationToken);
         var labels = new Dictionary<string, string>(StringComparer.Ordinal)
         {
             [DockerEngine.BuildLabel] = build.Id.ToString(),
@@ -102,7 +107,8 @@ internal static class QemuImage
 
     /// <summary>The first known firmware both of whose files are among those that are there.</summary>
     internal static UefiFirmware? FirmwareIn(IReadOnlyCollection<string> files) =>
-        UefiFirmware.KnownPlaces.FirstOrDefault(firmware => files.Contains(firmware.Code, StringComparer.Ordinal) && files.Contains(firmware.Variables, StringComparer.Ordinal));
+        UefiFirmware.KnownPlaces.FirstOrDefault(firmware =>
+            files.Contains(firmware.Code, StringComparer.Ordinal) && files.Contains(firmware.Variables, StringComparer.Ordinal));
 
     private static void Show(string line, IReporter reporter)
     {

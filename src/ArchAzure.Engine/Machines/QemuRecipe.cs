@@ -15,7 +15,8 @@ internal static class QemuRecipe
 
     /// <summary>The image's name: its tag begins with the builder's and changes with everything that goes into it.</summary>
     public static string Image(string builderImage) =>
-        $"{Repository}:{TagStart(builderImage)}{Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\0', Packages))))[..8].ToLowerInvariant()}";
+        $"{Repository}:{TagStart(builderImage)}"
+        + Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\0', Packages))))[..8].ToLowerInvariant();
 
     /// <summary>What the tags of all images made of a builder's begin with, whichever version of this module made them.</summary>
     public static string TagStart(string builderImage) => DockerEngine.SplitImage(builderImage).Tag + "-";

@@ -51,7 +51,9 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
     [ValidateRange(1, 4 << 20)]
     public int DiskSizeMiB { get; set; }
 
-    /// <summary>Which QEMU runs the machine: the host's, one in a container made from the builder image, or the first that there is.</summary>
+    /// <summary>
+    /// Which QEMU runs the machine: the host's, one in a container made from the builder image, or the first that there is.
+    /// </summary>
     [Parameter(ParameterSetName = ByBoot)]
     public QemuSource Qemu { get; set; }
 

@@ -9,7 +9,8 @@ public sealed class ProvisioningFuzzTests(ITestOutputHelper output)
     [Fact]
     public void What_the_guest_shows_is_read_whatever_it_is() =>
         Mutations.OfText(
-            ["\n@@host\nweb1\n\n@@user\nazureuser\n\n@@groups\na b\n\n@@rootsize\n123\n\n@@mounts\n/ /dev/sda3 ext4\n/boot /dev/sda2 vfat\n"],
+            ["\n@@host\nweb1\n\n@@user\nazureuser\n\n@@groups\na b\n\n@@rootsize\n123\n\n@@mounts\n/ /dev/sda3 ext4\n/boot /dev/sda2 vfat\n"
+                + ""],
             "@@", "@@host\n", "\n", "\r").Run(
             output,
             text => Assert.NotNull(GuestFacts.Parse(text).Groups),
@@ -18,7 +19,8 @@ public sealed class ProvisioningFuzzTests(ITestOutputHelper output)
     [Fact]
     public void The_serial_console_takes_anything() =>
         Mutations.OfText(
-            ["[    0.000000] Linux version 6.1\r\n\u001b[0;32mRun /init as init process\u001b[0m\r\nsystemd[1]: systemd 260 running in system mode\r\nweb1 login: "],
+            ["[    0.000000] Linux version 6.1\r\n\u001b[0;32mRun /init as init process\u001b[0m\r\nsystemd[1]: systemd 260 running in "
+                + "system mode\r\nweb1 login: "],
             "\u001b[", "\u001b", "Kernel panic - not syncing", "\n", " login: ", new string('x', 5000)).Run(
             output,
             text =>

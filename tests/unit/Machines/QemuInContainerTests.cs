@@ -91,7 +91,8 @@ public sealed class QemuInContainerTests : IDisposable
     public async Task ABuildWithoutABuilderSaysWhichStepIsMissing()
     {
         SaveBuild();
-        var error = await Assert.ThrowsAsync<ArchAzureException>(() => ContainerQemuLauncher.CreateAsync(BuildStore.Load(new WorkDirectory(_folder.Path)), _reporter, CancellationToken.None));
+        var error = await Assert.ThrowsAsync<ArchAzureException>(
+            () => ContainerQemuLauncher.CreateAsync(BuildStore.Load(new WorkDirectory(_folder.Path)), _reporter, CancellationToken.None));
         Assert.Equal("StepMissing", error.ErrorId);
         Assert.Contains("New-ArchBootstrap", error.Message, StringComparison.Ordinal);
     }
@@ -109,7 +110,15 @@ public sealed class QemuInContainerTests : IDisposable
     public void TheContainerGetsNothingBeyondItsWork()
     {
         var build = Guid.NewGuid();
-        var spec = new MachineSpec { Image = "archazure/qemu:x", BuildId = build, Vhd = "/w/a.vhd", RunDirectory = "/tmp/run", Owner = (1000, 1001), Groups = [27, 108] };
+        var spec = new MachineSpec
+        {
+            Image = "archazure/qemu:x",
+            BuildId = build,
+            Vhd = "/w/a.vhd",
+            RunDirectory = "/tmp/run",
+            Owner = (1000, 1001),
+            Groups = [27, 108],
+        };
         var parameters = spec.Parameters();
 
         Assert.Equal("1000:1001", parameters.User);
@@ -149,14 +158,19 @@ public sealed class QemuInContainerTests : IDisposable
             labels[DockerEngine.MachineLabel] = "x";
         }
 
-        Assert.Equal(leftover, DockerEngine.IsLeftover(new ContainerListResponse { Labels = labels, State = state, Created = now.AddSeconds(-ageSeconds) }, now));
+        Assert.Equal(
+            leftover,
+            DockerEngine.IsLeftover(
+                new ContainerListResponse { Labels = labels, State = state, Created = now.AddSeconds(-ageSeconds) }, now));
     }
 
     [Fact]
     public void AFirmwareIsOneWithBothFiles()
     {
         Assert.Null(QemuImage.FirmwareIn(["/usr/share/edk2/x64/OVMF_CODE.4m.fd", "ls: cannot access 'x'", ""]));
-        Assert.Equal("/usr/share/edk2/x64/OVMF_CODE.4m.fd", QemuImage.FirmwareIn(["/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd", ""])!.Code);
+        Assert.Equal(
+            "/usr/share/edk2/x64/OVMF_CODE.4m.fd",
+            QemuImage.FirmwareIn(["/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd", ""])!.Code);
     }
 
     private void SaveBuild() => BuildStore.Save(new WorkDirectory(_folder.Path), new ArchBuild { Id = Guid.NewGuid() });

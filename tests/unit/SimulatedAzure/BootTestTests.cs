@@ -48,7 +48,8 @@ public sealed class BootTestTests : IDisposable
     {
         var vhd = _folder.Write("disk.vhd", "never read");
         var options = new BootTestOptions(vhd, 1) { LogDirectory = _folder["log"] };
-        return await Assert.ThrowsAsync<ArchAzureException>(() => new BootTest(launcher, options, new RecordingReporter()).RunAsync(CancellationToken.None));
+        return await Assert.ThrowsAsync<ArchAzureException>(
+            () => new BootTest(launcher, options, new RecordingReporter()).RunAsync(CancellationToken.None));
     }
 
     /// <summary>Fails as told, or else gives a machine a folder whose name is too long.</summary>
@@ -56,14 +57,16 @@ public sealed class BootTestTests : IDisposable
     {
         public DirectoryInfo RunDirectory { get; } = Directory.CreateDirectory(folder[new string('x', 120)]);
 
-        public Task<QemuTools> FindToolsAsync(CancellationToken cancellationToken) => Task.FromResult(new QemuTools("/qemu", "/img", false, null));
+        public Task<QemuTools> FindToolsAsync(CancellationToken cancellationToken) =>
+            Task.FromResult(new QemuTools("/qemu", "/img", false, null));
 
         public Task<IQemuHost> PrepareAsync(string vhdPath, CancellationToken cancellationToken) =>
             failure is null ? Task.FromResult<IQemuHost>(this) : Task.FromException<IQemuHost>(failure);
 
         public string MapPath(string path) => path;
 
-        public Task<(int ExitCode, string Output)> RunAsync(string program, IReadOnlyList<string> arguments, CancellationToken cancellationToken) =>
+        public Task<(int ExitCode, string Output)> RunAsync(
+            string program, IReadOnlyList<string> arguments, CancellationToken cancellationToken) =>
             throw new NotSupportedException();
 
         public IQemuProcess Start(string program, IReadOnlyList<string> arguments) => throw new NotSupportedException();

@@ -34,7 +34,8 @@ public sealed class EndlessOutputTests
 
         Assert.True(connecting.IsCompleted);
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 64 * MiB);
-        Assert.Contains("did not greet", (await Assert.ThrowsAsync<ArchAzureException>(() => connecting)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "did not greet", (await Assert.ThrowsAsync<ArchAzureException>(() => connecting)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -55,7 +56,9 @@ public sealed class EndlessOutputTests
 
         await console.ReadAsync(port, log, CancellationToken.None);
 
-        Assert.EndsWith("\n[the log ends here, after 64 MiB]\n", Encoding.ASCII.GetString(log.ToArray().AsSpan((int)log.Length - 100)), StringComparison.Ordinal);
+        Assert.EndsWith(
+            "\n[the log ends here, after 64 MiB]\n", Encoding.ASCII.GetString(log.ToArray().AsSpan((int)log.Length - 100)),
+            StringComparison.Ordinal);
         Assert.InRange(log.Length, 64 * MiB, (64 * MiB) + 100);
         Assert.Equal("the last line", console.LastLines(1).Single());
     }
@@ -122,7 +125,8 @@ public sealed class EndlessOutputTests
         private readonly byte[] _last = last ?? [];
         private long _position;
 
-        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) => new(Read(buffer.Span));
+        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+            new(Read(buffer.Span));
 
         public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
 

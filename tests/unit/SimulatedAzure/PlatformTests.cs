@@ -23,7 +23,8 @@ public sealed class PlatformTests : IDisposable
 
     [Theory]
     [MemberData(nameof(Refused))]
-    public async Task RefusesWhatAzureRefusesAndRecordsIt(string method, string target, string? version, string? type, string body, int status)
+    public async Task RefusesWhatAzureRefusesAndRecordsIt(
+        string method, string target, string? version, string? type, string body, int status)
     {
         var headers = new Dictionary<string, string>(StringComparer.Ordinal);
         if (version is not null)
@@ -92,7 +93,9 @@ public sealed class PlatformTests : IDisposable
         for (var i = 0; i < 10; i++)
         {
             var before = GC.GetTotalAllocatedBytes();
-            Assert.StartsWith("HTTP/1.1 400 ", await Raw(_platform.WireServer.Http, Encoding.ASCII.GetBytes("POST / HTTP/1.1\r\n" + announced + "a")), StringComparison.Ordinal);
+            Assert.StartsWith(
+                "HTTP/1.1 400 ", await Raw(_platform.WireServer.Http, Encoding.ASCII.GetBytes("POST / HTTP/1.1\r\n" + announced + "a")),
+                StringComparison.Ordinal);
             least = Math.Min(least, GC.GetTotalAllocatedBytes() - before);
         }
 
@@ -101,7 +104,11 @@ public sealed class PlatformTests : IDisposable
 
     [Fact]
     public async Task AnEndlessHeadEnds() =>
-        Assert.StartsWith("HTTP/1.1 431 ", await Raw(_platform.WireServer.Http, Encoding.ASCII.GetBytes("GET / HTTP/1.1\r\n" + string.Concat(Enumerable.Repeat("a: b\r\n", 20000)))), StringComparison.Ordinal);
+        Assert.StartsWith(
+            "HTTP/1.1 431 ",
+            await Raw(_platform.WireServer.Http, Encoding.ASCII.GetBytes(
+                "GET / HTTP/1.1\r\n" + string.Concat(Enumerable.Repeat("a: b\r\n", 20000)))),
+            StringComparison.Ordinal);
 
     [Fact]
     public async Task WhatTheGuestSaysCommandsNoTerminal()
@@ -114,17 +121,22 @@ public sealed class PlatformTests : IDisposable
     }
 
     private string Health(string state, string details) =>
-        $"<?xml version=\"1.0\" encoding=\"utf-8\"?><Health><GoalStateIncarnation>1</GoalStateIncarnation><Container><ContainerId>{_platform.Goal.ContainerId}</ContainerId>"
-        + $"<RoleInstanceList><Role><InstanceId>{_platform.Goal.InstanceId}</InstanceId><Health><State>{state}</State>{details}</Health></Role></RoleInstanceList></Container></Health>";
+        $"<?xml version=\"1.0\" "
+        + $"encoding=\"utf-8\"?><Health><GoalStateIncarnation>1</GoalStateIncarnation><Container><ContainerId>"
+        + $"{_platform.Goal.ContainerId}</ContainerId>"
+        + $"<RoleInstanceList><Role><InstanceId>{_platform.Goal.InstanceId}</InstanceId><Health><State>{state}</State>{details}</Health>"
+        + $"</Role></RoleInstanceList></Container></Health>";
 
     private Task<int> Post(string component, string body) => Ask(_platform.WireServer.Http, "POST", "/machine?comp=" + component,
         new() { ["x-ms-version"] = "2012-11-30", ["Content-Type"] = Ok }, Encoding.UTF8.GetBytes(body));
 
-    private static async Task<int> Ask(HttpServer server, string method, string target, Dictionary<string, string> headers, byte[]? body = null)
+    private static async Task<int> Ask(
+        HttpServer server, string method, string target, Dictionary<string, string> headers, byte[]? body = null)
     {
         var head = $"{method} {target} HTTP/1.1\r\nHost: 168.63.129.16\r\nConnection: close\r\nContent-Length: {body?.Length ?? 0}\r\n"
             + string.Concat(headers.Select(h => $"{h.Key}: {h.Value}\r\n")) + "\r\n";
-        return int.Parse((await Raw(server, [.. Encoding.ASCII.GetBytes(head), .. body ?? []])).Split(' ')[1], CultureInfo.InvariantCulture);
+        return int.Parse(
+            (await Raw(server, [.. Encoding.ASCII.GetBytes(head), .. body ?? []])).Split(' ')[1], CultureInfo.InvariantCulture);
     }
 
     private static async Task<string> Raw(HttpServer server, byte[] bytes)

@@ -24,7 +24,10 @@ public sealed class QemuTests
         var arguments = QemuCommandLine.Build(Machine(1));
         Assert.Equal("stream,id=net,server=off,addr.type=unix,addr.path=/run/net", After(arguments, "-netdev"));
         Assert.Contains("virtio-net-pci,netdev=net,mac=00:0d:3a:11:22:33,romfile=", arguments);
-        Assert.Contains(arguments, a => a.StartsWith("type=3,", StringComparison.Ordinal) && a.Contains("7783-7084-3265-9085-8269-3286-77", StringComparison.Ordinal));
+        Assert.Contains(
+            arguments,
+            a => a.StartsWith("type=3,", StringComparison.Ordinal)
+                && a.Contains("7783-7084-3265-9085-8269-3286-77", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -38,7 +41,8 @@ public sealed class QemuTests
     [Fact]
     public async Task WithoutQemuTheErrorNamesThePackages()
     {
-        var error = await Assert.ThrowsAsync<ArchAzureException>(() => new HostQemuLauncher(_ => null).FindToolsAsync(CancellationToken.None));
+        var error = await Assert.ThrowsAsync<ArchAzureException>(
+            () => new HostQemuLauncher(_ => null).FindToolsAsync(CancellationToken.None));
         Assert.Equal("QemuNotFound", error.ErrorId);
         Assert.Contains("qemu-system-x86", error.Message, StringComparison.Ordinal);
         Assert.Contains("edk2-ovmf", error.Message, StringComparison.Ordinal);
@@ -57,7 +61,8 @@ public sealed class QemuTests
                 File.SetUnixFileMode(fake, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
             }
 
-            var error = await Assert.ThrowsAsync<ArchAzureException>(() => new HostQemuLauncher(_ => fake).FindToolsAsync(CancellationToken.None));
+            var error = await Assert.ThrowsAsync<ArchAzureException>(
+                () => new HostQemuLauncher(_ => fake).FindToolsAsync(CancellationToken.None));
             Assert.Equal("QemuTooOld", error.ErrorId);
             Assert.Contains("6.2", error.Message, StringComparison.Ordinal);
         }
@@ -143,7 +148,8 @@ public sealed class QemuTests
     }
 
     private static QemuMachine Machine(int generation) => new(
-        new VirtualMachineOptions("/disk.vhd", generation) { SerialLogPath = "/serial.log" }, "/run/os.qcow2", "/run/qmp", "/run/net", "/run/serial");
+        new VirtualMachineOptions("/disk.vhd", generation) { SerialLogPath = "/serial.log" }, "/run/os.qcow2", "/run/qmp", "/run/net",
+        "/run/serial");
 
     private static string After(IReadOnlyList<string> arguments, string option) => arguments[arguments.ToList().IndexOf(option) + 1];
 

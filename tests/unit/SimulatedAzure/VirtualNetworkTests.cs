@@ -204,7 +204,8 @@ public sealed class VirtualNetworkTests : IAsyncDisposable
                 Assert.Equal(0, Sum(frame.AsSpan(14, 20), 0));
                 if (frame[23] is 6 or 17)
                 {
-                    long pseudo = (U32(frame, 26) >> 16) + (U32(frame, 26) & 0xFFFF) + (U32(frame, 30) >> 16) + (U32(frame, 30) & 0xFFFF) + frame[23] + (frame.Length - 34);
+                    long pseudo = (U32(frame, 26) >> 16) + (U32(frame, 26) & 0xFFFF) + (U32(frame, 30) >> 16) + (U32(frame, 30) & 0xFFFF)
+                        + frame[23] + (frame.Length - 34);
                     Assert.Equal(0, Sum(frame.AsSpan(34), pseudo));
                 }
             }
@@ -234,7 +235,8 @@ public sealed class VirtualNetworkTests : IAsyncDisposable
             return WriteAsync(frame);
         }
 
-        public Task SendTcpAsync(ushort port, uint destination, ushort destinationPort, uint sequence, uint acknowledgement, int flags, byte[] data)
+        public Task SendTcpAsync(
+            ushort port, uint destination, ushort destinationPort, uint sequence, uint acknowledgement, int flags, byte[] data)
         {
             var frame = Ip(s_guest, destination, 6, 20 + data.Length);
             U16(frame, 34, port);
@@ -323,7 +325,8 @@ public sealed class VirtualNetworkTests : IAsyncDisposable
                 _sequence += (uint)data.Length;
             }
 
-            public Task SendAtAsync(uint offset, byte[] data) => guest.SendTcpAsync(port, destination, destinationPort, _start + offset, _expected, 0x18, data);
+            public Task SendAtAsync(uint offset, byte[] data) =>
+                guest.SendTcpAsync(port, destination, destinationPort, _start + offset, _expected, 0x18, data);
 
             public async Task<Segment> ReadSegmentAsync(Func<Segment, bool> wanted)
             {
