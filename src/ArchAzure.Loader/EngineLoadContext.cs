@@ -28,7 +28,9 @@ public sealed class EngineLoadContext : AssemblyLoadContext
     }
 }
 
-/// <summary>Runs when the module's manifest loads this assembly, before the cmdlets' own, which needs the engine as soon as it is looked at.</summary>
+/// <summary>
+/// Runs when the module's manifest loads this assembly, before the cmdlets' own, which needs the engine as soon as it is looked at.
+/// </summary>
 public sealed class Initializer : IModuleAssemblyInitializer
 {
     private static int s_registered;
@@ -38,7 +40,10 @@ public sealed class Initializer : IModuleAssemblyInitializer
     {
         if (Interlocked.Exchange(ref s_registered, 1) == 0)
         {
-            AssemblyLoadContext.Default.Resolving += (_, name) => name.Name == "ArchAzure.Engine" ? EngineLoadContext.Instance.LoadFromAssemblyName(name) : null;
+            // The cmdlets name these; what they in turn need is looked for in their own context.
+            AssemblyLoadContext.Default.Resolving += (_, name) =>
+                name.Name is "ArchAzure.Common" or "ArchAzure.Engine" or "ArchAzure.SimulatedAzure"
+                    ? EngineLoadContext.Instance.LoadFromAssemblyName(name) : null;
         }
     }
 }

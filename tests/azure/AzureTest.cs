@@ -31,16 +31,13 @@ public abstract partial class AzureTest(ITestOutputHelper output)
     private readonly OutputReporter _reporter = new(output);
     private string? _machine;
 
-    /// <summary>
-    /// Boots the machine, in the QEMU of the image's own builder, and shows the way it went. It has one processor: two machines at once on two
-    /// cores are then as quick as one after the other with two, and none spins while the other one has the core.
-    /// </summary>
-    protected async Task<BootReport> BootAsync(BootTestOptions options)
+    /// <summary>Boots the machine, in the QEMU of the image's own builder, and shows the way it went.</summary>
+    private protected async Task<BootReport> BootAsync(MachineTestOptions options)
     {
         using var turn = await MachineTurn.TakeAsync();
         using var launcher = await TestImage.LauncherAsync(Reporter);
         var before = await StampAsync(options.VhdPath);
-        var report = await new BootTest(launcher).RunAsync(options with { Processors = 1 }, Reporter, CancellationToken.None);
+        var report = await new MachineTest(launcher, options, Reporter).RunAsync(CancellationToken.None);
         foreach (var milestone in report.Timeline)
         {
             output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{milestone.Elapsed.TotalSeconds,6:0.0} s  {milestone.Name}"));
@@ -76,7 +73,7 @@ public abstract partial class AzureTest(ITestOutputHelper output)
     };
 
     /// <summary>Runs a command as root that must end well, and returns its output.</summary>
-    protected async Task<string> RootAsync(BootSession session, string command, CancellationToken cancellationToken)
+    private protected async Task<string> RootAsync(MachineSession session, string command, CancellationToken cancellationToken)
     {
         var result = await session.SudoAsync(command, cancellationToken);
         output.WriteLine($"# {command}\n{result.Output}{result.Error}");

@@ -7,17 +7,22 @@ namespace ArchAzure.AzureTests;
 
 /// <summary>cloud-init provisions, and WALinuxAgent stays for extensions.</summary>
 public sealed partial class CloudInitTests(CloudInitImage image, ITestOutputHelper output)
-    : ProvisioningTests(output, "Cloud-Init", "cloud-init-local.service", Looking(), Done, "cloud-init clean --logs --seed && waagent -deprovision+user -force"),
+    : ProvisioningTests(
+        output, "Cloud-Init", "cloud-init-local.service", Looking(), Done,
+        "cloud-init clean --logs --seed && waagent -deprovision+user -force"),
         IClassFixture<CloudInitImage>
 {
-    // 2: it has warned. Its code for Arch asks hostnamectl(1) for the host's name before D-Bus runs; the name itself is right, see the tests.
+    // 2: it has warned. Its code for Arch asks hostnamectl(1) for the host's name before D-Bus runs; the name itself is right, see the
+    // tests.
     private const string Done = "cloud-init status --wait --long || [ $? = 2 ]";
 
     [Fact]
     public async Task It_meets_every_rule()
     {
         var results = await ReadinessCheck.RunAsync(image.Vhd, new ReadinessOptions(), Reporter, CancellationToken.None);
-        Assert.All(results, result => Assert.True(result.Outcome == ReadinessOutcome.Passed, $"{result.Rule}: {result.Outcome}, found {result.Found}"));
+        Assert.All(
+            results, result =>
+                Assert.True(result.Outcome == ReadinessOutcome.Passed, $"{result.Rule}: {result.Outcome}, found {result.Found}"));
     }
 
     [Fact]
@@ -27,7 +32,8 @@ public sealed partial class CloudInitTests(CloudInitImage image, ITestOutputHelp
     // What keeps idle sessions alive is of the layer that both agents share: WaAgentTests has them.
     [Fact]
     [Trait("Speed", "slow")]
-    public Task Late_dvd_key_only_and_long_lease() => FindsLateDvdRefusesPasswordsAndStaysReachableAsync(image.Vhd, Logs(), idle: null, thenAnother: false);
+    public Task Late_dvd_key_only_and_long_lease() =>
+        FindsLateDvdRefusesPasswordsAndStaysReachableAsync(image.Vhd, Logs(), idle: null, thenAnother: false);
 
     [Fact]
     [Trait("Speed", "long")]

@@ -22,7 +22,8 @@ public sealed class CmdletTests(ITestOutputHelper output) : AzureTest(output)
             "rules: $(Test-AzureVhd $vhd -Quiet)"
             Test-AzureVhd $vhd -Boot -Generation 1,2 -Timeout {{(int)Limit.TotalSeconds}} -KeepLog {{Pwsh.Quote(logs)}} -OutVariable reports
             foreach ($report in $reports) {
-                "generation $($report.Generation): $($report.Passed), $($report.Timeline.Where({ $_.Name -in 'Ready', 'Ssh' }).Name -join ' and ')"
+                $reached = $report.Timeline.Where({ $_.Name -in 'Ready', 'Ssh' }).Name -join ' and '
+                "generation $($report.Generation): $($report.Passed), $reached"
             }
             """));
         Reporter.Information(result.All);
@@ -35,7 +36,9 @@ public sealed class CmdletTests(ITestOutputHelper output) : AzureTest(output)
             Assert.Contains($"generation {generation}: True, Ready and Ssh", lines);
             var serial = await File.ReadAllTextAsync(Path.Combine(logs, $"gen{generation}.serial.log"));
             Assert.Contains("login:", serial, StringComparison.Ordinal);
-            Assert.DoesNotContain(serial.Split('\n'), line => line.Contains("FAILED", StringComparison.Ordinal) || line.Contains("DEPEND", StringComparison.Ordinal));
+            Assert.DoesNotContain(
+                serial.Split('\n'),
+                line => line.Contains("FAILED", StringComparison.Ordinal) || line.Contains("DEPEND", StringComparison.Ordinal));
             Assert.Equal("PNG"u8.ToArray(), (await File.ReadAllBytesAsync(Path.Combine(logs, $"gen{generation}.screen.png")))[1..4]);
         }
 

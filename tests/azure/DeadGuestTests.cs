@@ -1,4 +1,3 @@
-using ArchAzure.SimulatedAzure;
 using Xunit.Abstractions;
 
 namespace ArchAzure.AzureTests;
@@ -14,12 +13,13 @@ public sealed class DeadGuestTests(ITestOutputHelper output) : AzureTest(output)
 
         // Process 1 ends at once.
         var vhd = await TestImage.WithoutAsync(folder, "rm /usr/lib/systemd/systemd", "ln /usr/bin/true /usr/lib/systemd/systemd");
-        var report = await BootAsync(new BootTestOptions(vhd, 1) { LogDirectory = Logs(), Timeout = Limit });
+        var report = await BootAsync(new MachineTestOptions(vhd, 1) { LogDirectory = Logs(), Timeout = Limit });
         Assert.False(report.Passed);
         Assert.Equal("GuestDied", report.ErrorId);
         Assert.Contains("the kernel panicked", report.Error, StringComparison.Ordinal);
         Assert.Contains("Attempted to kill init!", report.Error, StringComparison.Ordinal);
-        Assert.Contains(report.LastSerialLines, line => line.Contains("Kernel panic - not syncing: Attempted to kill init!", StringComparison.Ordinal));
+        Assert.Contains(
+            report.LastSerialLines, line => line.Contains("Kernel panic - not syncing: Attempted to kill init!", StringComparison.Ordinal));
         Assert.Contains(report.Timeline, milestone => milestone.Name == "Initramfs");
     }
 
@@ -32,10 +32,11 @@ public sealed class DeadGuestTests(ITestOutputHelper output) : AzureTest(output)
         using var folder = new TempFolder();
 
         // Azure's delay is what it waits for the root before it gives up.
-        var configuration = (await TestImage.ReadAsync(grub)).Replace($"root=UUID={TestImage.Build.Disk!.RootUuid}", $"root=UUID={missing}", StringComparison.Ordinal)
+        var configuration = (await TestImage.ReadAsync(grub))
+            .Replace($"root=UUID={TestImage.Build.Disk!.RootUuid}", $"root=UUID={missing}", StringComparison.Ordinal)
             .Replace("rootdelay=300", "rootdelay=5", StringComparison.Ordinal);
         var vhd = await TestImage.WithoutAsync(folder, $"rm {grub}", $"write {folder.Write("grub.cfg", configuration)} {grub}");
-        var report = await BootAsync(new BootTestOptions(vhd, 2) { LogDirectory = Logs(), Timeout = Limit });
+        var report = await BootAsync(new MachineTestOptions(vhd, 2) { LogDirectory = Logs(), Timeout = Limit });
         Assert.False(report.Passed);
         Assert.Equal("GuestDied", report.ErrorId);
         Assert.Contains("the initramfs did not find or mount the root file system", report.Error, StringComparison.Ordinal);

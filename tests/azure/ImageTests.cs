@@ -12,6 +12,8 @@ public sealed class ImageTests(ITestOutputHelper output) : AzureTest(output)
         var results = await ReadinessCheck.RunAsync(TestImage.Vhd, new ReadinessOptions(), Reporter, CancellationToken.None);
 
         Assert.NotEmpty(results);
-        Assert.All(results, result => Assert.True(result.Outcome == ReadinessOutcome.Passed, $"{result.Rule}: {result.Outcome}, found {result.Found}"));
+        Assert.All(
+            results, result =>
+                Assert.True(result.Outcome == ReadinessOutcome.Passed, $"{result.Rule}: {result.Outcome}, found {result.Found}"));
     }
 }

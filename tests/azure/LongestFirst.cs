@@ -12,5 +12,6 @@ public sealed class LongestFirst : ITestCollectionOrderer
 
     /// <inheritdoc/>
     public IEnumerable<ITestCollection> OrderTestCollections(IEnumerable<ITestCollection> testCollections) =>
-        testCollections.OrderByDescending(collection => Array.FindIndex(s_long, name => collection.DisplayName.Contains(name, StringComparison.Ordinal)));
+        testCollections.OrderByDescending(
+            collection => Array.FindIndex(s_long, name => collection.DisplayName.Contains(name, StringComparison.Ordinal)));
 }

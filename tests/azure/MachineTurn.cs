@@ -1,6 +1,8 @@
 namespace ArchAzure.AzureTests;
 
-/// <summary>Leave to run a machine: two at once, but one while other suites run beside these tests, for which test.sh keeps a file.</summary>
+/// <summary>
+/// Leave to run a machine: two at once, but one while other suites run beside these tests, for which test.sh keeps a file.
+/// </summary>
 internal sealed class MachineTurn : IDisposable
 {
     private static readonly SemaphoreSlim[] s_places = [new(1), new(1)];

@@ -1,4 +1,3 @@
-using ArchAzure.SimulatedAzure;
 using Xunit.Abstractions;
 
 namespace ArchAzure.AzureTests;
@@ -12,7 +11,7 @@ public sealed class MissingFixTests(ITestOutputHelper output) : AzureTest(output
     {
         using var folder = new TempFolder();
         var vhd = await TestImage.WithoutAsync(folder, "rm /usr/lib/archazure/wait-for-dvd");
-        var report = await BootAsync(new BootTestOptions(vhd, 2) { LogDirectory = Logs(), Timeout = Limit, DvdDelay = Limit });
+        var report = await BootAsync(new MachineTestOptions(vhd, 2) { LogDirectory = Logs(), Timeout = Limit, DvdDelay = Limit });
         Assert.False(report.Passed);
         Assert.Equal("GuestNotReady", report.ErrorId);
         Assert.Contains("ProvisioningFailed", report.Error, StringComparison.Ordinal);
@@ -26,7 +25,13 @@ public sealed class MissingFixTests(ITestOutputHelper output) : AzureTest(output
     {
         using var folder = new TempFolder();
         var vhd = await TestImage.WithoutAsync(folder, ["rm /usr/lib/archazure/python/crypt.py", .. await TestImage.CryptOfPythonAsync()]);
-        var report = await BootAsync(new BootTestOptions(vhd, 1) { LogDirectory = Logs(), Timeout = TimeSpan.FromMinutes(4), Password = "Correct-horse 7", DisableSshPasswordAuthentication = false });
+        var report = await BootAsync(new MachineTestOptions(vhd, 1)
+        {
+            LogDirectory = Logs(),
+            Timeout = TimeSpan.FromMinutes(4),
+            Password = "Correct-horse 7",
+            DisableSshPasswordAuthentication = false,
+        });
 
         // It imports the module first of all: nothing reaches the platform, nor the console.
         Assert.Equal("GuestTimeout", report.ErrorId);

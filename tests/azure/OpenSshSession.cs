@@ -11,18 +11,22 @@ internal sealed class OpenSshSession : IDisposable
     private OpenSshSession(Process ssh) => _ssh = ssh;
 
     /// <summary>Logs in and runs cat(1) there.</summary>
-    public static async Task<OpenSshSession> ConnectAsync(TempFolder folder, BootSession session, string user, CancellationToken cancellationToken)
+    public static async Task<OpenSshSession> ConnectAsync(
+        TempFolder folder, MachineSession session, string user, CancellationToken cancellationToken)
     {
         var key = folder["key"];
         if (!File.Exists(key))
         {
-            await using var file = new FileStream(key, new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite });
+            const UnixFileMode ours = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+            var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, UnixCreateMode = ours };
+            await using var file = new FileStream(key, options);
             await file.WriteAsync(session.Key.ToOpenSshFile(), cancellationToken);
         }
 
         var start = new ProcessStartInfo("ssh") { UseShellExecute = false, RedirectStandardInput = true, RedirectStandardOutput = true };
         foreach (var argument in (string[])[
-            "-F", "none", "-i", key, "-p", $"{session.SshPort}", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
+            "-F", "none", "-i", key, "-p", $"{session.SshPort}", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+            "-o", "LogLevel=ERROR",
             "-o", "BatchMode=yes", "-o", "ServerAliveInterval=0", "-o", "TCPKeepAlive=no", $"{user}@127.0.0.1", "cat"])
         {
             start.ArgumentList.Add(argument);
@@ -41,7 +45,8 @@ internal sealed class OpenSshSession : IDisposable
         {
             await _ssh.StandardInput.WriteLineAsync(line.AsMemory(), cancellationToken);
             await _ssh.StandardInput.FlushAsync(cancellationToken);
-            return await _ssh.StandardOutput.ReadLineAsync(cancellationToken).AsTask().WaitAsync(TimeSpan.FromSeconds(30), cancellationToken) == line;
+            return await _ssh.StandardOutput.ReadLineAsync(cancellationToken).AsTask()
+                .WaitAsync(TimeSpan.FromSeconds(30), cancellationToken) == line;
         }
         catch (Exception e) when (e is TimeoutException or IOException)
         {

@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
-using ArchAzure.SimulatedAzure;
 
 namespace ArchAzure.AzureTests;
 
@@ -11,8 +10,10 @@ public abstract partial class ProvisioningTests
     private const int ResourceDiskMiB = 256;
     private const int SwapMiB = 128;
 
-    /// <summary>The agent's own code formats and mounts the disk as each generation gets it from Azure, and makes the swap it is asked for.</summary>
-    private async Task UsesTheResourceDiskAsync(BootSession session, CancellationToken cancellationToken)
+    /// <summary>
+    /// The agent's own code formats and mounts the disk as each generation gets it from Azure, and makes the swap it is asked for.
+    /// </summary>
+    private async Task UsesTheResourceDiskAsync(MachineSession session, CancellationToken cancellationToken)
     {
         // Generation 2: LUN 1 of the SCSI controller, a GPT with two partitions. Generation 1: IDE 0:1, an MBR with NTFS.
         foreach (var (deviceId, partitions, type) in ((string, string, string)[])[
@@ -36,10 +37,12 @@ public abstract partial class ProvisioningTests
         $$"""
         set -eu
         export disk=$(lsblk --nodeps --bytes --noheadings --raw --output NAME,SIZE | sed -n 's/ {{(long)ResourceDiskMiB << 20}}$//p')
-        printf '{{partitions.Replace("\n", "\\n", StringComparison.Ordinal)}}' | sfdisk --quiet --wipe always --wipe-partitions always /dev/$disk
+        printf '{{partitions.Replace("\n", "\\n", StringComparison.Ordinal)}}' |
+            sfdisk --quiet --wipe always --wipe-partitions always /dev/$disk
         udevadm settle
         {{(partitions.Contains("dos", StringComparison.Ordinal) ? NtfsScript : "")}}
-        sed 's/^ResourceDisk.EnableSwap=.*/ResourceDisk.EnableSwap=y/; s/^ResourceDisk.SwapSizeMB=.*/ResourceDisk.SwapSizeMB={{SwapMiB}}/' /etc/waagent.conf > /run/waagent.conf
+        sed 's/^ResourceDisk.EnableSwap=.*/ResourceDisk.EnableSwap=y/; s/^ResourceDisk.SwapSizeMB=.*/ResourceDisk.SwapSizeMB={{SwapMiB}}/' \
+            /etc/waagent.conf > /run/waagent.conf
         unshare --mount sh -eu << 'END'
         mount -t tmpfs tmpfs /sys/bus
         mkdir -p /sys/bus/vmbus/devices/1/host0/target0:0:0/0:0:0:1/block/$disk

@@ -11,10 +11,14 @@ namespace ArchAzure.AzureTests;
 /// <param name="output">The test's output.</param>
 /// <param name="agent">Who provisions: the beginning of its User-Agent.</param>
 /// <param name="unit">The unit that looks for the DVD.</param>
-/// <param name="looking">The line of the serial console that shows this unit's start; null where it may come after the login prompt, from which on systemd 262 writes no more lines there.</param>
+/// <param name="looking">
+/// The line of the serial console that shows this unit's start; null where it may come after the login prompt, from which on systemd 262
+/// writes no more lines there.
+/// </param>
 /// <param name="done">A command that ends when the agent has done all its work.</param>
 /// <param name="deprovision">What its documentation says to run before a machine becomes an image.</param>
-public abstract partial class ProvisioningTests(ITestOutputHelper output, string agent, string unit, Regex? looking, string done, string deprovision) : AzureTest(output)
+public abstract partial class ProvisioningTests(
+    ITestOutputHelper output, string agent, string unit, Regex? looking, string done, string deprovision) : AzureTest(output)
 {
     /// <summary>
     /// Generation 1: a password, an infinite lease without the wire server's address in it, a data disk before the OS disk, extensions;
@@ -28,7 +32,8 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         const string password = "Correct-horse 7 'battery' \"staple\"";
         List<string> secrets = [password.Split('\'')[0]];
         var hostKeys = "";
-        var report = await BootAsync(new BootTestOptions(vhd, 1)
+        ExtensionStatuses? extensions = null;
+        var report = await BootAsync(new MachineTestOptions(vhd, 1)
         {
             LogDirectory = logs,
             Timeout = Limit,
@@ -37,8 +42,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
             Password = password,
             DisableSshPasswordAuthentication = false,
             DataDisksMiB = [64, ResourceDiskMiB],
-            DataDisksFirst = true,
-            Extensions = [Handlers.Python, Handlers.Shell],
+            Extensions = [ExtensionHandler.Python, ExtensionHandler.Shell],
             Network = new VirtualNetworkOptions { LeaseSeconds = uint.MaxValue, OfferWireServerAddress = false },
             WhileUp = WorkAsync,
         });
@@ -54,27 +58,24 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         Assert.Contains($" {report.SeenHostKey} ", hostKeys, StringComparison.Ordinal);
         Assert.Empty(guest.FailedUnits);
         Assert.Empty(guest.Swaps);
-        Assert.Equal(["python 3 was told again", "shell was told canary"], report.Extensions.Select(extension => extension.Message).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            ["python 3 was told again", "shell was told canary"],
+            extensions!.All.Select(extension => extension.Message).Order(StringComparer.Ordinal));
 
         // Neither the password nor the private key is in what is kept, shown or reported.
         Assert.Equal(2, secrets.Count);
         var kept = Directory.EnumerateFiles(logs, "gen1.*").Select(File.ReadAllText).Append(Shown).Append(JsonSerializer.Serialize(report));
         Assert.All(kept, text => Assert.All(secrets, secret => Assert.DoesNotContain(secret, text, StringComparison.Ordinal)));
 
-        async Task WorkAsync(BootSession session, CancellationToken cancellationToken)
+        async Task WorkAsync(MachineSession session, CancellationToken cancellationToken)
         {
+            extensions = session.Extensions;
+
             // A line from the middle of the file: the first ones are the same in every key.
             secrets.Add(Encoding.ASCII.GetString(session.Key.ToOpenSshFile()).Split('\n')[^3]);
-            using (var login = SshProbe.WithPassword(session.SshPort, "ada", password))
-            {
-                Assert.True(await login.TryLogInAsync(cancellationToken), "sshd refused the password that the platform set.");
-            }
-
-            using (var login = SshProbe.WithPassword(session.SshPort, "ada", "wrong"))
-            {
-                Assert.False(await login.TryLogInAsync(cancellationToken), "sshd took a wrong password.");
-            }
-
+            Assert.True(
+                await session.TakesPasswordAsync("ada", password, cancellationToken), "sshd refused the password that the platform set.");
+            Assert.False(await session.TakesPasswordAsync("ada", "wrong", cancellationToken), "sshd took a wrong password.");
             hostKeys = await RootAsync(session, "cat /etc/ssh/ssh_host_*_key.pub | ssh-keygen -l -f -", cancellationToken);
             await RootAsync(session, $"test -e {trace ?? "/"}", cancellationToken);
             await HasAddressAsync(session, "forever", cancellationToken);
@@ -93,7 +94,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
             }
 
             // The kernel looks at disks side by side, so their names may change from boot to boot.
-            await session.Machine.RemoveDvdAsync(cancellationToken);
+            await session.RemoveDvdAsync(cancellationToken);
             var mounts = await RootAsync(session, Mounts, cancellationToken);
             await session.RebootAsync(cancellationToken);
             Assert.Equal(mounts, await RootAsync(session, Mounts, cancellationToken));
@@ -105,13 +106,14 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
 
     /// <summary>
     /// Generation 2: the DVD's drive appears after the agent began to look for it, passwords are refused, a lease of 136 years,
-    /// a disk larger than the image and after a data disk, and maybe a path that forgets idle flows; then it may be deprovisioned and become another machine.
+    /// a disk larger than the image and after a data disk, and maybe a path that forgets idle flows; then it may be deprovisioned and
+    /// become another machine.
     /// </summary>
     protected async Task FindsLateDvdRefusesPasswordsAndStaysReachableAsync(string vhd, string logs, TimeSpan? idle, bool thenAnother)
     {
         const uint years136 = uint.MaxValue - 1;
         var size = (int)((new FileInfo(vhd).Length >> 20) + 2048);
-        var options = new BootTestOptions(vhd, 2)
+        var options = new MachineTestOptions(vhd, 2)
         {
             LogDirectory = logs,
             Timeout = Limit,
@@ -120,8 +122,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
             DvdDelayFrom = looking,
             DiskSizeMiB = size,
             DataDisksMiB = [1, 1, 1, 1],
-            DataDisksFirst = true,
-            Extensions = [Handlers.Python, Handlers.Shell],
+            Extensions = [ExtensionHandler.Python, ExtensionHandler.Shell],
             Network = new VirtualNetworkOptions { LeaseSeconds = years136, ForgetIdleFlowsAfter = idle },
             WhileUp = WorkAsync,
         };
@@ -138,17 +139,24 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         Assert.InRange(guest.RootPartitionBytes, guest.DiskBytes - (303L << 20), guest.DiskBytes);
         Assert.InRange(guest.RootBytes, guest.RootPartitionBytes * 9 / 10, guest.RootPartitionBytes);
 
-        async Task WorkAsync(BootSession session, CancellationToken cancellationToken)
+        async Task WorkAsync(MachineSession session, CancellationToken cancellationToken)
         {
-            Assert.Equal(["python 3 was told canary", "shell was told canary"], session.Platform.ExtensionStatuses.Select(extension => extension.Message).Order(StringComparer.Ordinal));
+            Assert.Equal(
+                ["python 3 was told canary", "shell was told canary"],
+                session.Extensions.All.Select(extension => extension.Message).Order(StringComparer.Ordinal));
 
             // Bug 1: the wait before the agent took the time that the drive was late by.
-            var times = await RootAsync(session, $"systemctl show {unit} --property=InactiveExitTimestampMonotonic,ExecMainStartTimestampMonotonic --value", cancellationToken);
-            var microseconds = times.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(number => long.Parse(number, CultureInfo.InvariantCulture)).Order().ToArray();
+            var times = await RootAsync(
+                session, $"systemctl show {unit} --property=InactiveExitTimestampMonotonic,ExecMainStartTimestampMonotonic --value",
+                cancellationToken);
+            var microseconds = times.Split('\n', StringSplitOptions.RemoveEmptyEntries)
+                .Select(number => long.Parse(number, CultureInfo.InvariantCulture)).Order().ToArray();
             Assert.InRange(microseconds[1] - microseconds[0], 3_000_000, 119_000_000);
 
             // The partition table grew with the disk.
-            var table = await RootAsync(session, "sfdisk --verify /dev/$(lsblk --noheadings --raw --output PKNAME $(findmnt --noheadings --output SOURCE /)) 2>&1", cancellationToken);
+            var table = await RootAsync(
+                session, "sfdisk --verify /dev/$(lsblk --noheadings --raw --output PKNAME $(findmnt --noheadings --output SOURCE /)) 2>&1",
+                cancellationToken);
             Assert.Contains("No errors detected", table, StringComparison.Ordinal);
             Assert.DoesNotContain("not on the end", table, StringComparison.Ordinal);
 
@@ -178,8 +186,9 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         using var folder = new TempFolder();
         var late = folder.Write("late.conf", "vm.dirty_writeback_centisecs = 0\nvm.dirty_expire_centisecs = 1000000\n");
         var held = folder.Write("held.conf", "[Service]\nExecStartPre=/usr/bin/bash -c 'until [[ -e /run/go ]]; do sleep 1; done'\n");
-        var vhd = await TestImage.WithoutAsync(folder, $"write {late} /etc/sysctl.d/99-late.conf", $"mkdir {dropIns}", $"write {held} {dropIns}/held.conf");
-        var report = await BootAsync(new BootTestOptions(vhd, 2)
+        var vhd = await TestImage.WithoutAsync(
+            folder, $"write {late} /etc/sysctl.d/99-late.conf", $"mkdir {dropIns}", $"write {held} {dropIns}/held.conf");
+        var report = await BootAsync(new MachineTestOptions(vhd, 2)
         {
             LogDirectory = logs,
             Timeout = Limit,
@@ -188,7 +197,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         });
         Assert.True(report.Passed, report.Error);
 
-        async Task WorkAsync(BootSession session, CancellationToken cancellationToken)
+        async Task WorkAsync(MachineSession session, CancellationToken cancellationToken)
         {
             const string size = "findmnt --noheadings --raw --bytes --output SIZE /";
             const string gnupg = "/etc/pacman.d/gnupg";
@@ -206,15 +215,21 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
             Assert.Equal(before, await RootAsync(session, size, cancellationToken));
             await RootAsync(session, "touch /run/go; systemctl start pacman-keyring.service", cancellationToken);
             var keys = await RootAsync(session, $"gpg --homedir {gnupg} --with-colons --list-keys", cancellationToken);
-            Assert.Equal(["pub:f", "pub:u"], keys.Split('\n').Where(line => line.StartsWith("pub:", StringComparison.Ordinal)).Select(line => line[..5]).Order(StringComparer.Ordinal));
+            Assert.Equal(
+                ["pub:f", "pub:u"],
+                keys.Split('\n').Where(line => line.StartsWith("pub:", StringComparison.Ordinal)).Select(line => line[..5])
+                    .Order(StringComparer.Ordinal));
             Assert.Equal($"{gnupg}\n", await RootAsync(session, $"ls -d {gnupg}*", cancellationToken));
-            Assert.Equal("active\n", await RootAsync(session, $"test -S {gnupg}/S.gpg-agent && systemctl is-active gpg-agent@etc-pacman.d-gnupg.socket", cancellationToken));
+            Assert.Equal(
+                "active\n",
+                await RootAsync(
+                    session, $"test -S {gnupg}/S.gpg-agent && systemctl is-active gpg-agent@etc-pacman.d-gnupg.socket", cancellationToken));
             Assert.Equal("", await RootAsync(session, "systemctl list-units --failed --no-legend --plain", cancellationToken));
         }
     }
 
     /// <summary>Bug 5: extensions that ask for <c>python</c> find it; where it is missing the platform is told of their failure.</summary>
-    private static async Task NeedsPythonAsync(BootSession session, CancellationToken cancellationToken)
+    private static async Task NeedsPythonAsync(MachineSession session, CancellationToken cancellationToken)
     {
         // The agent itself runs on.
         Assert.Equal(0, (await session.SudoAsync("mv /usr/bin/python /usr/bin/python.away", cancellationToken)).ExitCode);
@@ -227,9 +242,11 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         async Task<ExtensionStatus> EnableAsync(string word, int number)
         {
             ExtensionStatus? status = null;
-            session.Platform.SetExtensions([Handlers.Python with { PublicSettings = $$"""{"word":"{{word}}"}""", SequenceNumber = number }, Handlers.Shell]);
+            session.Publish(ExtensionHandler.Python with { Word = word, SequenceNumber = number }, ExtensionHandler.Shell);
             await session.Platform.WaitForAsync(
-                platform => (status = platform.ExtensionStatuses.FirstOrDefault(s => s.Name == Handlers.Python.Name && (s.HandlerStatus == "NotReady" || s.SequenceNumber == number))) is not null
+                _ => (status = session.Extensions.All.FirstOrDefault(
+                        s => s.Name == ExtensionHandler.Python.Name
+                            && (s.HandlerStatus == "NotReady" || s.SequenceNumber == number))) is not null
                     && (status.HandlerStatus == "NotReady") == (number == 1), cancellationToken);
             return status!;
         }
@@ -247,18 +264,18 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
     }
 
     /// <summary>Bug 3: the platform said no passwords, and the agent's own support for Arch would not care.</summary>
-    private async Task RefusesPasswordsAsync(BootSession session, CancellationToken cancellationToken)
+    private async Task RefusesPasswordsAsync(MachineSession session, CancellationToken cancellationToken)
     {
         const string password = "a password set later";
         await RootAsync(session, $"echo 'azureuser:{password}' | chpasswd", cancellationToken);
-        using (var login = SshProbe.WithPassword(session.SshPort, "azureuser", password))
-        {
-            Assert.False(await login.TryLogInAsync(cancellationToken), "sshd took a password although DisableSshPasswordAuthentication is true.");
-        }
+        Assert.False(
+            await session.TakesPasswordAsync("azureuser", password, cancellationToken),
+            "sshd took a password although DisableSshPasswordAuthentication is true.");
 
         // The same attempt without the fix.
-        await RootAsync(session, "mkdir /root/sshd && mv /etc/ssh/sshd_config.d/[59]0-*.conf /root/sshd && systemctl restart sshd", cancellationToken);
-        using (var login = SshProbe.WithPassword(session.SshPort, "azureuser", password))
+        await RootAsync(
+            session, "mkdir /root/sshd && mv /etc/ssh/sshd_config.d/[59]0-*.conf /root/sshd && systemctl restart sshd", cancellationToken);
+        using (var login = session.WithPassword("azureuser", password))
         {
             // Else they would be refused by something else than what this test is about.
             await login.ConnectAsync(cancellationToken).WaitAsync(Limit, cancellationToken);
@@ -268,7 +285,7 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
     }
 
     /// <summary>Bug 4: address and routes are there, also after the lease was renewed.</summary>
-    private async Task HasAddressAsync(BootSession session, string lifetime, CancellationToken cancellationToken)
+    private async Task HasAddressAsync(MachineSession session, string lifetime, CancellationToken cancellationToken)
     {
         var renewed = new TaskCompletionSource();
         session.Network.AddressAssigned += OnRenewed;
@@ -280,13 +297,19 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         Assert.Contains("inet 10.0.0.4/24", addresses, StringComparison.Ordinal);
         Assert.Matches("valid_lft " + lifetime, addresses);
         var routes = await RootAsync(session, "ip -4 route show", cancellationToken);
-        Assert.All(["default", "168.63.129.16", "169.254.169.254"], to => Assert.Contains($"{to} via 10.0.0.1 dev eth0", routes, StringComparison.Ordinal));
+        Assert.All(
+            ["default", "168.63.129.16", "169.254.169.254"],
+            to => Assert.Contains($"{to} via 10.0.0.1 dev eth0", routes, StringComparison.Ordinal));
 
-        void OnRenewed(object? sender, EventArgs e) => renewed.TrySetResult();
+        void OnRenewed() => renewed.TrySetResult();
     }
 
-    /// <summary>Bug 2: what the image keeps alive on Azure's path, both shortened alike, lives; without keepalives it dies. Other work may go on meanwhile.</summary>
-    private async Task SurvivesIdlenessAsync(BootSession session, TimeSpan idle, Func<Task> meanwhile, CancellationToken cancellationToken)
+    /// <summary>
+    /// Bug 2: what the image keeps alive on Azure's path, both shortened alike, lives; without keepalives it dies. Other work may go on
+    /// meanwhile.
+    /// </summary>
+    private async Task SurvivesIdlenessAsync(
+        MachineSession session, TimeSpan idle, Func<Task> meanwhile, CancellationToken cancellationToken)
     {
         const int azureSeconds = 240;
         var sshd = await RootAsync(session, "sshd -T | grep -i ^clientalive", cancellationToken);
@@ -294,12 +317,16 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
         var scale = idle.TotalSeconds / azureSeconds;
         foreach (var name in (string[])["tcp_keepalive_time", "tcp_keepalive_intvl"])
         {
-            var seconds = int.Parse(await RootAsync(session, "cat /proc/sys/net/ipv4/" + name, cancellationToken), CultureInfo.InvariantCulture);
-            await RootAsync(session, string.Create(CultureInfo.InvariantCulture, $"echo {seconds * scale:0} > /proc/sys/net/ipv4/{name}"), cancellationToken);
+            var seconds = int.Parse(
+                await RootAsync(session, "cat /proc/sys/net/ipv4/" + name, cancellationToken), CultureInfo.InvariantCulture);
+            await RootAsync(
+                session, string.Create(CultureInfo.InvariantCulture, $"echo {seconds * scale:0} > /proc/sys/net/ipv4/{name}"),
+                cancellationToken);
         }
 
         using var folder = new TempFolder();
-        using var bySshd = await ConnectAsync(string.Create(CultureInfo.InvariantCulture, $"ClientAliveInterval {interval * scale:0}\\nTCPKeepAlive no"));
+        using var bySshd = await ConnectAsync(
+            string.Create(CultureInfo.InvariantCulture, $"ClientAliveInterval {interval * scale:0}\\nTCPKeepAlive no"));
         using var byKernel = await ConnectAsync("ClientAliveInterval 0\\nTCPKeepAlive yes");
         using var byNothing = await ConnectAsync("ClientAliveInterval 0\\nTCPKeepAlive no");
         await RootAsync(session, "rm /etc/ssh/sshd_config.d/05-test.conf && systemctl restart sshd", cancellationToken);
@@ -310,31 +337,38 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
 
         async Task<OpenSshSession> ConnectAsync(string configuration)
         {
-            await RootAsync(session, $"printf '{configuration}\\n' > /etc/ssh/sshd_config.d/05-test.conf && systemctl restart sshd", cancellationToken);
+            await RootAsync(
+                session, $"printf '{configuration}\\n' > /etc/ssh/sshd_config.d/05-test.conf && systemctl restart sshd", cancellationToken);
             return await OpenSshSession.ConnectAsync(folder, session, "azureuser", cancellationToken);
         }
     }
 
     /// <summary>A machine that is deprovisioned and started with another DVD is a new one, and keeps nothing of the old.</summary>
-    private async Task BecomesAnotherAsync(BootSession session, CancellationToken cancellationToken)
+    private async Task BecomesAnotherAsync(MachineSession session, CancellationToken cancellationToken)
     {
-        const string identity = "cat /etc/machine-id; ls /etc/pacman.d/gnupg/canary; ls -d /home/*; grep -h ^PasswordAuthentication /etc/ssh/sshd_config.d/50-*.conf; "
+        const string identity = "cat /etc/machine-id; ls /etc/pacman.d/gnupg/canary; ls -d /home/*; grep -h ^PasswordAuthentication "
+            + "/etc/ssh/sshd_config.d/50-*.conf; "
             + "readlink /etc/resolv.conf; systemctl list-units --failed --no-legend --plain; true";
         await RootAsync(session, "systemctl start pacman-keyring.service && touch /etc/pacman.d/gnupg/canary", cancellationToken);
 
         // In QEMU, unlike on Hyper-V, systemd makes the machine id from the firmware's, which stays: the image's record of the last
         // boot is made that of another machine instead.
-        await RootAsync(session, "grep -qxf /etc/machine-id /var/lib/archazure/machine-id && echo 0123456789abcdef0123456789abcdef > /var/lib/archazure/machine-id", cancellationToken);
+        await RootAsync(
+            session, "grep -qxf /etc/machine-id /var/lib/archazure/machine-id && echo 0123456789abcdef0123456789abcdef > "
+                + "/var/lib/archazure/machine-id", cancellationToken);
         var before = (await RootAsync(session, identity, cancellationToken)).Split('\n');
         var hostKey = session.Ssh.HostKeyFingerprint;
 
-        var next = new OvfEnvironment("another-machine", "grace") { UserPassword = "Another 1 password", DisableSshPasswordAuthentication = false };
+        var next = new OvfEnvironment(
+            "another-machine", "grace") { UserPassword = "Another 1 password", DisableSshPasswordAuthentication = false };
         var other = await session.ReprovisionAsync(deprovision + " && [ ! -s /etc/machine-id ]", next, cancellationToken);
         using var ssh = other.Ssh;
         await RootAsync(other, done, cancellationToken);
         var after = (await RootAsync(other, identity, cancellationToken)).Split('\n');
         Assert.Matches("^[0-9a-f]{32}$", after[0]);
-        Assert.Equal([before[0], "/etc/pacman.d/gnupg/canary", "/home/azureuser", "PasswordAuthentication no", "../run/systemd/resolve/stub-resolv.conf", ""], before);
+        Assert.Equal(
+            [before[0], "/etc/pacman.d/gnupg/canary", "/home/azureuser", "PasswordAuthentication no",
+                "../run/systemd/resolve/stub-resolv.conf", ""], before);
         Assert.Equal([after[0], "/home/grace", "PasswordAuthentication yes", "../run/systemd/resolve/stub-resolv.conf", ""], after);
 
         Assert.Equal("another-machine", (await RootAsync(other, "hostname", cancellationToken)).Trim());
@@ -343,9 +377,12 @@ public abstract partial class ProvisioningTests(ITestOutputHelper output, string
     }
 
     // Mounts of disks as fstab has them.
-    private const string Mounts = "findmnt --fstab --evaluate --noheadings --raw --output TARGET,UUID,FSTYPE && findmnt --real --noheadings --raw --output TARGET,UUID,FSTYPE";
+    private const string Mounts = "findmnt --fstab --evaluate --noheadings --raw --output TARGET,UUID,FSTYPE && findmnt --real "
+        + "--noheadings --raw --output TARGET,UUID,FSTYPE";
 
-    private static string[] Words(string commandLine) => [.. commandLine.Split(' ', StringSplitOptions.RemoveEmptyEntries).Where(word => word is not ("ro" or "rw") && !word.StartsWith("BOOT_IMAGE=", StringComparison.Ordinal))];
+    private static string[] Words(string commandLine) =>
+        [.. commandLine.Split(' ', StringSplitOptions.RemoveEmptyEntries)
+            .Where(word => word is not ("ro" or "rw") && !word.StartsWith("BOOT_IMAGE=", StringComparison.Ordinal))];
 
     [GeneratedRegex("^clientaliveinterval ([0-9]+)$", RegexOptions.Multiline | RegexOptions.IgnoreCase, 5000)]
     private static partial Regex ClientAliveInterval();

@@ -1,6 +1,7 @@
 using System.Text.RegularExpressions;
 using ArchAzure.Builds;
 using ArchAzure.Disks;
+using ArchAzure.Machines;
 using ArchAzure.SimulatedAzure;
 using ArchAzure.StandIn;
 
@@ -46,7 +47,8 @@ internal static partial class TestImage
         using var folder = new TempFolder();
         var directory = new WorkDirectory(folder.Path);
         await using var server = await MirrorServer.StartAsync(TestSetup.StandIn);
-        var settings = (await File.ReadAllLinesAsync(Directory.SettingsFile)).Where(line => !line.StartsWith("MIRROR=", StringComparison.Ordinal));
+        var settings = (await File.ReadAllLinesAsync(Directory.SettingsFile))
+            .Where(line => !line.StartsWith("MIRROR=", StringComparison.Ordinal));
         await File.WriteAllLinesAsync(directory.SettingsFile, settings.Append($"MIRROR={server.BaseUrl}/$repo/os/$arch"));
         return await ContainerQemuLauncher.CreateAsync(Build with { WorkDirectory = directory.Path }, reporter, CancellationToken.None);
     }
@@ -59,11 +61,14 @@ internal static partial class TestImage
         var copy = folder["image.vhd"];
         await Tool.RunAsync("cp", "--sparse=always", "--reflink=auto", Vhd, copy);
         var script = folder.Write("debugfs", string.Join('\n', commands) + "\n");
-        var result = await Tool.TryAsync("debugfs", ["-w", "-f", script, $"{copy}?offset={Build.Disk!.Partitions[PartitionPlan.Root].Offset}"]);
+        var result = await Tool.TryAsync(
+            "debugfs", ["-w", "-f", script, $"{copy}?offset={Build.Disk!.Partitions[PartitionPlan.Root].Offset}"]);
 
-        // debugfs ends with 0 whatever its commands did; their errors are all that it says besides its name, their echo and the inodes of new files.
+        // debugfs ends with 0 whatever its commands did; their errors are all that it says besides its name, their echo and the inodes of
+        // new files.
         var errors = result.All.Split('\n').Where(line =>
-            line.Length > 0 && !line.StartsWith("debugfs", StringComparison.Ordinal) && !line.StartsWith("Allocated inode: ", StringComparison.Ordinal));
+            line.Length > 0 && !line.StartsWith("debugfs", StringComparison.Ordinal)
+                && !line.StartsWith("Allocated inode: ", StringComparison.Ordinal));
         Assert.True(!errors.Any(), result.All);
         return copy;
     }
@@ -76,12 +81,16 @@ internal static partial class TestImage
     }
 
     /// <summary>A file of the image's root file system.</summary>
-    public static Task<string> ReadAsync(string path) => Tool.RunAsync("debugfs", "-R", $"cat {path}", $"{Vhd}?offset={Build.Disk!.Partitions[PartitionPlan.Root].Offset}");
+    public static Task<string> ReadAsync(string path) =>
+        Tool.RunAsync("debugfs", "-R", $"cat {path}", $"{Vhd}?offset={Build.Disk!.Partitions[PartitionPlan.Root].Offset}");
 
     private static WorkDirectory FindDirectory()
     {
         var path = Environment.GetEnvironmentVariable(Variable);
-        Assert.True(!string.IsNullOrEmpty(path), $"{Variable} is not set. It names a work directory in which 'build.sh --stand-in' has made an image; run the tests with test.sh.");
+        Assert.True(
+            !string.IsNullOrEmpty(path),
+            $"{Variable} is not set. It names a work directory in which 'build.sh --stand-in' has made an image; run the tests with "
+            + $"test.sh.");
         return new WorkDirectory(Path.GetFullPath(path));
     }
 

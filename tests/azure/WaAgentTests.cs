@@ -10,17 +10,21 @@ public abstract class WaAgentTests(ITestOutputHelper output)
 public sealed class WaAgentPasswordTests(ITestOutputHelper output) : WaAgentTests(output)
 {
     // Run by sshd for each session, as the user: what carries the first one ends.
-    private const string EndsTheFirstSession = "if mkdir /var/tmp/ended 2> /dev/null; then pkill -KILL -u \"$(id -u)\" sshd || rmdir /var/tmp/ended; fi\n";
+    private const string EndsTheFirstSession = "if mkdir /var/tmp/ended 2> /dev/null; then pkill -KILL -u \"$(id -u)\" sshd || rmdir "
+        + "/var/tmp/ended; fi\n";
 
     [Fact]
     [Trait("Speed", "slow")]
     public async Task Password_without_crypt_extensions_a_frozen_and_a_broken_session_and_a_second_boot()
     {
-        // Without the layer's own there is no crypt then, and the agent could set no password. pacman's keyring would take an emulated machine
+        // Without the layer's own there is no crypt then, and the agent could set no password. pacman's keyring would take an emulated
+        // machine
         // a minute, which the other boots spend.
         using var folder = new TempFolder();
         var vhd = await TestImage.WithoutAsync(
-            folder, [.. await TestImage.CryptOfPythonAsync(), "rm /etc/systemd/system/multi-user.target.wants/pacman-keyring.service", $"write {folder.Write("sshrc", EndsTheFirstSession)} /etc/ssh/sshrc"]);
+            folder, [
+                .. await TestImage.CryptOfPythonAsync(), "rm /etc/systemd/system/multi-user.target.wants/pacman-keyring.service",
+                $"write {folder.Write("sshrc", EndsTheFirstSession)} /etc/ssh/sshrc"]);
         FreezeAt("Ssh");
         await SetsPasswordRunsExtensionsAndBootsAgainAsync(vhd, Logs(), trace: "/var/tmp/ended");
         Assert.True(HasFrozen);
@@ -34,7 +38,8 @@ public sealed class WaAgentKeyTests(ITestOutputHelper output) : WaAgentTests(out
 
     [Fact]
     [Trait("Speed", "slow")]
-    public Task Late_dvd_key_only_long_lease_and_idle_sessions() => FindsLateDvdRefusesPasswordsAndStaysReachableAsync(TestImage.Vhd, Logs(), s_idle, thenAnother: false);
+    public Task Late_dvd_key_only_long_lease_and_idle_sessions() =>
+        FindsLateDvdRefusesPasswordsAndStaysReachableAsync(TestImage.Vhd, Logs(), s_idle, thenAnother: false);
 
     [Fact]
     [Trait("Speed", "long")]

@@ -1,7 +1,7 @@
 using ArchAzure.Bootstrap;
 using ArchAzure.Builds;
+using ArchAzure.Machines;
 using ArchAzure.Steps;
-using ArchAzure.SimulatedAzure;
 using ArchAzure.StandIn;
 
 namespace ArchAzure.BuildTests;

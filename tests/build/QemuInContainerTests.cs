@@ -1,11 +1,14 @@
-using ArchAzure.Bootstrap;
 using ArchAzure.Builds;
+using ArchAzure.Machines;
 using ArchAzure.SimulatedAzure;
 using ArchAzure.StandIn;
 
 namespace ArchAzure.BuildTests;
 
-/// <summary>QEMU from the builder image: made once, and nothing of a machine is left, however its test ends. It is the small build's image, since a boot test may be using the other one.</summary>
+/// <summary>
+/// QEMU from the builder image: made once, and nothing of a machine is left, however its test ends. It is the small build's image, since a
+/// boot test may be using the other one.
+/// </summary>
 [Collection(Pipeline.Name)]
 public sealed class QemuInContainerTests(Pipeline pipeline) : IDisposable
 {
@@ -48,7 +51,9 @@ public sealed class QemuInContainerTests(Pipeline pipeline) : IDisposable
         }
 
         await CreateAsync(build);
-        Assert.Equal(build.State.Id.ToString(), (await Tool.RunAsync("docker", "image", "inspect", "--format", "{{index .Config.Labels \"archazure.build\"}}", image)).Trim());
+        Assert.Equal(
+            build.State.Id.ToString(),
+            (await Tool.RunAsync("docker", "image", "inspect", "--format", "{{index .Config.Labels \"archazure.build\"}}", image)).Trim());
         await build.NothingLeftAsync();
 
         pipeline.Mirror.ClearRequests();
@@ -67,7 +72,7 @@ public sealed class QemuInContainerTests(Pipeline pipeline) : IDisposable
         using var folder = new TempFolder();
         using var launcher = await ContainerQemuLauncher.CreateAsync(build.State, build.Reporter, CancellationToken.None);
         var options = new BootTestOptions(HangingVhd.Create(folder), 1) { LogDirectory = folder["log"], Timeout = TimeSpan.FromMinutes(5) };
-        var booting = new BootTest(launcher).RunAsync(options, build.Reporter, CancellationToken.None);
+        var booting = new BootTest(launcher, options, build.Reporter).RunAsync(CancellationToken.None);
         await SaysAsync(folder["log/gen1.serial.log"], booting);
         var machine = Assert.Single(await build.ContainersAsync());
 
@@ -88,7 +93,8 @@ public sealed class QemuInContainerTests(Pipeline pipeline) : IDisposable
         await using var build = await TestBuild.SmallAfterStepAsync(pipeline, 1);
         using var folder = new TempFolder();
         var vhd = HangingVhd.Create(Path.Combine(build.Directory.Path, "hangs.vhd"));
-        using var process = Pwsh.Start($"Test-AzureVhd {Pwsh.Quote(vhd)} -Boot -Qemu Builder -Generation 1 -KeepLog {Pwsh.Quote(folder["log"])}", folder);
+        using var process = Pwsh.Start(
+            $"Test-AzureVhd {Pwsh.Quote(vhd)} -Boot -Qemu Builder -Generation 1 -KeepLog {Pwsh.Quote(folder["log"])}", folder);
         var output = Task.WhenAll(process.StandardError.ReadToEndAsync(), process.StandardOutput.ReadToEndAsync());
         await SaysAsync(folder["log/gen1.serial.log"], process.WaitForExitAsync());
         Assert.Single(await build.ContainersAsync());
@@ -114,7 +120,8 @@ public sealed class QemuInContainerTests(Pipeline pipeline) : IDisposable
     /// <summary>Waits for the machine's last words.</summary>
     private static async Task SaysAsync(string serialLog, Task running)
     {
-        while (!File.Exists(serialLog) || !(await File.ReadAllTextAsync(serialLog)).Contains(HangingVhd.LastWords, StringComparison.Ordinal))
+        while (!File.Exists(serialLog)
+            || !(await File.ReadAllTextAsync(serialLog)).Contains(HangingVhd.LastWords, StringComparison.Ordinal))
         {
             Assert.False(running.IsCompleted, "The machine ended before it said anything.");
             await Task.Delay(50);

@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Text;
 using ArchAzure.Containers;
+using ArchAzure.IO;
 
 namespace ArchAzure.Steps;
 
@@ -17,7 +18,8 @@ internal sealed class BuildRunner(string layerFolder, IReporter reporter, Engine
     /// compiler makes the id from all that it compiled, so other code has another one, be it of the same version. Step 1's image does not
     /// depend on it; what does is among its inputs.
     /// </summary>
-    private static readonly string[] s_code = [typeof(BuildRunner).Module.ModuleVersionId.ToString()];
+    private static readonly string[] s_code =
+        [typeof(BuildRunner).Module.ModuleVersionId.ToString(), typeof(NewFile).Module.ModuleVersionId.ToString()];
 
     /// <summary>Runs steps in order; each is skipped where it is done and nothing has changed.</summary>
     /// <param name="directory">The work directory.</param>

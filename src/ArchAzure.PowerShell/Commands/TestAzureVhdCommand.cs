@@ -1,6 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Management.Automation;
 using ArchAzure.IO;
+using ArchAzure.Machines;
 using ArchAzure.Readiness;
 using ArchAzure.SimulatedAzure;
 using ArchAzure.Vhd;
@@ -50,7 +51,9 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
     [ValidateRange(1, 4 << 20)]
     public int DiskSizeMiB { get; set; }
 
-    /// <summary>Which QEMU runs the machine: the host's, one in a container made from the builder image, or the first that there is.</summary>
+    /// <summary>
+    /// Which QEMU runs the machine: the host's, one in a container made from the builder image, or the first that there is.
+    /// </summary>
     [Parameter(ParameterSetName = ByBoot)]
     public QemuSource Qemu { get; set; }
 
@@ -110,8 +113,11 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
         {
             foreach (var generation in Generation.Distinct())
             {
-                var options = new BootTestOptions(path, generation) { Timeout = TimeSpan.FromSeconds(Timeout), LogDirectory = folder, DiskSizeMiB = DiskSizeMiB == 0 ? null : DiskSizeMiB };
-                var report = Run((reporter, token) => new BootTest(launcher).RunAsync(options, reporter, token));
+                var options = new BootTestOptions(path, generation)
+                {
+                    Timeout = TimeSpan.FromSeconds(Timeout), LogDirectory = folder, DiskSizeMiB = DiskSizeMiB == 0 ? null : DiskSizeMiB,
+                };
+                var report = Run((reporter, token) => new BootTest(launcher, options, reporter).RunAsync(token));
                 failed |= !report.Passed;
                 if (!Quiet)
                 {

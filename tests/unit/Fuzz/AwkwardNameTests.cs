@@ -200,7 +200,7 @@ public sealed class AwkwardNameTests(ITestOutputHelper output)
             text =>
             {
                 var path = "/work/" + text;
-                var arguments = QemuCommandLine.Build(new QemuMachine(2, path + "1", path + "2", path + "3", path + "4")
+                var arguments = QemuCommandLine.Build(new QemuMachine(new VirtualMachineOptions("/", 2) { SerialLogPath = "/" }, path + "1", path + "2", path + "3", path + "4")
                 {
                     Firmware = new UefiFirmware(path + "5", path + "6"), Dvd = path + "7", DataDisks = [path + "8"],
                 });

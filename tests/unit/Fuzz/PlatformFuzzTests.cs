@@ -18,9 +18,13 @@ public sealed class PlatformFuzzTests(ITestOutputHelper output) : IDisposable
 
     private static readonly string[] s_words =
     [
-        "GET ", "POST ", "PUT ", "HEAD ", " HTTP/1.1\r\n", "\r\n", "\r\n\r\n", "/machine/?comp=", "goalstate", "config&type=", "health", "telemetrydata", "/metadata/instance", "?api-version=2021-08-01", "&format=text",
-        "Content-Length: ", "Content-Length: 60000000\r\n", "Transfer-Encoding: chunked\r\n", "Expect: 100-continue\r\n", "Connection: close\r\n", "x-ms-version: ", "http://[", "http://a/%zz", "7fffffff\r\n", "5\r\n", "0\r\n\r\n",
-        "<![CDATA[", "]]>", "&amp;", "&x;", "<!DOCTYPE a [<!ENTITY x \"y\">]>", "<?xml version=\"1.0\" encoding=\"utf-7\"?>", "encoding=\"ucs-4\"", "xmlns:mt=\"\"", "\"\\ud800\"", "\"code\":1.5", "\"code\":99999999999", "\"sequenceNumber\":\"1\"", "[[[[", "{\"a\":",
+        "GET ", "POST ", "PUT ", "HEAD ", " HTTP/1.1\r\n", "\r\n", "\r\n\r\n", "/machine/?comp=", "goalstate", "config&type=", "health",
+        "telemetrydata", "/metadata/instance", "?api-version=2021-08-01", "&format=text",
+        "Content-Length: ", "Content-Length: 60000000\r\n", "Transfer-Encoding: chunked\r\n", "Expect: 100-continue\r\n",
+        "Connection: close\r\n", "x-ms-version: ", "http://[", "http://a/%zz", "7fffffff\r\n", "5\r\n", "0\r\n\r\n",
+        "<![CDATA[", "]]>", "&amp;", "&x;", "<!DOCTYPE a [<!ENTITY x \"y\">]>", "<?xml version=\"1.0\" encoding=\"utf-7\"?>",
+        "encoding=\"ucs-4\"", "xmlns:mt=\"\"", "\"\\ud800\"", "\"code\":1.5", "\"code\":99999999999", "\"sequenceNumber\":\"1\"", "[[[[",
+        "{\"a\":",
     ];
 
     private static readonly string s_transportCertificate = MakeCertificate();
@@ -42,7 +46,12 @@ public sealed class PlatformFuzzTests(ITestOutputHelper output) : IDisposable
                 Renew();
                 var (message, server) = input;
                 var link = new Link(Filled(message));
-                var http = server switch { 0 => _platform.InstanceMetadata.Http, 1 => _platform.HostGaPlugin.Http, _ => _platform.WireServer.Http };
+                var http = server switch
+                {
+                    0 => _platform.InstanceMetadata.Http,
+                    1 => _platform.HostGaPlugin.Http,
+                    _ => _platform.WireServer.Http,
+                };
                 http.ServeAsync(link, default).GetAwaiter().GetResult();
                 AssertAnswered(link);
             },
@@ -53,7 +62,8 @@ public sealed class PlatformFuzzTests(ITestOutputHelper output) : IDisposable
     public void A_body_of_a_good_request_is_taken_or_refused()
     {
         var heads = Bodies().Select(body => body.Head).ToArray();
-        Gen.Select(Mutations.Of(Bodies().Select(body => Encoding.UTF8.GetBytes(body.Body)).ToArray(), s_words), Gen.Int[0, heads.Length - 1]).Run(
+        Gen.Select(
+            Mutations.Of(Bodies().Select(body => Encoding.UTF8.GetBytes(body.Body)).ToArray(), s_words), Gen.Int[0, heads.Length - 1]).Run(
             output,
             input =>
             {
@@ -61,7 +71,8 @@ public sealed class PlatformFuzzTests(ITestOutputHelper output) : IDisposable
                 var (body, head) = input;
                 body = Filled(body);
                 var link = new Link([.. Filled(Encoding.UTF8.GetBytes($"{heads[head]}Content-Length: {body.Length}\r\n\r\n")), .. body]);
-                (heads[head].StartsWith("PUT /status ", StringComparison.Ordinal) ? _platform.HostGaPlugin.Http : _platform.WireServer.Http).ServeAsync(link, default).GetAwaiter().GetResult();
+                (heads[head].StartsWith("PUT /status ", StringComparison.Ordinal) ? _platform.HostGaPlugin.Http : _platform.WireServer.Http)
+                    .ServeAsync(link, default).GetAwaiter().GetResult();
                 AssertAnswered(link);
                 Assert.Single(_platform.Requests.TakeLast(1), request => request.Violation is null || request.Status >= 400);
             },
@@ -131,7 +142,9 @@ public sealed class PlatformFuzzTests(ITestOutputHelper output) : IDisposable
     [Fact]
     public void Segments_of_any_numbers_break_nothing()
     {
-        var step = Gen.Select(Gen.Int[-3, 70], Gen.OneOf(Gen.Int[-3, 70], Gen.Int[0, 70_000], Gen.Int), Gen.Int[0, 63], Gen.OneOf(Gen.Const(0), Gen.Int[0, 65535]), Gen.Int[0, 40]);
+        var step = Gen.Select(
+            Gen.Int[-3, 70], Gen.OneOf(Gen.Int[-3, 70], Gen.Int[0, 70_000], Gen.Int), Gen.Int[0, 63],
+            Gen.OneOf(Gen.Const(0), Gen.Int[0, 65535]), Gen.Int[0, 40]);
         Gen.Select(step.Array[0, 12], Gen.Int[0, 4].Select(i => new[] { 0, 1, 536, 1460, 65535 }[i])).Run(
             output,
             script =>
@@ -154,8 +167,14 @@ public sealed class PlatformFuzzTests(ITestOutputHelper output) : IDisposable
     [Fact]
     public void Qemus_monitor_may_say_anything() =>
         Mutations.Of(
-            ["{\"QMP\": {\"version\": {}}}\n{\"return\": {}, \"id\": \"1\"}\n{\"event\": \"SHUTDOWN\", \"data\": {}}\n{\"error\": {\"class\": \"a\", \"desc\": \"b\"}, \"id\": \"3\"}\n{\"return\": [], \"id\": \"2\"}\n"u8.ToArray()],
-            "\"event\": 1", "\"id\": 1", "\"id\": \"1\"", "\"error\": {}", "\"desc\": 1", "\n", "{\"QMP\": 1}", "{\"id\": \"1\"}", "\"\\ud800\"").Run(
+            [
+                [
+                    .. "{\"QMP\": {\"version\": {}}}\n{\"return\": {}, \"id\": \"1\"}\n{\"event\": \"SHUTDOWN\", \"data\": {}}\n"u8,
+                    .. "{\"error\": {\"class\": \"a\", \"desc\": \"b\"}, \"id\": \"3\"}\n{\"return\": [], \"id\": \"2\"}\n"u8,
+                ],
+            ],
+            "\"event\": 1", "\"id\": 1", "\"id\": \"1\"", "\"error\": {}", "\"desc\": 1", "\n", "{\"QMP\": 1}", "{\"id\": \"1\"}",
+            "\"\\ud800\"").Run(
             output,
             bytes =>
             {
@@ -179,11 +198,8 @@ public sealed class PlatformFuzzTests(ITestOutputHelper output) : IDisposable
             },
             count: 400);
 
-    private static SimulatedPlatform NewPlatform()
-    {
-        var extension = ExtensionHandler.Pack("ArchAzure.Test", "1.0.0", new Dictionary<string, string>(StringComparer.Ordinal) { ["HandlerManifest.json"] = ExtensionHandler.Manifest("handler.sh") });
-        return new SimulatedPlatform(new SimulatedPlatformOptions(new OvfEnvironment("web1", "azureuser") { SshPublicKeys = ["ssh-ed25519 AAAA x"] }) { Extensions = [extension] });
-    }
+    private static SimulatedPlatform NewPlatform() =>
+        new(new OvfEnvironment("web1", "azureuser") { SshPublicKeys = ["ssh-ed25519 AAAA x"] });
 
     private void Renew()
     {
@@ -196,8 +212,8 @@ public sealed class PlatformFuzzTests(ITestOutputHelper output) : IDisposable
     }
 
     private byte[] Filled(byte[] message) => Encoding.Latin1.GetBytes(Encoding.Latin1.GetString(message)
-        .Replace("CONTAINER", _platform.ContainerId, StringComparison.Ordinal)
-        .Replace("INSTANCE", _platform.InstanceId, StringComparison.Ordinal)
+        .Replace("CONTAINER", _platform.Goal.ContainerId, StringComparison.Ordinal)
+        .Replace("INSTANCE", _platform.Goal.InstanceId, StringComparison.Ordinal)
         .Replace("STATUSURL", _platform.WireServer.StatusUrl, StringComparison.Ordinal)
         .Replace("STATUSPATH", new Uri(_platform.WireServer.StatusUrl).PathAndQuery, StringComparison.Ordinal));
 
@@ -218,17 +234,22 @@ public sealed class PlatformFuzzTests(ITestOutputHelper output) : IDisposable
 
     private static IEnumerable<string> Samples()
     {
-        yield return "GET /?comp=versions HTTP/1.1\r\n\r\nGET /machine/?comp=goalstate HTTP/1.1\r\nx-ms-version: 2012-11-30\r\nConnection: close\r\n\r\n";
+        yield return "GET /?comp=versions HTTP/1.1\r\n\r\nGET /machine/?comp=goalstate HTTP/1.1\r\nx-ms-version: 2012-11-30\r\nConnection: "
+            + "close\r\n\r\n";
         foreach (var type in new[] { "hostingEnvironmentConfig", "sharedConfig", "extensionsConfig", "fullConfig" })
         {
-            yield return $"GET /machine/CONTAINER/INSTANCE?comp=config&type={type}&incarnation=1 HTTP/1.1\r\nx-ms-version: 2012-11-30\r\n\r\n";
+            yield return $"GET /machine/CONTAINER/INSTANCE?comp=config&type={type}&incarnation=1 HTTP/1.1\r\n"
+                + "x-ms-version: 2012-11-30\r\n\r\n";
         }
 
-        yield return $"GET /machine/CONTAINER/INSTANCE?comp=certificates&incarnation=1 HTTP/1.1\r\nx-ms-version: 2012-11-30\r\nx-ms-cipher-name: AES128_CBC\r\nx-ms-guest-agent-public-x509-cert: {s_transportCertificate}\r\n\r\n";
-        yield return "GET http://168.63.129.16/artifacts/ArchAzure.Test/manifest.xml HTTP/1.1\r\n\r\nGET /artifacts/ArchAzure.Test/1.0.0.zip HTTP/1.1\r\n\r\n";
+        yield return "GET /machine/CONTAINER/INSTANCE?comp=certificates&incarnation=1 HTTP/1.1\r\nx-ms-version: 2012-11-30\r\n"
+            + $"x-ms-cipher-name: AES128_CBC\r\nx-ms-guest-agent-public-x509-cert: {s_transportCertificate}\r\n\r\n";
+        yield return "GET http://168.63.129.16/artifacts/agent/manifest.xml HTTP/1.1\r\n\r\n";
         yield return "POST /HealthService HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1;x=y\r\n}\r\n0\r\nTrailer: x\r\n\r\n";
-        yield return "GET /metadata/instance?api-version=2021-08-01&extended=true HTTP/1.1\r\nMetadata: true\r\n\r\nGET /metadata/instance/compute/publicKeys/0/keyData?api-version=2021-02-01&format=text HTTP/1.1\r\nMetadata: true\r\n\r\n";
-        yield return "GET /extensionArtifact HTTP/1.1\r\nx-ms-version: 2015-09-01\r\nx-ms-containerid: CONTAINER\r\nx-ms-host-config-name: x\r\nx-ms-artifact-location: http://168.63.129.16:80/artifacts/ArchAzure.Test/manifest.xml\r\n\r\n";
+        yield return "GET /metadata/instance?api-version=2021-08-01&extended=true HTTP/1.1\r\nMetadata: true\r\n\r\nGET "
+            + "/metadata/instance/compute/publicKeys/0/keyData?api-version=2021-02-01&format=text HTTP/1.1\r\nMetadata: true\r\n\r\n";
+        yield return "GET /extensionArtifact HTTP/1.1\r\nx-ms-version: 2015-09-01\r\nx-ms-containerid: CONTAINER\r\nx-ms-host-config-name: "
+            + "x\r\nx-ms-artifact-location: http://168.63.129.16:80/artifacts/agent/manifest.xml\r\n\r\n";
         foreach (var (head, body) in Bodies())
         {
             yield return $"{head}Content-Length: {body.Length}\r\n\r\n{body}";
@@ -239,20 +260,34 @@ public sealed class PlatformFuzzTests(ITestOutputHelper output) : IDisposable
     {
         const string xml = " HTTP/1.1\r\nx-ms-version: 2012-11-30\r\nContent-Type: text/xml;charset=utf-8\r\n";
         yield return ("POST /machine?comp=health" + xml,
-            "<?xml version=\"1.0\" encoding=\"utf-8\"?><Health><GoalStateIncarnation>1</GoalStateIncarnation><Container><ContainerId>CONTAINER</ContainerId><RoleInstanceList><Role><InstanceId>INSTANCE</InstanceId>"
-            + "<Health><State>NotReady</State><Details><SubStatus>Provisioning</SubStatus><Description>Starting</Description></Details></Health></Role></RoleInstanceList></Container></Health>");
+            "<?xml version=\"1.0\" "
+            + "encoding=\"utf-8\"?><Health><GoalStateIncarnation>1</GoalStateIncarnation><Container><ContainerId>CONTAINER</ContainerId>"
+            + "<RoleInstanceList><Role><InstanceId>INSTANCE</InstanceId>"
+            + "<Health><State>NotReady</State><Details><SubStatus>Provisioning</SubStatus><Description>Starting</Description></Details>"
+            + "</Health></Role></RoleInstanceList></Container></Health>");
         yield return ("POST /machine?comp=roleProperties" + xml,
-            "<RoleProperties><Container><ContainerId>CONTAINER</ContainerId><RoleInstances><RoleInstance><Id>INSTANCE</Id><Properties><Property name=\"CertificateThumbprint\" value=\"SHA256abc\" /></Properties></RoleInstance></RoleInstances></Container></RoleProperties>");
+            "<RoleProperties><Container><ContainerId>CONTAINER</ContainerId><RoleInstances><RoleInstance><Id>INSTANCE</Id><Properties>"
+            + "<Property name=\"CertificateThumbprint\" value=\"SHA256abc\" "
+            + "/></Properties></RoleInstance></RoleInstances></Container></RoleProperties>");
         yield return ("POST /machine?comp=telemetrydata" + xml,
-            "<?xml version=\"1.0\"?><TelemetryData version=\"1.0\"><Provider id=\"p\"><Event id=\"1\"><![CDATA[<Param Name=\"Name\" Value=\"WALinuxAgent\" T=\"mt:wstr\" /><Param Name=\"Message\" Value=\"a &lt; b\" T=\"mt:wstr\" />]]></Event></Provider></TelemetryData>");
-        const string status = "{\"version\":\"1.1\",\"aggregateStatus\":{\"guestAgentStatus\":{\"version\":\"2.7.3.0\",\"status\":\"Ready\"},\"handlerAggregateStatus\":[{\"handlerName\":\"ArchAzure.Test\",\"handlerVersion\":\"1.0.0\",\"status\":\"Ready\",\"code\":0,"
-            + "\"runtimeSettingsStatus\":{\"sequenceNumber\":3,\"settingsStatus\":{\"status\":{\"name\":\"x\",\"status\":\"success\",\"code\":0,\"formattedMessage\":{\"lang\":\"en-US\",\"message\":\"done\"}}}}}]}}";
+            "<?xml version=\"1.0\"?><TelemetryData version=\"1.0\"><Provider id=\"p\"><Event id=\"1\"><![CDATA[<Param Name=\"Name\" "
+            + "Value=\"WALinuxAgent\" T=\"mt:wstr\" /><Param Name=\"Message\" Value=\"a &lt; b\" T=\"mt:wstr\" "
+            + "/>]]></Event></Provider></TelemetryData>");
+        const string status = "{\"version\":\"1.1\",\"aggregateStatus\":{\"guestAgentStatus\":{\"version\":\"2.7.3.0\","
+            + "\"status\":\"Ready\"},\"handlerAggregateStatus\":[{\"handlerName\":\"ArchAzure.Test\",\"handlerVersion\":\"1.0.0\","
+            + "\"status\":\"Ready\",\"code\":0,"
+            + "\"runtimeSettingsStatus\":{\"sequenceNumber\":3,\"settingsStatus\":{\"status\":{\"name\":\"x\",\"status\":\"success\","
+            + "\"code\":0,\"formattedMessage\":{\"lang\":\"en-US\",\"message\":\"done\"}}}}}]}}";
         yield return ("PUT STATUSPATH HTTP/1.1\r\nx-ms-blob-type: BlockBlob\r\nx-ms-version: 2014-02-14\r\n", status);
         yield return ("PUT /status HTTP/1.1\r\nx-ms-version: 2015-09-01\r\nx-ms-containerid: CONTAINER\r\nx-ms-host-config-name: x\r\n",
             JsonSerializer.Serialize(new
             {
                 requestUri = "STATUSURL",
-                headers = new[] { new { headerName = "x-ms-blob-type", headerValue = "BlockBlob" }, new { headerName = "x-ms-version", headerValue = "2014-02-14" } },
+                headers = new[]
+                {
+                    new { headerName = "x-ms-blob-type", headerValue = "BlockBlob" },
+                    new { headerName = "x-ms-version", headerValue = "2014-02-14" },
+                },
                 content = Convert.ToBase64String(Encoding.UTF8.GetBytes(status)),
             }));
     }
@@ -260,7 +295,8 @@ public sealed class PlatformFuzzTests(ITestOutputHelper output) : IDisposable
     private static string MakeCertificate()
     {
         using var key = RSA.Create(2048);
-        using var certificate = new CertificateRequest("CN=LinuxTransport", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1).CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddYears(2));
+        using var certificate = new CertificateRequest("CN=LinuxTransport", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)
+            .CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddYears(2));
         return Convert.ToBase64String(certificate.RawData);
     }
 
@@ -279,7 +315,8 @@ public sealed class PlatformFuzzTests(ITestOutputHelper output) : IDisposable
         var guest = IPAddress.Parse("10.0.0.4").GetAddressBytes();
         var wire = VirtualNetwork.WireServerAddress.GetAddressBytes();
         byte[] ethernet = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x0D, 0x3A, 0x11, 0x22, 0x33];
-        yield return [.. ethernet, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 0x00, 0x0D, 0x3A, 0x11, 0x22, 0x33, .. guest, 0, 0, 0, 0, 0, 0, 10, 0, 0, 1];
+        yield return [
+            .. ethernet, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 0x00, 0x0D, 0x3A, 0x11, 0x22, 0x33, .. guest, 0, 0, 0, 0, 0, 0, 10, 0, 0, 1];
         yield return Ip(17, Udp(67, Dhcp(1)));
         yield return Ip(17, Udp(67, Dhcp(3)));
         yield return Ip(17, Udp(53, [0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, (byte)'a', 0, 0, 1, 0, 1]));
@@ -290,7 +327,9 @@ public sealed class PlatformFuzzTests(ITestOutputHelper output) : IDisposable
 
         byte[] Udp(byte port, byte[] data) => [0, 68, 0, port, (byte)((data.Length + 8) >> 8), (byte)(data.Length + 8), 0, 0, .. data];
 
-        byte[] Ip(byte protocol, byte[] data) => [.. ethernet, 8, 0, 0x45, 0, (byte)((data.Length + 20) >> 8), (byte)(data.Length + 20), 0, 1, 0, 0, 64, protocol, 0, 0, .. guest, .. wire, .. data];
+        byte[] Ip(byte protocol, byte[] data) =>
+            [.. ethernet, 8, 0, 0x45, 0, (byte)((data.Length + 20) >> 8), (byte)(data.Length + 20), 0, 1, 0, 0, 64, protocol, 0, 0,
+                .. guest, .. wire, .. data];
     }
 
     private static byte[] Tcp(uint sequence, uint acknowledgement, byte flags, ushort window, byte[] options, byte[] data)
@@ -401,8 +440,11 @@ public sealed class PlatformFuzzTests(ITestOutputHelper output) : IDisposable
         }
     }
 
-    /// <summary>A guest that opens a connection as it should, and then sends segments of a script, their numbers counted from the right ones.</summary>
-    private sealed class TcpGuest(int maximumSegment, (int Sequence, int Acknowledgement, int Flags, int Window, int Length)[] steps) : Link([])
+    /// <summary>
+    /// A guest that opens a connection as it should, and then sends segments of a script, their numbers counted from the right ones.
+    /// </summary>
+    private sealed class TcpGuest(int maximumSegment, (int Sequence, int Acknowledgement, int Flags, int Window, int Length)[] steps)
+        : Link([])
     {
         private readonly TaskCompletionSource<uint> _theirs = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private readonly Queue<byte> _input = new();
@@ -422,13 +464,16 @@ public sealed class PlatformFuzzTests(ITestOutputHelper output) : IDisposable
                 {
                     -2 => Tcp(100, 0, 2, 64000, [2, 4, (byte)(maximumSegment >> 8), (byte)maximumSegment], []),
                     -1 => Tcp(101, theirs + 1, 0x10, 64000, [], []),
-                    _ => Tcp((uint)(101 + steps[_step].Sequence), theirs + 1 + (uint)steps[_step].Acknowledgement, (byte)steps[_step].Flags, (ushort)steps[_step].Window, [], new byte[steps[_step].Length]),
+                    _ => Tcp(
+                        (uint)(101 + steps[_step].Sequence), theirs + 1 + (uint)steps[_step].Acknowledgement, (byte)steps[_step].Flags,
+                        (ushort)steps[_step].Window, [], new byte[steps[_step].Length]),
                 };
                 _step++;
                 var total = 20 + segment.Length;
                 byte[] frame =
                 [
-                    0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc, 0x00, 0x0D, 0x3A, 0x11, 0x22, 0x33, 8, 0, 0x45, 0, (byte)(total >> 8), (byte)total, 0, 1, 0, 0, 64, 6, 0, 0, 10, 0, 0, 4,
+                    0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc, 0x00, 0x0D, 0x3A, 0x11, 0x22, 0x33, 8, 0, 0x45, 0, (byte)(total >> 8), (byte)total,
+                    0, 1, 0, 0, 64, 6, 0, 0, 10, 0, 0, 4,
                     .. VirtualNetwork.WireServerAddress.GetAddressBytes(), .. segment,
                 ];
                 foreach (var b in Length(frame).Concat(frame))

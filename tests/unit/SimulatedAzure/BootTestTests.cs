@@ -47,8 +47,9 @@ public sealed class BootTestTests : IDisposable
     private async Task<ArchAzureException> FailsAsync(FakeLauncher launcher)
     {
         var vhd = _folder.Write("disk.vhd", "never read");
-        return await Assert.ThrowsAsync<ArchAzureException>(() =>
-            new BootTest(launcher).RunAsync(new BootTestOptions(vhd, 1) { LogDirectory = _folder["log"] }, new RecordingReporter(), CancellationToken.None));
+        var options = new BootTestOptions(vhd, 1) { LogDirectory = _folder["log"] };
+        return await Assert.ThrowsAsync<ArchAzureException>(
+            () => new BootTest(launcher, options, new RecordingReporter()).RunAsync(CancellationToken.None));
     }
 
     /// <summary>Fails as told, or else gives a machine a folder whose name is too long.</summary>
@@ -56,13 +57,17 @@ public sealed class BootTestTests : IDisposable
     {
         public DirectoryInfo RunDirectory { get; } = Directory.CreateDirectory(folder[new string('x', 120)]);
 
-        public Task<QemuTools> FindToolsAsync(CancellationToken cancellationToken) => Task.FromResult(new QemuTools("/qemu", "/img", false, null));
+        public Task<QemuTools> FindToolsAsync(CancellationToken cancellationToken) =>
+            Task.FromResult(new QemuTools("/qemu", "/img", false, null));
 
-        public Task<IQemuHost> PrepareAsync(string vhdPath, CancellationToken cancellationToken) => failure is null ? Task.FromResult<IQemuHost>(this) : Task.FromException<IQemuHost>(failure);
+        public Task<IQemuHost> PrepareAsync(string vhdPath, CancellationToken cancellationToken) =>
+            failure is null ? Task.FromResult<IQemuHost>(this) : Task.FromException<IQemuHost>(failure);
 
         public string MapPath(string path) => path;
 
-        public Task<(int ExitCode, string Output)> RunAsync(string program, IReadOnlyList<string> arguments, CancellationToken cancellationToken) => throw new NotSupportedException();
+        public Task<(int ExitCode, string Output)> RunAsync(
+            string program, IReadOnlyList<string> arguments, CancellationToken cancellationToken) =>
+            throw new NotSupportedException();
 
         public IQemuProcess Start(string program, IReadOnlyList<string> arguments) => throw new NotSupportedException();
 

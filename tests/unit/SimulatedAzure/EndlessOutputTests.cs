@@ -34,7 +34,8 @@ public sealed class EndlessOutputTests
 
         Assert.True(connecting.IsCompleted);
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 64 * MiB);
-        Assert.Contains("did not greet", (await Assert.ThrowsAsync<ArchAzureException>(() => connecting)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "did not greet", (await Assert.ThrowsAsync<ArchAzureException>(() => connecting)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -55,7 +56,9 @@ public sealed class EndlessOutputTests
 
         await console.ReadAsync(port, log, CancellationToken.None);
 
-        Assert.EndsWith("\n[the log ends here, after 64 MiB]\n", Encoding.ASCII.GetString(log.ToArray().AsSpan((int)log.Length - 100)), StringComparison.Ordinal);
+        Assert.EndsWith(
+            "\n[the log ends here, after 64 MiB]\n", Encoding.ASCII.GetString(log.ToArray().AsSpan((int)log.Length - 100)),
+            StringComparison.Ordinal);
         Assert.InRange(log.Length, 64 * MiB, (64 * MiB) + 100);
         Assert.Equal("the last line", console.LastLines(1).Single());
     }
@@ -63,7 +66,7 @@ public sealed class EndlessOutputTests
     [Fact]
     public async Task Fields_behind_a_chunked_body_end()
     {
-        using var connection = new Duplex(new Endless(8 * MiB, "a: b\r\n"u8.ToArray()), "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n");
+        using var connection = new Connection("PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "a: b\r\n"u8.ToArray(), 8 * MiB);
         await new HttpServer((_, _) => Task.FromResult(new HttpResponse(200))).ServeAsync(connection, CancellationToken.None);
         Assert.StartsWith("HTTP/1.1 431 ", connection.Answer, StringComparison.Ordinal);
     }
@@ -77,10 +80,10 @@ public sealed class EndlessOutputTests
             await goOn.Task;
             return new HttpResponse(200);
         });
-        Duplex Connection() => new(new Endless(60 * MiB, "x"u8.ToArray()), $"PUT / HTTP/1.1\r\nContent-Length: {60 * MiB}\r\nConnection: close\r\n\r\n");
-        using var first = Connection();
-        using var second = Connection();
-        using var third = Connection();
+        Connection Body() => new($"PUT / HTTP/1.1\r\nContent-Length: {60 * MiB}\r\nConnection: close\r\n\r\n", "x"u8.ToArray(), 60 * MiB);
+        using var first = Body();
+        using var second = Body();
+        using var third = Body();
 
         var serving = server.ServeAsync(first, CancellationToken.None);
         await server.ServeAsync(second, CancellationToken.None);
@@ -97,9 +100,9 @@ public sealed class EndlessOutputTests
     [Fact]
     public async Task What_a_guest_tells_the_platform_is_kept_in_bounds()
     {
-        using var platform = new SimulatedPlatform(new SimulatedPlatformOptions(new OvfEnvironment("host", "user")));
+        using var platform = new SimulatedPlatform(new OvfEnvironment("host", "user"));
         var requests = string.Concat(Enumerable.Range(0, 6000).Select(i => $"GET /{i}{new string('x', 2000)} HTTP/1.1\r\n\r\n"));
-        using var connection = new Duplex(new MemoryStream(), requests);
+        using var connection = new Duplex(new MemoryStream(Encoding.ASCII.GetBytes(requests)), Stream.Null);
 
         await platform.WireServer.Http.ServeAsync(connection, CancellationToken.None);
 
@@ -108,97 +111,35 @@ public sealed class EndlessOutputTests
         Assert.All(platform.Requests, request => Assert.InRange(request.Target.Length, 1000, 1100));
     }
 
-    /// <summary>The same bytes over and over, and perhaps others at last; it can be written to, and forgets that.</summary>
-    private sealed class Endless(long length, byte[] pattern, byte[]? last = null) : Stream
+    /// <summary>A connection: a text and then the same bytes over and over come in, and what goes out is kept.</summary>
+    private sealed class Connection(string text, byte[] pattern, long length)
+        : Duplex(new Endless(length, pattern, first: Encoding.ASCII.GetBytes(text)), new MemoryStream())
     {
+        public string Answer => Encoding.ASCII.GetString(((MemoryStream)Output).ToArray());
+    }
+
+    /// <summary>The same bytes over and over, and perhaps others first and last; it can be written to, and forgets that.</summary>
+    private sealed class Endless(long length, byte[] pattern, byte[]? last = null, byte[]? first = null) : Duplex(Null, Null)
+    {
+        private readonly byte[] _first = first ?? [];
+        private readonly byte[] _last = last ?? [];
         private long _position;
 
-        public override bool CanRead => true;
-
-        public override bool CanSeek => false;
-
-        public override bool CanWrite => true;
-
-        public override long Length => throw new NotSupportedException();
-
-        public override long Position { get => _position; set => throw new NotSupportedException(); }
-
-        public override int Read(Span<byte> buffer)
-        {
-            var end = length + (last?.Length ?? 0);
-            var count = (int)Math.Min(buffer.Length, end - _position);
-            for (var i = 0; i < count; i++, _position++)
-            {
-                buffer[i] = _position < length ? pattern[_position % pattern.Length] : last![_position - length];
-            }
-
-            return count;
-        }
+        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+            new(Read(buffer.Span));
 
         public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
 
-        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) => new(Read(buffer.Span));
-
-        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) => default;
-
-        public override void Write(byte[] buffer, int offset, int count)
+        public override int Read(Span<byte> buffer)
         {
-        }
+            var (count, lastAt) = (0, _first.Length + length);
+            for (; count < buffer.Length && _position < lastAt + _last.Length; count++, _position++)
+            {
+                buffer[count] = _position < _first.Length ? _first[_position]
+                    : _position < lastAt ? pattern[(_position - _first.Length) % pattern.Length] : _last[_position - lastAt];
+            }
 
-        public override void Flush()
-        {
-        }
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
-    }
-
-    /// <summary>A connection: a text and then a stream come in, and what goes out is kept.</summary>
-    private sealed class Duplex(Stream behind, string text) : Stream
-    {
-        private readonly MemoryStream _text = new(Encoding.ASCII.GetBytes(text));
-        private readonly MemoryStream _answer = new();
-
-        public string Answer => Encoding.ASCII.GetString(_answer.ToArray());
-
-        public override bool CanRead => true;
-
-        public override bool CanSeek => false;
-
-        public override bool CanWrite => true;
-
-        public override long Length => throw new NotSupportedException();
-
-        public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
-
-        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
-            new(_text.Read(buffer.Span) is var count and > 0 ? count : behind.Read(buffer.Span));
-
-        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
-        {
-            _answer.Write(buffer.Span);
-            return default;
-        }
-
-        public override void Write(byte[] buffer, int offset, int count) => _answer.Write(buffer, offset, count);
-
-        public override void Flush()
-        {
-        }
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
-
-        protected override void Dispose(bool disposing)
-        {
-            _text.Dispose();
-            _answer.Dispose();
-            behind.Dispose();
-            base.Dispose(disposing);
+            return count;
         }
     }
 }

@@ -1,11 +1,9 @@
 using System.Buffers.Binary;
 using System.IO.Pipelines;
 using System.Net;
-using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
 using ArchAzure.SimulatedAzure;
-using CsCheck;
 using Xunit;
 
 namespace ArchAzure.UnitTests.SimulatedAzure;
@@ -18,7 +16,7 @@ public sealed class VirtualNetworkTests : IAsyncDisposable
 
     private readonly CancellationTokenSource _end = new();
     private readonly Guest _guest = new();
-    private VirtualNetwork _network = new();
+    private readonly VirtualNetwork _network = new();
     private Task _running = Task.CompletedTask;
 
     public async ValueTask DisposeAsync()
@@ -31,82 +29,15 @@ public sealed class VirtualNetworkTests : IAsyncDisposable
     }
 
     [Fact]
-    public async Task EveryNeighbourIsTheRouter()
-    {
-        Start();
-        foreach (var address in new[] { "10.0.0.1", "10.0.0.77", "168.63.129.16" })
-        {
-            await _guest.SendArpAsync(s_guest, Address(address));
-            var reply = await _guest.ReadAsync();
-            Assert.Equal(0x0806, U16(reply, 12));
-            Assert.Equal(2, U16(reply, 20));
-            Assert.Equal("123456789ABC", Convert.ToHexString(reply.AsSpan(22, 6)));
-            Assert.Equal(Address(address), U32(reply, 28));
-            Assert.Equal("000D3A112233", Convert.ToHexString(reply.AsSpan(0, 6)));
-        }
-
-        // Its own address must stay unanswered, or the guest would take it for used by another.
-        await _guest.SendArpAsync(0, s_guest);
-        await _guest.SendArpAsync(s_guest, s_guest);
-        await _guest.SendArpAsync(s_guest, Address("10.0.0.9"));
-        Assert.Equal(Address("10.0.0.9"), U32(await _guest.ReadAsync(), 28));
-    }
-
-    [Fact]
-    public async Task TheLeaseIsAzures()
-    {
-        Start();
-        var assigned = new TaskCompletionSource();
-        _network.AddressAssigned += (_, _) => assigned.TrySetResult();
-        var offer = await DhcpAsync(1, []);
-        Assert.Equal(2, offer[53][0]);
-        Assert.False(assigned.Task.IsCompleted);
-        var lease = await DhcpAsync(3, [50, 4, 10, 0, 0, 4]);
-        Assert.Equal(5, lease[53][0]);
-        await assigned.Task.WaitAsync(TimeSpan.FromSeconds(5));
-        Assert.Equal("FFFFFFFF", Convert.ToHexString(lease[51]));
-        Assert.Equal("FFFFFF00", Convert.ToHexString(lease[1]));
-        Assert.Equal("A83F8110", Convert.ToHexString(lease[245]));
-        Assert.Equal("A83F8110", Convert.ToHexString(lease[54]));
-        Assert.Equal("000A00000120A83F81100A00000120A9FEA9FE0A000001", Convert.ToHexString(lease[121]));
-        Assert.Equal(lease[121], lease[249]);
-    }
-
-    [Fact]
-    public async Task LeaseAndOption245AreTheCallers()
-    {
-        await _network.DisposeAsync();
-        _network = new VirtualNetwork(new VirtualNetworkOptions { LeaseSeconds = 4_291_747_200, OfferWireServerAddress = false });
-        Start();
-        var lease = await DhcpAsync(3, [50, 4, 10, 0, 0, 4]);
-        Assert.Equal(4_291_747_200u, BinaryPrimitives.ReadUInt32BigEndian(lease[51]));
-        Assert.DoesNotContain((byte)245, lease.Keys);
-    }
-
-    [Fact]
     public async Task AnAddressOfAnotherNetworkIsRefused()
     {
         Start();
-        Assert.Equal(6, (await DhcpAsync(3, [50, 4, 192, 168, 0, 5]))[53][0]);
-    }
-
-    [Fact]
-    public async Task NamesAreUnknownAtOnceAndOtherPortsUnreachable()
-    {
-        Start();
-        byte[] query = [0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, (byte)'a', 0, 0, 1, 0, 1];
-        await _guest.SendUdpAsync(5000, s_wire, 53, query);
-        var answer = await _guest.ReadAsync();
-        Assert.Equal(5000, U16(answer, 36));
-        Assert.Equal(0x1234, U16(answer, 42));
-        Assert.Equal(3, U16(answer, 44) & 15);
-        Assert.Equal(0x8000, U16(answer, 44) & 0x8000);
-
-        await _guest.SendUdpAsync(5000, Address("1.2.3.4"), 123, [1, 2, 3]);
-        var unreachable = await _guest.ReadAsync();
-        Assert.Equal(1, unreachable[23]);
-        Assert.Equal((3, 3), (unreachable[34], unreachable[35]));
-        Assert.Equal(0, Sum(unreachable.AsSpan(34), 0));
+        var message = new byte[240];
+        message[0] = 1;
+        U32(message, 236, 0x63825363);
+        await _guest.SendUdpAsync(68, 0xFFFFFFFF, 67, [.. message, 53, 1, 3, 50, 4, 192, 168, 0, 5, 255], source: 0);
+        var reply = await _guest.ReadAsync();
+        Assert.Equal(new byte[] { 53, 1, 6 }, reply[(42 + 240)..(42 + 243)]);
     }
 
     [Fact]
@@ -171,88 +102,6 @@ public sealed class VirtualNetworkTests : IAsyncDisposable
     }
 
     [Fact]
-    public async Task ManyConnectionsAtOnceKeepTheirBytesApart()
-    {
-        _network.Listen(VirtualNetwork.WireServerAddress, 80, async (stream, token) =>
-        {
-            var request = new byte[2];
-            await stream.ReadExactlyAsync(request, token);
-            await Task.Delay(Random.Shared.Next(20), token);
-            await stream.WriteAsync(Enumerable.Repeat(request, 5000).SelectMany(b => b).ToArray(), token);
-        });
-        Start();
-        var connections = new List<Guest.Connection>();
-        for (ushort i = 0; i < 100; i++)
-        {
-            var tcp = await _guest.ConnectAsync((ushort)(40000 + i), s_wire, 80);
-            await tcp.SendAsync(BitConverter.GetBytes(i));
-            connections.Add(tcp);
-        }
-
-        for (ushort i = 0; i < 100; i++)
-        {
-            var bytes = await connections[i].ReadToEndAsync();
-            Assert.Equal(10000, bytes.Length);
-            Assert.All(bytes.Chunk(2), chunk => Assert.Equal(i, BitConverter.ToUInt16(chunk)));
-        }
-    }
-
-    [Fact]
-    public async Task TheHostReachesTheGuestThroughALoopbackPort()
-    {
-        Start();
-        var port = _network.ForwardFromLoopback(22);
-        await ShowUpAsync();
-        using var client = new TcpClient();
-        await client.ConnectAsync(IPAddress.Loopback, port);
-        var tcp = await _guest.AcceptAsync(22);
-        await tcp.SendAsync("SSH-2.0"u8.ToArray());
-        var banner = new byte[7];
-        await client.GetStream().ReadExactlyAsync(banner).AsTask().WaitAsync(TimeSpan.FromSeconds(10));
-        Assert.Equal("SSH-2.0", Encoding.ASCII.GetString(banner));
-        await client.GetStream().WriteAsync("hello"u8.ToArray());
-        Assert.Equal("hello", Encoding.ASCII.GetString((await tcp.ReadSegmentAsync(s => s.Data.Length > 0)).Data));
-    }
-
-    [Fact]
-    public async Task ATakenPortIsNamed()
-    {
-        var taken = new TcpListener(IPAddress.Loopback, 0);
-        taken.Start();
-        var error = Assert.Throws<ArchAzureException>(() => _network.ForwardFromLoopback(22, ((IPEndPoint)taken.LocalEndpoint).Port));
-        Assert.Equal("PortTaken", error.ErrorId);
-        taken.Stop();
-        await _network.DisposeAsync();
-        _network = new VirtualNetwork();
-    }
-
-    [Fact]
-    public async Task AnIdleFlowIsForgottenWithoutAWord()
-    {
-        await _network.DisposeAsync();
-        var clock = new JumpingClock();
-        _network = new VirtualNetwork(new VirtualNetworkOptions { ForgetIdleFlowsAfter = TimeSpan.FromMinutes(4) }, clock);
-        Start();
-        await ShowUpAsync();
-        var connecting = _network.ConnectAsync(22, CancellationToken.None);
-        var tcp = await _guest.AcceptAsync(22);
-        await using var stream = await connecting;
-        var buffer = new byte[10];
-
-        // Kept alive by traffic within the limit, for longer than the limit.
-        for (var i = 0; i < 4; i++)
-        {
-            clock.Jump(TimeSpan.FromMinutes(3));
-            await tcp.SendAsync("x"u8.ToArray());
-            Assert.Equal(1, await stream.ReadAsync(buffer).AsTask().WaitAsync(TimeSpan.FromSeconds(15)));
-        }
-
-        clock.Jump(TimeSpan.FromMinutes(5));
-        await tcp.SendAsync("y"u8.ToArray());
-        await Assert.ThrowsAsync<TimeoutException>(() => stream.ReadAsync(buffer).AsTask().WaitAsync(TimeSpan.FromMilliseconds(500)));
-    }
-
-    [Fact]
     public async Task AFirmwareIsLeftInPeace()
     {
         Start();
@@ -281,69 +130,10 @@ public sealed class VirtualNetworkTests : IAsyncDisposable
         await (await again).DisposeAsync();
     }
 
-    [Fact]
-    public async Task NoFrameBringsTheNetworkDown()
-    {
-        Start();
-        await Gen.Byte.Array[0, 80].SampleAsync(
-            async bytes =>
-            {
-                await _guest.WriteAsync(bytes);
-                if (bytes.Length > 34)
-                {
-                    // The same as an IPv4 packet whose lengths are at least possible.
-                    bytes[12] = 8;
-                    bytes[13] = 0;
-                    bytes[14] = 0x45;
-                    U16(bytes, 16, (ushort)(bytes.Length - 14));
-                    U16(bytes, 20, 0);
-                    bytes[23] = (byte)(bytes[23] % 3 == 0 ? 1 : bytes[23] % 3 == 1 ? 6 : 17);
-                    U32(bytes, 26, s_guest);
-                    await _guest.WriteAsync(bytes);
-                }
-            },
-            iter: 300, threads: 1);
-        await _guest.SendArpAsync(s_guest, Address("10.0.0.254"));
-        byte[] frame;
-        do
-        {
-            frame = await _guest.ReadAsync();
-        }
-        while (U16(frame, 12) != 0x0806 || U32(frame, 28) != Address("10.0.0.254"));
-        Assert.False(_running.IsCompleted);
-    }
-
     /// <summary>A broadcast that nobody answers, from the address that only an operating system has.</summary>
     private Task ShowUpAsync() => _guest.SendUdpAsync(5000, 0xFFFFFFFF, 9999, [1]);
 
     private void Start() => _running = _network.RunAsync(_guest.Link, _end.Token);
-
-    private async Task<Dictionary<byte, byte[]>> DhcpAsync(byte type, byte[] options)
-    {
-        var message = new byte[240];
-        message[0] = 1;
-        message[1] = 1;
-        message[2] = 6;
-        U32(message, 4, 0xCAFE);
-        U32(message, 236, 0x63825363);
-        await _guest.SendUdpAsync(68, 0xFFFFFFFF, 67, [.. message, 53, 1, type, .. options, 255], source: 0);
-        var reply = await _guest.ReadAsync();
-        Assert.Equal(68, U16(reply, 36));
-        var payload = reply.AsSpan(42).ToArray();
-        Assert.Equal(0xCAFEu, U32(payload, 4));
-        if (payload[242] != 6)
-        {
-            Assert.Equal(s_guest, U32(payload, 16));
-        }
-
-        var found = new Dictionary<byte, byte[]>();
-        for (var offset = 240; payload[offset] != 255; offset += 2 + payload[offset + 1])
-        {
-            found.Add(payload[offset], payload.AsSpan(offset + 2, payload[offset + 1]).ToArray());
-        }
-
-        return found;
-    }
 
     private static uint Address(string address) => BinaryPrimitives.ReadUInt32BigEndian(IPAddress.Parse(address).GetAddressBytes());
 
@@ -369,15 +159,6 @@ public sealed class VirtualNetworkTests : IAsyncDisposable
         }
 
         return (int)(~sum & 0xFFFF);
-    }
-
-    private sealed class JumpingClock : TimeProvider
-    {
-        private long _offset;
-
-        public void Jump(TimeSpan time) => Interlocked.Add(ref _offset, (long)(time.TotalSeconds * TimestampFrequency));
-
-        public override long GetTimestamp() => base.GetTimestamp() + Interlocked.Read(ref _offset);
     }
 
     private sealed record Segment(ushort Port, uint Sequence, uint Acknowledgement, int Flags, byte[] Data);
@@ -423,7 +204,8 @@ public sealed class VirtualNetworkTests : IAsyncDisposable
                 Assert.Equal(0, Sum(frame.AsSpan(14, 20), 0));
                 if (frame[23] is 6 or 17)
                 {
-                    long pseudo = (U32(frame, 26) >> 16) + (U32(frame, 26) & 0xFFFF) + (U32(frame, 30) >> 16) + (U32(frame, 30) & 0xFFFF) + frame[23] + (frame.Length - 34);
+                    long pseudo = (U32(frame, 26) >> 16) + (U32(frame, 26) & 0xFFFF) + (U32(frame, 30) >> 16) + (U32(frame, 30) & 0xFFFF)
+                        + frame[23] + (frame.Length - 34);
                     Assert.Equal(0, Sum(frame.AsSpan(34), pseudo));
                 }
             }
@@ -453,7 +235,8 @@ public sealed class VirtualNetworkTests : IAsyncDisposable
             return WriteAsync(frame);
         }
 
-        public Task SendTcpAsync(ushort port, uint destination, ushort destinationPort, uint sequence, uint acknowledgement, int flags, byte[] data)
+        public Task SendTcpAsync(
+            ushort port, uint destination, ushort destinationPort, uint sequence, uint acknowledgement, int flags, byte[] data)
         {
             var frame = Ip(s_guest, destination, 6, 20 + data.Length);
             U16(frame, 34, port);
@@ -542,7 +325,8 @@ public sealed class VirtualNetworkTests : IAsyncDisposable
                 _sequence += (uint)data.Length;
             }
 
-            public Task SendAtAsync(uint offset, byte[] data) => guest.SendTcpAsync(port, destination, destinationPort, _start + offset, _expected, 0x18, data);
+            public Task SendAtAsync(uint offset, byte[] data) =>
+                guest.SendTcpAsync(port, destination, destinationPort, _start + offset, _expected, 0x18, data);
 
             public async Task<Segment> ReadSegmentAsync(Func<Segment, bool> wanted)
             {
