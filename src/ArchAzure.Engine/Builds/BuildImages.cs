@@ -1,7 +1,6 @@
 using System.Net;
 using ArchAzure.Bootstrap;
 using ArchAzure.Containers;
-using ArchAzure.Machines;
 using Docker.DotNet;
 
 namespace ArchAzure.Builds;

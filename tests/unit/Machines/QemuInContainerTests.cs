@@ -1,3 +1,4 @@
+using ArchAzure.Bootstrap;
 using ArchAzure.Builds;
 using ArchAzure.Containers;
 using ArchAzure.Machines;

@@ -2,7 +2,7 @@ using System.Security.Cryptography;
 using System.Text;
 using ArchAzure.Containers;
 
-namespace ArchAzure.Machines;
+namespace ArchAzure.Bootstrap;
 
 /// <summary>How the image that runs virtual machines is made of a builder's, and the hash that names it.</summary>
 internal static class QemuRecipe
