@@ -21,6 +21,7 @@ internal sealed class WireServer
 
     public const string BaseUrl = "http://168.63.129.16:80";
     private static readonly string[] s_agentFamilies = ["Prod", "Test"];
+    private const string AgentManifestPath = "/artifacts/agent/manifest.xml";
     private const string XmlType = "text/xml; charset=utf-8";
     private static readonly XNamespace s_xsi = "http://www.w3.org/2001/XMLSchema-instance";
 
@@ -114,13 +115,11 @@ internal sealed class WireServer
     }
 
     /// <summary>A manifest or a package that stands in a storage account on Azure.</summary>
-    public HttpResponse Artifact(string path)
-    {
+    public HttpResponse Artifact(string path) =>
         // No newer agent is offered: what is tested is the image's own.
-        return path == "/artifacts/agent/manifest.xml"
-            ? Xml(new XElement("PluginVersionManifest", new XElement("Plugins"), new XElement("InternalPlugins")))
-            : Goal.Artifacts.GetValueOrDefault(path) ??         throw new PlatformRefusalException(404, $"There is no artifact {path}.");
-    }
+        path == AgentManifestPath ? Xml(new XElement("PluginVersionManifest", new XElement("Plugins"), new XElement("InternalPlugins")))
+            : Goal.Artifacts.TryGetValue(path, out var artifact) ? artifact
+            : throw new PlatformRefusalException(404, $"There is no artifact {path}.");
 
     /// <summary>Takes the agent's status, which on Azure is a blob of a storage account.</summary>
     /// <param name="url">The blob's address.</param>
@@ -383,7 +382,7 @@ internal sealed class WireServer
         new XElement("GuestAgentExtension",
             new XElement("GAFamilies", s_agentFamilies.Select(family => new XElement("GAFamily",
                 new XElement("Name", family),
-                new XElement("Uris", new XElement("Uri", $"{BaseUrl}/artifacts/agent/manifest.xml")))))),
+                new XElement("Uris", new XElement("Uri", BaseUrl + AgentManifestPath)))))),
         new XElement("StatusUploadBlob", new XAttribute("statusBlobType", "BlockBlob"), StatusUrl),
         Goal.Extensions.Select(element => new XElement(element)),
         // Without it agents since 2.8 cannot tell an old goal state from a new one.

@@ -4,7 +4,7 @@ namespace ArchAzure.IO;
 /// A folder below the system's temporary one that goes with its owner: on disposal, or, where the owner was killed, when the next is made.
 /// A lock of the kernel's (flock, share mode) in it tells whether the owner lives.
 /// </summary>
-public sealed class TemporaryFolder : IDisposable
+internal sealed class TemporaryFolder : IDisposable
 {
     private const string LockName = ".lock";
 
