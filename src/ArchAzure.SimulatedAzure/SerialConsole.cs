@@ -15,7 +15,6 @@ internal enum BootStage
     /// <summary>systemd is process 1 of the root file system (or of the initramfs, where that has it).</summary>
     Systemd,
 
-    /// <summary>A login prompt.</summary>
     LoginPrompt,
 }
 

@@ -17,13 +17,11 @@ internal sealed class WorkDirectory
     /// <summary>The lock of the run at work here.</summary>
     public string LockFile => In("build.lock");
 
-    /// <summary>The settings.</summary>
     public string SettingsFile => In("settings.env");
 
     /// <summary>The folder of the logs, one a step.</summary>
     public string LogFolder => In("logs");
 
-    /// <summary>The folder of the downloads.</summary>
     public string DownloadFolder => In("download");
 
     /// <summary>pacman's package cache.</summary>
@@ -32,7 +30,6 @@ internal sealed class WorkDirectory
     /// <summary>The raw disk of step 2.</summary>
     public string Disk => In("disk.img");
 
-    /// <summary>The log of a step.</summary>
     public string Log(int step) => System.IO.Path.Combine(LogFolder, $"{step}-{StepName.All[step - 1]}.log");
 
     /// <summary>The snapshot of the target at the end of a step.</summary>

@@ -16,7 +16,6 @@ internal static class QemuImage
     /// <summary>The emulator in the image.</summary>
     public const string Emulator = "/usr/bin/qemu-system-x86_64";
 
-    /// <summary>The image tool in the image.</summary>
     public const string ImageTool = "/usr/bin/qemu-img";
 
     private const string Activity = "Test-AzureVhd";

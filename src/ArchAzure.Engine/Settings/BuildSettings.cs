@@ -17,7 +17,6 @@ internal sealed partial class BuildSettings
         SourcePath = path;
     }
 
-    /// <summary>All defaults.</summary>
     public static BuildSettings Default { get; } =
         new(SettingDefinition.Living.ToDictionary(d => d.Key, d => d.DefaultValue, StringComparer.Ordinal), [], null);
 
@@ -68,7 +67,6 @@ internal sealed partial class BuildSettings
     /// <summary>Whether Docker images of an earlier run are used again.</summary>
     public bool ReuseDockerImage => _values["REUSE_DOCKER_IMAGE"] == "true";
 
-    /// <summary>Size of the disk in MiB.</summary>
     public int DiskSizeMiB => int.Parse(_values["DISK_SIZE"]);
 
     /// <summary>First sector (512 bytes) of the first partition.</summary>

@@ -3,7 +3,6 @@ namespace ArchAzure.Target;
 /// <summary>A package as pacman's local database describes it.</summary>
 internal sealed record InstalledPackage
 {
-    /// <summary>Its name.</summary>
     public required string Name { get; init; }
 
     /// <summary>Its full version: <c>[epoch:]version-release</c>.</summary>

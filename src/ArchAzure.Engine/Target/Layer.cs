@@ -30,7 +30,6 @@ internal sealed partial class Layer
     /// <summary>The folder's name.</summary>
     public string Name => Path.GetFileName(FolderPath);
 
-    /// <summary>The folder.</summary>
     public string FolderPath { get; }
 
     /// <summary>Packages to install.</summary>
