@@ -2,7 +2,6 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Security.Cryptography;
-using System.Text.Json;
 using ArchAzure.IO;
 
 namespace ArchAzure.Bootstrap;
@@ -10,8 +9,8 @@ namespace ArchAzure.Bootstrap;
 /// <summary>What a download may do.</summary>
 public sealed record DownloadOptions
 {
-    /// <summary>The checksum the file should have, in hexadecimal. It only decides whether a resumed file was put together rightly; the file
-    /// itself is judged by <see cref="ReleaseVerifier"/>. With it a part is resumed even where the server names no version of the file.</summary>
+    /// <summary>The checksum the file should have, in hexadecimal. It only tells whether a resumed file was put together rightly; the
+    /// file itself is judged by <see cref="ReleaseVerifier"/>. Without it nothing could tell: each attempt starts from the beginning.</summary>
     public string? ExpectedSha256 { get; init; }
 
     /// <summary>Whether an existing file is replaced.</summary>
@@ -28,8 +27,8 @@ public sealed record DownloadOptions
 }
 
 /// <summary>
-/// Downloads a file so that nothing is lost: it grows as <c>FILE.part</c>, is resumed where it broke off, in this run or a later one, and gets its
-/// name in one atomic rename when it is complete and on the disk. <c>FILE.part.json</c> says which version of the file the part belongs to.
+/// Downloads a file so that nothing is lost: it grows as <c>FILE.part</c>, is resumed where it broke off, in this run or a later one,
+/// if its checksum is known, and gets its name in one atomic rename when it is complete and on the disk.
 /// </summary>
 /// <param name="client">As <see cref="ArchHttp.CreateClient"/> makes it.</param>
 /// <param name="reporter">Gets progress, and each retry as a verbose message.</param>
@@ -39,7 +38,8 @@ public sealed class Downloader(HttpClient client, IReporter reporter)
 
     /// <summary>Downloads <paramref name="uri"/> to <paramref name="path"/>.</summary>
     /// <exception cref="ArchAzureException"><c>UnsupportedAddress</c>, <c>FileExists</c>, <c>DownloadNotFound</c>, <c>DownloadDenied</c>,
-    /// <c>DownloadFailed</c> (after all attempts; the part is kept), <c>DownloadTooLarge</c>, <c>DownloadInUse</c>, <c>DiskWriteFailed</c>.</exception>
+    /// <c>DownloadFailed</c> (after all attempts; the part is kept), <c>DownloadTooLarge</c>, <c>DownloadInUse</c> or
+    /// <c>DiskWriteFailed</c>.</exception>
     public async Task DownloadAsync(Uri uri, string path, DownloadOptions options, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(uri);
@@ -72,78 +72,71 @@ public sealed class Downloader(HttpClient client, IReporter reporter)
     private static ArchAzureException Exists(string path) => new("FileExists", ErrorKind.InvalidInput,
         $"'{path}' exists already and is not overwritten. Remove it, or run the command with -Force.", path);
 
-    // What FILE.part is a part of. The address is kept without its password.
-    private sealed record PartInfo(string Address, string? ETag, DateTimeOffset? LastModified, long? Length);
-
     private sealed class Transfer(HttpClient client, IReporter reporter, Uri uri, string path, DownloadOptions options)
     {
         private readonly string _part = path + ".part";
-        private readonly string _info = path + ".part.json";
         private readonly string _name = Path.GetFileName(path);
         private readonly Stopwatch _sinceReport = Stopwatch.StartNew();
-        private bool _resumed;
 
         public string Status { get; private set; } = $"downloading {Path.GetFileName(path)}";
 
-        public string Kept => File.Exists(_part) && new FileInfo(_part).Length is > 0 and var length
+        public string Kept => Resumable() is > 0 and var length
             ? $" {WebText.Size(length)} are kept in '{_part}'; the next run goes on from there."
             : "";
 
         public async Task AttemptAsync(CancellationToken cancellationToken)
         {
-            var known = OnDisk(ReadInfo);
-            var offset = OnDisk(() => Resumable(known));
-            using var response = await ArchHttp.GetAsync(client, uri, options.Limits, request => AskFor(request, known, offset), cancellationToken);
-
+            var offset = OnDisk(Resumable);
+            var rest = offset > 0 ? new RangeHeaderValue(offset, null) : null;
+            using var response = await ArchHttp.GetAsync(
+                client, uri, options.Limits, request => request.Headers.Range = rest, cancellationToken);
+            var range = response.Content.Headers.ContentRange;
             if (offset > 0 && response.StatusCode == HttpStatusCode.RequestedRangeNotSatisfiable)
             {
-                // With If-Range this can only mean that nothing is left to send, or that the part is longer than the file.
-                if (response.Content.Headers.ContentRange?.Length == offset)
+                // Nothing is left to send, or the part is longer than the file.
+                if (range?.Length != offset)
                 {
-                    await FinishAsync(cancellationToken);
-                    return;
+                    throw StartOver($"the server has {range?.Length?.ToString() ?? "fewer"} bytes, the part {offset}");
                 }
 
-                StartOver($"the server has {response.Content.Headers.ContentRange?.Length?.ToString() ?? "fewer"} bytes, the part {offset}");
+                await CheckJoinedAsync(cancellationToken);
+                return;
             }
 
             ArchHttp.CheckStatus(response, options.Limits);
-            var headers = response.Content.Headers;
-            var now = new PartInfo(WebText.Show(uri), response.Headers.ETag?.ToString(), headers.LastModified, headers.ContentLength);
-            if (response.StatusCode == HttpStatusCode.PartialContent)
+            switch (response.StatusCode)
             {
-                now = now with { Length = headers.ContentRange?.Length ?? (headers.ContentLength + offset) };
-                if (offset == 0 || headers.ContentRange?.From != offset || !SameVersion(known!, now))
-                {
-                    StartOver("the file on the server has changed, or the server sent another range than asked for");
-                }
+                case HttpStatusCode.PartialContent when offset > 0 && range?.From == offset:
+                    reporter.Verbose($"{_name}: going on after {WebText.Size(offset)}");
+                    break;
+                case HttpStatusCode.PartialContent:
+                    throw StartOver("the server sent another range than asked for");
+                case HttpStatusCode.OK:
+                    if (offset > 0)
+                    {
+                        reporter.Verbose($"{_name}: the server sends the whole file (ranges are not supported); starting from zero");
+                    }
 
-                now = now with { ETag = now.ETag ?? known!.ETag, LastModified = now.LastModified ?? known!.LastModified, Length = now.Length ?? known!.Length };
-                _resumed = true;
-                reporter.Verbose($"{_name}: going on after {WebText.Size(offset)}");
-            }
-            else if (response.StatusCode == HttpStatusCode.OK)
-            {
-                if (offset > 0)
-                {
-                    reporter.Verbose($"{_name}: the server sends the whole file (it changed, or ranges are not supported); starting from zero");
-                }
-
-                offset = 0;
-                _resumed = false;
-            }
-            else
-            {
-                throw new PermanentTransferException("DownloadFailed", $"the server answered {(int)response.StatusCode}, which is not a file", "Check the address, or choose another server");
+                    offset = 0;
+                    break;
+                default:
+                    throw new PermanentTransferException(
+                        "DownloadFailed",
+                        $"the server answered {(int)response.StatusCode}, which is not a file",
+                        "Check the address, or choose another server");
             }
 
-            if (now.Length > options.MaxBytes)
+            var length = range?.Length ?? (response.Content.Headers.ContentLength + offset);
+            if (length > options.MaxBytes)
             {
-                throw TooLarge(now.Length.Value);
+                throw TooLarge(length.Value);
             }
 
-            await ReceiveAsync(response, now, offset, cancellationToken);
-            await FinishAsync(cancellationToken);
+            await ReceiveAsync(response, offset, length, cancellationToken);
+            if (offset > 0)
+            {
+                await CheckJoinedAsync(cancellationToken);
+            }
         }
 
         public void Publish()
@@ -151,7 +144,6 @@ public sealed class Downloader(HttpClient client, IReporter reporter)
             try
             {
                 AtomicFile.Move(_part, path, options.Overwrite);
-                File.Delete(_info);
             }
             catch (IOException) when (!options.Overwrite && File.Exists(path))
             {
@@ -163,29 +155,11 @@ public sealed class Downloader(HttpClient client, IReporter reporter)
             }
         }
 
-        private static void AskFor(HttpRequestMessage request, PartInfo? known, long offset)
+        private async Task ReceiveAsync(HttpResponseMessage response, long offset, long? length, CancellationToken cancellationToken)
         {
-            if (offset == 0)
-            {
-                return;
-            }
-
-            request.Headers.Range = new RangeHeaderValue(offset, null);
-            // RFC 9110, 13.1.5: If-Range takes a strong entity tag or a date; with a weak tag the server would have to send everything.
-            if (known?.ETag is { } tag && EntityTagHeaderValue.TryParse(tag, out var parsed) && !parsed.IsWeak)
-            {
-                request.Headers.IfRange = new RangeConditionHeaderValue(parsed);
-            }
-            else if (known?.LastModified is { } date)
-            {
-                request.Headers.IfRange = new RangeConditionHeaderValue(date);
-            }
-        }
-
-        private async Task ReceiveAsync(HttpResponseMessage response, PartInfo info, long offset, CancellationToken cancellationToken)
-        {
-            await using var file = OnDisk(() => Open(info, offset));
-            await using var body = await ArchHttp.WithStallLimitAsync(response.Content.ReadAsStreamAsync, options.Limits, cancellationToken);
+            await using var file = OnDisk(() => Open(offset));
+            await using var body = await ArchHttp.WithStallLimitAsync(
+                response.Content.ReadAsStreamAsync, options.Limits, cancellationToken);
             var buffer = new byte[BufferSize];
             var total = offset;
             var speed = Stopwatch.StartNew();
@@ -193,7 +167,8 @@ public sealed class Downloader(HttpClient client, IReporter reporter)
             {
                 while (true)
                 {
-                    var read = await ArchHttp.WithStallLimitAsync(token => body.ReadAsync(buffer, token).AsTask(), options.Limits, cancellationToken);
+                    var read = await ArchHttp.WithStallLimitAsync(
+                        token => body.ReadAsync(buffer, token).AsTask(), options.Limits, cancellationToken);
                     if (read == 0)
                     {
                         break;
@@ -205,31 +180,23 @@ public sealed class Downloader(HttpClient client, IReporter reporter)
                         throw TooLarge(total);
                     }
 
-                    OnDisk(() =>
-                    {
-                        file.Write(buffer, 0, read);
-                        return 0;
-                    });
-                    Report(total, info.Length, (total - offset) / Math.Max(speed.Elapsed.TotalSeconds, 0.001));
+                    OnDisk(() => file.Write(buffer, 0, read));
+                    Report(total, length, (total - offset) / Math.Max(speed.Elapsed.TotalSeconds, 0.001));
                 }
 
-                if (info.Length is { } length && total != length)
+                if (length is not null && total != length)
                 {
-                    throw new TransientTransferException($"the transfer ended after {WebText.Size(total)} of {WebText.Size(length)}");
+                    throw new TransientTransferException($"the transfer ended after {WebText.Size(total)} of {WebText.Size(length.Value)}");
                 }
             }
             finally
             {
                 // On the disk before the name says complete; what a failed attempt brought is kept for the next.
-                OnDisk(() =>
-                {
-                    file.Flush(flushToDisk: true);
-                    return 0;
-                });
+                OnDisk(() => file.Flush(flushToDisk: true));
             }
         }
 
-        private FileStream Open(PartInfo info, long offset)
+        private FileStream Open(long offset)
         {
             NewFile.CreateFolder(Path.GetDirectoryName(Path.GetFullPath(_part))!);
             FileStream file;
@@ -250,14 +217,8 @@ public sealed class Downloader(HttpClient client, IReporter reporter)
                     throw new TransientTransferException($"'{_part}' has changed meanwhile");
                 }
 
-                // The order counts: cut first, so that the note never describes bytes of another version.
                 file.SetLength(offset);
                 file.Position = offset;
-                using (var note = NewFile.Create(_info))
-                {
-                    JsonSerializer.Serialize(note, info);
-                }
-
                 return file;
             }
             catch
@@ -267,22 +228,13 @@ public sealed class Downloader(HttpClient client, IReporter reporter)
             }
         }
 
-        private async Task FinishAsync(CancellationToken cancellationToken)
+        /// <summary>A part may be of another version of the file, or damaged on the disk.</summary>
+        private async Task CheckJoinedAsync(CancellationToken cancellationToken)
         {
-            if (!_resumed && !new FileInfo(_part).Exists)
-            {
-                throw new TransientTransferException($"'{_part}' has vanished");
-            }
-
-            if (options.ExpectedSha256 is not { } expected || !_resumed)
-            {
-                return;
-            }
-
             string actual;
             try
             {
-                await using var file = new FileStream(_part, FileMode.Open, FileAccess.Read, FileShare.Read, BufferSize, FileOptions.SequentialScan);
+                await using var file = File.OpenRead(_part);
                 actual = Convert.ToHexString(await SHA256.HashDataAsync(file, cancellationToken));
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -290,56 +242,19 @@ public sealed class Downloader(HttpClient client, IReporter reporter)
                 throw WriteFailed(e);
             }
 
-            if (!actual.Equals(expected, StringComparison.OrdinalIgnoreCase))
+            if (!actual.Equals(options.ExpectedSha256, StringComparison.OrdinalIgnoreCase))
             {
-                StartOver("the resumed file does not have the checksum of the release");
+                throw StartOver("the resumed file does not have the checksum of the release");
             }
         }
 
-        private long Resumable(PartInfo? info)
+        private long Resumable() =>
+            options.ExpectedSha256 is not null && new FileInfo(_part) is { Exists: true, LinkTarget: null } part ? part.Length : 0;
+
+        private TransientTransferException StartOver(string reason)
         {
-            var part = new FileInfo(_part);
-            if (!part.Exists || part.LinkTarget is not null || info is null || info.Address != WebText.Show(uri) || part.Length > info.Length)
-            {
-                return 0;
-            }
-
-            var identified = info.LastModified is not null || (info.ETag is { } tag && !tag.StartsWith("W/", StringComparison.Ordinal));
-            if (!identified && options.ExpectedSha256 is null)
-            {
-                return 0;
-            }
-
-            _resumed = part.Length > 0;
-            return part.Length;
-        }
-
-        private PartInfo? ReadInfo()
-        {
-            try
-            {
-                return File.Exists(_info) ? JsonSerializer.Deserialize<PartInfo>(File.ReadAllText(_info)) : null;
-            }
-            catch (JsonException)
-            {
-                return null;
-            }
-        }
-
-        private static bool SameVersion(PartInfo a, PartInfo b) =>
-            (a.ETag is null || b.ETag is null || a.ETag == b.ETag)
-            && (a.LastModified is null || b.LastModified is null || a.LastModified == b.LastModified)
-            && (a.Length is null || b.Length is null || a.Length == b.Length);
-
-        private void StartOver(string reason)
-        {
-            OnDisk(() =>
-            {
-                File.Delete(_part);
-                File.Delete(_info);
-                return 0;
-            });
-            throw new TransientTransferException(reason, TimeSpan.Zero);
+            OnDisk(() => File.Delete(_part));
+            return new TransientTransferException(reason, TimeSpan.Zero);
         }
 
         private void Report(long total, long? length, double bytesPerSecond)
@@ -353,8 +268,16 @@ public sealed class Downloader(HttpClient client, IReporter reporter)
             _sinceReport.Restart();
             var of = length is { } l ? $" of {WebText.Size(l)}" : "";
             Status = $"downloading {_name}: {WebText.Size(total)}{of}, {WebText.Size((long)bytesPerSecond)}/s";
-            reporter.Progress(new ProgressUpdate(options.Activity, Status, length is > 0 ? (int)Math.Min(100, total * 100 / length.Value) : null, Minor: true));
+            var percent = length is > 0 ? (int?)Math.Min(100, total * 100 / length.Value) : null;
+            reporter.Progress(new ProgressUpdate(options.Activity, Status, percent, Minor: true));
         }
+
+        private void OnDisk(Action action) =>
+            OnDisk(() =>
+            {
+                action();
+                return true;
+            });
 
         private T OnDisk<T>(Func<T> action)
         {
@@ -368,16 +291,24 @@ public sealed class Downloader(HttpClient client, IReporter reporter)
             }
         }
 
-        private ArchAzureException WriteFailed(Exception e) => new("DiskWriteFailed",
-            e is UnauthorizedAccessException ? ErrorKind.PermissionDenied : ErrorKind.ResourceUnavailable,
-            $"'{_part}' could not be written or read back: {e.Message.TrimEnd('.')}. Free some space or choose a work directory you may write to, and run the command again.", _part, e);
+        private ArchAzureException WriteFailed(Exception e) =>
+            new(
+                "DiskWriteFailed",
+                e is UnauthorizedAccessException ? ErrorKind.PermissionDenied : ErrorKind.ResourceUnavailable,
+                $"'{_part}' could not be written or read back: {e.Message.TrimEnd('.')}. "
+                + "Free some space or choose a work directory you may write to, and run the command again.",
+                _part,
+                e);
 
         private ArchAzureException TooLarge(long length)
         {
             File.Delete(_part);
-            File.Delete(_info);
-            return new("DownloadTooLarge", ErrorKind.InvalidData,
-                $"{WebText.Show(uri)} is larger than {WebText.Size(options.MaxBytes)} ({WebText.Size(length)}), which no release is. Check the address.", WebText.Show(uri));
+            return new ArchAzureException(
+                "DownloadTooLarge",
+                ErrorKind.InvalidData,
+                $"{WebText.Show(uri)} is larger than {WebText.Size(options.MaxBytes)} ({WebText.Size(length)}), which no release is. "
+                + "Check the address.",
+                WebText.Show(uri));
         }
     }
 }

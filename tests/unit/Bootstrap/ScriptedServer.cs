@@ -46,29 +46,13 @@ internal sealed class ScriptedServer : IDisposable
 
     public ConcurrentQueue<Request> Requests { get; } = new();
 
-    /// <summary>Serves files with everything a proper server does: ranges, If-Range, ETag and Last-Modified.</summary>
-    public static Answer Proper(Request request, byte[] file, string etag = "\"1\"", string? modified = null)
+    /// <summary>Serves a file and its ranges as a proper server does.</summary>
+    public static Answer Proper(Request request, byte[] file)
     {
-        var headers = new Dictionary<string, string> { ["ETag"] = etag };
-        if (modified is not null)
-        {
-            headers["Last-Modified"] = modified;
-        }
-
-        var start = request["If-Range"] is { } known && known != etag && known != modified ? 0 : request.RangeStart;
-        if (start == 0)
-        {
-            return new Answer(200, file) { Headers = headers };
-        }
-
-        if (start >= file.Length)
-        {
-            headers["Content-Range"] = $"bytes */{file.Length}";
-            return new Answer(416, []) { Headers = headers };
-        }
-
-        headers["Content-Range"] = $"bytes {start}-{file.Length - 1}/{file.Length}";
-        return new Answer(206, file[(int)start..]) { Headers = headers };
+        var start = request.RangeStart;
+        return start == 0 ? new Answer(200, file)
+            : start >= file.Length ? new Answer(416, []) { Headers = { ["Content-Range"] = $"bytes */{file.Length}" } }
+            : new Answer(206, file[(int)start..]) { Headers = { ["Content-Range"] = $"bytes {start}-{file.Length - 1}/{file.Length}" } };
     }
 
     public void Dispose()
@@ -113,7 +97,8 @@ internal sealed class ScriptedServer : IDisposable
             var request = new Request(first.Split(' ')[1], headers);
             Requests.Enqueue(request);
             var answer = _script(request, Interlocked.Increment(ref _count));
-            var head = new StringBuilder($"HTTP/1.1 {answer.Status} Scripted\r\nConnection: close\r\nContent-Length: {answer.Length ?? answer.Body.Length}\r\n");
+            var head = new StringBuilder(
+                $"HTTP/1.1 {answer.Status} Scripted\r\nConnection: close\r\nContent-Length: {answer.Length ?? answer.Body.Length}\r\n");
             foreach (var (name, value) in answer.Headers)
             {
                 head.Append($"{name}: {value}\r\n");
