@@ -6,10 +6,10 @@ namespace ArchAzure;
 /// <param name="Percent">0 to 100, or null where no end is known.</param>
 /// <param name="Completed">True when the activity has ended and its display can go; the status then says how.</param>
 /// <param name="Minor">True for one of many within a larger part (a package, so many bytes): too little for a line in a log.</param>
-public sealed record ProgressUpdate(string Activity, string Status, int? Percent = null, bool Completed = false, bool Minor = false);
+internal sealed record ProgressUpdate(string Activity, string Status, int? Percent = null, bool Completed = false, bool Minor = false);
 
 /// <summary>Where the engine tells what it does. Calls may come from any thread.</summary>
-public interface IReporter
+internal interface IReporter
 {
     /// <summary>A detail for those who ask for it (each command run, each decision).</summary>
     void Verbose(string message);

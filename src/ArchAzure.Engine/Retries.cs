@@ -7,7 +7,7 @@ namespace ArchAzure;
 /// <param name="MaxAttempts">The first time included; at least 1.</param>
 /// <param name="FirstPause">The first pause; each next one is about twice as long.</param>
 /// <param name="MaxPause">The longest pause.</param>
-public sealed record RetryLimits(int MaxAttempts, TimeSpan FirstPause, TimeSpan MaxPause)
+internal sealed record RetryLimits(int MaxAttempts, TimeSpan FirstPause, TimeSpan MaxPause)
 {
     /// <summary>Four attempts with about 1, 2 and 4 seconds between: enough for a restart or a lost packet, and nobody waits long for a true error.</summary>
     public static RetryLimits Default { get; } = new(4, TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(10));

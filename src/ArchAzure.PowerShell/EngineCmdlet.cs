@@ -68,14 +68,14 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
     }
 
     /// <summary>Runs work of the engine and returns its result.</summary>
-    protected T Run<T>(Func<IReporter, CancellationToken, Task<T>> work)
+    private protected T Run<T>(Func<IReporter, CancellationToken, Task<T>> work)
     {
         ArgumentNullException.ThrowIfNull(work);
         return Run<T>((reporter, _, token) => work(reporter, token));
     }
 
     /// <summary>Runs work of the engine that yields output while it goes on; the second argument writes an object to the pipeline.</summary>
-    protected T Run<T>(Func<IReporter, Action<object>, CancellationToken, Task<T>> work)
+    private protected T Run<T>(Func<IReporter, Action<object>, CancellationToken, Task<T>> work)
     {
         ArgumentNullException.ThrowIfNull(work);
         // The work waits where the pipeline does not keep up, with a pager at its end or a slow script: what a command writes without end
@@ -132,7 +132,7 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
     }
 
     /// <summary>Runs a function of the engine that needs no waiting.</summary>
-    protected T Run<T>(Func<T> work)
+    private protected T Run<T>(Func<T> work)
     {
         ArgumentNullException.ThrowIfNull(work);
         try
@@ -148,7 +148,7 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
 
     /// <summary>Runs work on one of several things from the pipe: its error is written, and the next one has its turn.</summary>
     /// <returns>Whether it went well.</returns>
-    protected bool TryRun<T>(Func<IReporter, CancellationToken, Task<T>> work, [NotNullWhen(true)] out T? result)
+    private protected bool TryRun<T>(Func<IReporter, CancellationToken, Task<T>> work, [NotNullWhen(true)] out T? result)
         where T : class
     {
         ArgumentNullException.ThrowIfNull(work);

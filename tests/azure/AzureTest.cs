@@ -17,7 +17,7 @@ public abstract partial class AzureTest(ITestOutputHelper output)
     protected string Logs([CallerMemberName] string test = "") => Path.Combine(AppContext.BaseDirectory, "logs", GetType().Name, test);
 
     /// <summary>Writes into the test's output.</summary>
-    protected IReporter Reporter => _reporter;
+    private protected IReporter Reporter => _reporter;
 
     /// <summary>What the module has shown so far.</summary>
     protected string Shown => string.Join('\n', _reporter.Lines);

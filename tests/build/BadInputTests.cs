@@ -18,20 +18,14 @@ public sealed class BadInputTests(Pipeline pipeline) : IDisposable
     public async Task No_docker_engine()
     {
         await using var build = TestBuild.Empty(pipeline);
-        var before = Environment.GetEnvironmentVariable("DOCKER_HOST");
         using var folder = new TempFolder();
-        try
+        using (new DockerHostVariable($"unix://{folder["nothing.sock"]}"))
         {
-            Environment.SetEnvironmentVariable("DOCKER_HOST", $"unix://{folder["nothing.sock"]}");
             var error = await Assert.ThrowsAsync<ArchAzureException>(() => build.RunAsync(1));
             Assert.Equal("DockerEngineNotFound", error.ErrorId);
             Assert.Contains(folder["nothing.sock"], error.Message, StringComparison.Ordinal);
             Assert.Contains("Start Docker", error.Message, StringComparison.Ordinal);
             Assert.Contains("DOCKER_HOST", error.Message, StringComparison.Ordinal);
-        }
-        finally
-        {
-            Environment.SetEnvironmentVariable("DOCKER_HOST", before);
         }
 
         Assert.False(File.Exists(build.Directory.BuildFile));

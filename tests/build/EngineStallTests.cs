@@ -10,7 +10,7 @@ namespace ArchAzure.BuildTests;
 public sealed class EngineStallTests(Pipeline pipeline)
 {
     /// <summary>Another run of the tests may use the same engine.</summary>
-    private static readonly string Image = $"archazure/stall-test:{Environment.ProcessId}";
+    private static readonly string s_image = $"archazure/stall-test:{Environment.ProcessId}";
 
     /// <summary>The product's own limits would make these tests wait for minutes; shorter ones would be met on a busy machine.</summary>
     private static readonly EngineLimits s_short = new()
@@ -169,7 +169,7 @@ public sealed class EngineStallTests(Pipeline pipeline)
             using var log = new StepLog(folder["log"], new RecordingReporter());
             await using var builder = await Builder.StartAsync(
                 docker, new BuilderSpec { Image = pipeline.ImageBuild.Bootstrap!.BuilderImage, BuildId = Guid.NewGuid(), Purpose = "stall-test" }, log, default);
-            await builder.CommitAsync(Image, new Dictionary<string, string>(StringComparer.Ordinal), default);
+            await builder.CommitAsync(s_image, new Dictionary<string, string>(StringComparer.Ordinal), default);
         });
     }
 
@@ -181,7 +181,7 @@ public sealed class EngineStallTests(Pipeline pipeline)
     internal async Task Import(EngineFault fault, int times, string? errorId)
     {
         using var proxy = new EngineProxy().With("POST */images/create", fault, times);
-        await CheckAsync(proxy, errorId, docker => docker.ImportImageAsync(Image, WriteTarAsync, new Dictionary<string, string>(StringComparer.Ordinal), default));
+        await CheckAsync(proxy, errorId, docker => docker.ImportImageAsync(s_image, WriteTarAsync, new Dictionary<string, string>(StringComparer.Ordinal), default));
     }
 
     private static async Task WriteTarAsync(Stream stream, CancellationToken cancellationToken)
@@ -194,7 +194,7 @@ public sealed class EngineStallTests(Pipeline pipeline)
         }
     }
 
-    /// <summary>Runs a work on the engine that makes <see cref="Image"/>, and checks how it ends.</summary>
+    /// <summary>Runs a work on the engine that makes <see cref="s_image"/>, and checks how it ends.</summary>
     private static async Task CheckAsync(EngineProxy proxy, string? errorId, Func<DockerEngine, Task> work)
     {
         var reporter = new RecordingReporter();
@@ -216,11 +216,11 @@ public sealed class EngineStallTests(Pipeline pipeline)
 
                 return true;
             });
-            Assert.Equal(errorId is null, (await Tool.RunAsync("docker", "image", "ls", "--quiet", Image)).Length > 0);
+            Assert.Equal(errorId is null, (await Tool.RunAsync("docker", "image", "ls", "--quiet", s_image)).Length > 0);
         }
         finally
         {
-            await Tool.TryAsync("docker", ["image", "rm", Image]);
+            await Tool.TryAsync("docker", ["image", "rm", s_image]);
         }
     }
 }

@@ -72,17 +72,6 @@ public sealed class WallTests(Pipeline pipeline)
         await build.NothingLeftAsync();
     }
 
-    /// <summary>Names the engine to the product for a while; null for the usual one.</summary>
-    private sealed class DockerHostVariable : IDisposable
-    {
-        private const string Name = "DOCKER_HOST";
-        private readonly string? _before = Environment.GetEnvironmentVariable(Name);
-
-        public DockerHostVariable(string? host) => Environment.SetEnvironmentVariable(Name, host ?? _before);
-
-        public void Dispose() => Environment.SetEnvironmentVariable(Name, _before);
-    }
-
     /// <summary>A layer whose script, package and hook all run hostile.py.</summary>
     private static async Task WriteLayerAsync(TempFolder folder)
     {

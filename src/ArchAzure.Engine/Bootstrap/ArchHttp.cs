@@ -5,7 +5,7 @@ using Polly;
 namespace ArchAzure.Bootstrap;
 
 /// <summary>How stubborn a transfer is.</summary>
-public sealed record TransferLimits
+internal sealed record TransferLimits
 {
     /// <summary>Longest time without a byte, in a wait for the answer as well as between two parts of the body.</summary>
     public TimeSpan StallTimeout { get; init; } = TimeSpan.FromSeconds(30);
@@ -21,7 +21,7 @@ public sealed record TransferLimits
 }
 
 /// <summary>What the release index and the downloader share: the client, one request with a limit on silence, and what is worth a retry.</summary>
-public static class ArchHttp
+internal static class ArchHttp
 {
     /// <summary>A client fit for long downloads: no limit on the whole time, no decompression (it would break ranges), the system's proxy.</summary>
     public static HttpClient CreateClient()

@@ -8,7 +8,7 @@ using ZstdSharp.Unsafe;
 namespace ArchAzure.Bootstrap;
 
 /// <summary>How much an archive may hold before it is taken for an attack. Arch's has some 30,000 entries and 600 MiB.</summary>
-public sealed record ArchiveLimits
+internal sealed record ArchiveLimits
 {
     /// <summary>Most entries and headers of entries.</summary>
     public int MaxEntries { get; init; } = 1_000_000;
@@ -30,7 +30,7 @@ public sealed record ArchiveLimits
 /// <param name="Version">The release by the archive's own <c>version</c> file, <c>YYYY.MM.DD</c>; null in old releases, which have none.</param>
 /// <param name="Entries">Entries written.</param>
 /// <param name="Bytes">Bytes of all files written.</param>
-public sealed record BootstrapSummary(string? Version, long Entries, long Bytes);
+internal sealed record BootstrapSummary(string? Version, long Entries, long Bytes);
 
 /// <summary>
 /// Turns a release's <c>.tar.zst</c> or <c>.tar.gz</c> into the plain tar of its root file system, as a Docker engine imports it: what is below
@@ -43,7 +43,7 @@ public sealed record BootstrapSummary(string? Version, long Entries, long Bytes)
 /// .NET 10). Format: POSIX.1-2017,
 /// pax, "ustar Interchange Format" and "pax Header Block"; GNU's long names (types L and K) are understood, sparse files are not.
 /// </remarks>
-public static partial class BootstrapArchive
+internal static partial class BootstrapArchive
 {
     /// <summary>Rewrites an archive.</summary>
     /// <param name="compressed">The archive; need not be seekable. Left open.</param>

@@ -4,7 +4,7 @@ using System.Text;
 namespace ArchAzure.Bootstrap;
 
 /// <summary>How the builder's image is made of the bootstrap's: its pacman configuration, its tools, and the hash that names it.</summary>
-public static class BuilderRecipe
+internal static class BuilderRecipe
 {
     /// <summary>What the steps need: partitions, FAT, file systems, the agent's repository, the names of keymaps, snapshots.</summary>
     public static IReadOnlyList<string> Tools { get; } =

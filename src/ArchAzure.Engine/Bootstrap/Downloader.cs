@@ -7,7 +7,7 @@ using ArchAzure.IO;
 namespace ArchAzure.Bootstrap;
 
 /// <summary>What a download may do.</summary>
-public sealed record DownloadOptions
+internal sealed record DownloadOptions
 {
     /// <summary>The checksum the file should have, in hexadecimal. It only tells whether a resumed file was put together rightly; the
     /// file itself is judged by <see cref="ReleaseVerifier"/>. Without it nothing could tell: each attempt starts from the beginning.</summary>
@@ -32,7 +32,7 @@ public sealed record DownloadOptions
 /// </summary>
 /// <param name="client">As <see cref="ArchHttp.CreateClient"/> makes it.</param>
 /// <param name="reporter">Gets progress, and each retry as a verbose message.</param>
-public sealed class Downloader(HttpClient client, IReporter reporter)
+internal sealed class Downloader(HttpClient client, IReporter reporter)
 {
     private const int BufferSize = 128 * 1024;
 

@@ -10,7 +10,7 @@ namespace ArchAzure.Bootstrap;
 /// <param name="Uri">Its address.</param>
 /// <param name="SignatureUri">The address of its detached OpenPGP signature.</param>
 /// <param name="Sha256">Its SHA-256 by the server's list, in small hexadecimal digits.</param>
-public sealed record ArchRelease(string Version, string FileName, Uri Uri, Uri SignatureUri, string Sha256);
+internal sealed record ArchRelease(string Version, string FileName, Uri Uri, Uri SignatureUri, string Sha256);
 
 /// <summary>
 /// Finds a release on a release server: a folder with <c>latest/</c> and one folder for each date, in each <c>sha256sums.txt</c> and
@@ -20,7 +20,7 @@ public sealed record ArchRelease(string Version, string FileName, Uri Uri, Uri S
 /// <param name="reporter">Gets each decision as a verbose message.</param>
 /// <param name="architecture">The architecture in the file names.</param>
 /// <param name="limits">Retries and limits on silence; null for the default.</param>
-public sealed partial class ReleaseIndex(HttpClient client, IReporter reporter, string architecture = "x86_64", TransferLimits? limits = null)
+internal sealed partial class ReleaseIndex(HttpClient client, IReporter reporter, string architecture = "x86_64", TransferLimits? limits = null)
 {
     // A listing of every month since 2005 is some 100 KiB.
     private const int MaximumPageBytes = 4 << 20;

@@ -9,7 +9,7 @@ namespace ArchAzure.Bootstrap;
 /// revoked, which of its subkeys may sign. BouncyCastle reads those packets without checking them, so every one that is relied on is verified here
 /// (RFC 9580, 5.2 and 10.1).
 /// </summary>
-public sealed class ReleaseKey
+internal sealed class ReleaseKey
 {
     private const int MaximumBytes = 4 << 20;
     private const int SignFlag = 0x02;

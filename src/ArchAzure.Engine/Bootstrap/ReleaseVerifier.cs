@@ -10,14 +10,14 @@ namespace ArchAzure.Bootstrap;
 /// <param name="UserId">Its first user id.</param>
 /// <param name="SignedAt">When the signature was made.</param>
 /// <param name="Sha256">The file's SHA-256 in small hexadecimal digits.</param>
-public sealed record VerifiedRelease(string Fingerprint, string UserId, DateTimeOffset SignedAt, string Sha256);
+internal sealed record VerifiedRelease(string Fingerprint, string UserId, DateTimeOffset SignedAt, string Sha256);
 
 /// <summary>
 /// Checks a bootstrap tarball: its SHA-256 and its detached OpenPGP signature, in one pass over the file, in this process. A tarball that fails is
 /// moved aside to <c>NAME.bad</c> (its signature too), so that no later run can take it for good.
 /// </summary>
 /// <param name="clock">The time keys and signatures are judged by; null for the system's.</param>
-public sealed class ReleaseVerifier(TimeProvider? clock = null)
+internal sealed class ReleaseVerifier(TimeProvider? clock = null)
 {
     private const int MaximumSignatureBytes = 64 * 1024;
 

@@ -32,7 +32,7 @@ internal sealed class BuildSession : IDisposable
     /// <param name="begin">Whether a build is begun where there is none.</param>
     /// <param name="limits">How long the engine may keep silent; null for the defaults.</param>
     /// <exception cref="ArchAzureException"><c>BuildNotFound</c> and what else <see cref="BuildStore.Load"/>, <see cref="BuildLock.Take"/>,
-    /// <see cref="WorkDirectory.Prepare"/> and <see cref="DockerEngine.ConnectAsync"/> throw.</exception>
+    /// <see cref="WorkDirectory.Prepare"/> and <see cref="DockerEngine"/> throw.</exception>
     public static async Task<BuildSession> OpenAsync(
         WorkDirectory directory, IReporter reporter, CancellationToken cancellationToken, bool begin = false, EngineLimits? limits = null)
     {

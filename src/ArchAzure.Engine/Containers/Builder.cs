@@ -7,12 +7,12 @@ using Docker.DotNet.Models;
 namespace ArchAzure.Containers;
 
 /// <summary>The container a step works in. It ends with this process, however that happens.</summary>
-public sealed class Builder : IAsyncDisposable
+internal sealed class Builder : IAsyncDisposable
 {
     /// <summary>What a command ended by SIGKILL reports: 128 and the signal's number.</summary>
     private const long KilledStatus = 137;
 
-    private static readonly TimeSpan NoticeTimeout = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan s_noticeTimeout = TimeSpan.FromSeconds(5);
 
     private readonly DockerEngine _engine;
     private readonly LifelineContainer _container;
@@ -38,7 +38,8 @@ public sealed class Builder : IAsyncDisposable
     public string Endpoint => _engine.Endpoint.ToString();
 
     /// <summary>Starts a builder.</summary>
-    /// <exception cref="ArchAzureException"><c>BuilderImageNotFound</c>, <c>WorkDirectoryNotVisible</c>, <c>BuilderNotStarted</c> or <c>MountRefused</c>.</exception>
+    /// <exception cref="ArchAzureException"><c>BuilderImageNotFound</c>, <c>WorkDirectoryNotVisible</c>, <c>BuilderNotStarted</c> or
+    /// <c>MountRefused</c>.</exception>
     public static async Task<Builder> StartAsync(DockerEngine engine, BuilderSpec spec, StepLog log, CancellationToken cancellationToken)
     {
         var name = $"archazure-{spec.Purpose}-{spec.BuildId.ToString("N")[..8]}";
@@ -46,7 +47,8 @@ public sealed class Builder : IAsyncDisposable
         Builder builder;
         try
         {
-            builder = new Builder(engine, await LifelineContainer.StartAsync(engine, name, Parameters(engine, spec), cancellationToken), log);
+            builder = new Builder(
+                engine, await LifelineContainer.StartAsync(engine, name, Parameters(engine, spec), cancellationToken), log);
         }
         catch (DockerApiException e)
         {
@@ -74,7 +76,8 @@ public sealed class Builder : IAsyncDisposable
     /// <param name="options">Input, environment, line callback.</param>
     /// <param name="cancellationToken">Stops waiting; the command ends with the builder.</param>
     /// <exception cref="CommandFailedException">It ended with another status than 0.</exception>
-    /// <exception cref="ArchAzureException"><c>BuilderDied</c>: the container or the engine is gone. <c>DockerEngineStalled</c>: it no longer answers.</exception>
+    /// <exception cref="ArchAzureException"><c>BuilderDied</c>: the container or the engine is gone. <c>DockerEngineStalled</c>: it no
+    /// longer answers.</exception>
     public async Task<CommandResult> RunAsync(IReadOnlyList<string> command, CommandOptions? options, CancellationToken cancellationToken)
     {
         options ??= new CommandOptions();
@@ -82,7 +85,13 @@ public sealed class Builder : IAsyncDisposable
         try
         {
             var collector = new OutputCollector(options.LogOutput ? _log : null, options.OnLine);
-            var status = await _container.ExecAsync(command, options.Environment, options.Input, (bytes, error) => collector.Add(bytes.Span, error), cancellationToken, Confinement);
+            var status = await _container.ExecAsync(
+                command,
+                options.Environment,
+                options.Input,
+                (bytes, error) => collector.Add(bytes.Span, error),
+                cancellationToken,
+                Confinement);
             collector.Complete();
             if (status is not { } exitCode)
             {
@@ -96,7 +105,10 @@ public sealed class Builder : IAsyncDisposable
             }
 
             await ThrowIfGoneAsync(exitCode, cancellationToken);
-            throw new CommandFailedException(command, result, exitCode is 126 or 127 ? "the builder lacks this program; make it again with New-ArchBootstrap -Force" : null);
+            throw new CommandFailedException(
+                command,
+                result,
+                exitCode is 126 or 127 ? "the builder lacks this program; make it again with New-ArchBootstrap -Force" : null);
         }
         catch (Exception e) when (!cancellationToken.IsCancellationRequested && LifelineContainer.IsEngineFailure(e))
         {
@@ -136,13 +148,15 @@ public sealed class Builder : IAsyncDisposable
             throw new ArchAzureException(
                 "ImageNotSaved",
                 ErrorKind.ConnectionError,
-                $"The Docker engine could not make the image '{image}' of the builder {Name}: {e.GetBaseException().Message.TrimEnd('.')}. Check the room in its data folder ({_engine.Info.DockerRootDir}) and its log, and run the step again.",
+                $"The Docker engine could not make the image '{image}' of the builder {Name}: {e.GetBaseException().Message.TrimEnd('.')}. "
+                + $"Check the room in its data folder ({_engine.Info.DockerRootDir}) and its log, and run the step again.",
                 image,
                 e);
         }
     }
 
-    /// <summary>Makes files that the builder's root wrote belong to the user who runs this. A failure is noted, not thrown: the next run repeats it.</summary>
+    /// <summary>Makes files that the builder's root wrote belong to the user who runs this. A failure is noted, not thrown: the next run
+    /// repeats it.</summary>
     public async Task GiveToUserAsync(string builderPath, CancellationToken cancellationToken)
     {
         if (_engine.MapsUsers || Posix.EffectiveOwner is not { User: not 0 } owner)
@@ -174,7 +188,11 @@ public sealed class Builder : IAsyncDisposable
         Image = spec.Image,
         Hostname = "builder",
         Labels = Labels(spec),
-        Env = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/bin", "LANG=C.UTF-8", "SHELL=/bin/bash", .. spec.Environment.Select(pair => $"{pair.Key}={pair.Value}")],
+        Env =
+        [
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/bin", "LANG=C.UTF-8", "SHELL=/bin/bash",
+            .. spec.Environment.Select(pair => $"{pair.Key}={pair.Value}"),
+        ],
         HostConfig = new HostConfig
         {
             NetworkMode = spec.Network,
@@ -196,7 +214,8 @@ public sealed class Builder : IAsyncDisposable
     private static Mount TargetVolume(BuilderSpec spec) =>
         new() { Type = "volume", Target = TargetChroot.Tree, VolumeOptions = new VolumeOptions { Labels = Labels(spec) } };
 
-    private static Dictionary<string, string> Labels(BuilderSpec spec) => new(StringComparer.Ordinal) { [DockerEngine.BuildLabel] = spec.BuildId.ToString() };
+    private static Dictionary<string, string> Labels(BuilderSpec spec) =>
+        new(StringComparer.Ordinal) { [DockerEngine.BuildLabel] = spec.BuildId.ToString() };
 
     private async Task MountTargetAsync(CancellationToken cancellationToken)
     {
@@ -207,7 +226,9 @@ public sealed class Builder : IAsyncDisposable
             Confinement = TargetChroot.Confinement(filtered);
             if (!filtered)
             {
-                _log.Detail("The filter of system calls does not work here (an emulated processor, or setpriv before util-linux 2.41): commands run without it, and without CAP_SYS_ADMIN all the same.");
+                _log.Detail(
+                    "The filter of system calls does not work here (an emulated processor, or setpriv before util-linux 2.41): "
+                    + "commands run without it, and without CAP_SYS_ADMIN all the same.");
             }
 
             _log.Write($"each command of this builder runs after: {string.Join(' ', Confinement)}");
@@ -217,7 +238,9 @@ public sealed class Builder : IAsyncDisposable
             throw new ArchAzureException(
                 "MountRefused",
                 ErrorKind.PermissionDenied,
-                $"The builder {Name} could not mount /proc, /sys and /dev for the target: {string.Join(' ', e.Result.Tail)} The Docker engine, or a security module such as AppArmor or SELinux, forbids mounts in containers with CAP_SYS_ADMIN. See the log of the engine and of the kernel.",
+                $"The builder {Name} could not mount /proc, /sys and /dev for the target: {string.Join(' ', e.Result.Tail)} "
+                + "The Docker engine, or a security module such as AppArmor or SELinux, forbids mounts in containers with CAP_SYS_ADMIN. "
+                + "See the log of the engine and of the kernel.",
                 Name,
                 e);
         }
@@ -230,7 +253,7 @@ public sealed class Builder : IAsyncDisposable
         {
             // The kernel ends a killed container's commands before the engine has noticed the container's own end.
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-            limit.CancelAfter(NoticeTimeout);
+            limit.CancelAfter(s_noticeTimeout);
             try
             {
                 await _engine.Calls.WaitContainerAsync(_container.Id, limit.Token);
@@ -252,7 +275,8 @@ public sealed class Builder : IAsyncDisposable
         new(
             "BuilderDied",
             ErrorKind.ConnectionError,
-            $"The builder {Name} ended in the middle of the work (was it killed, was the Docker engine stopped, or is its disk full?){(cause is null ? "." : $": {cause.GetBaseException().Message.TrimEnd('.')}.")} Run the step again.",
+            $"The builder {Name} ended in the middle of the work (was it killed, was the Docker engine stopped, or is its disk full?)"
+            + $"{(cause is null ? "." : $": {cause.GetBaseException().Message.TrimEnd('.')}.")} Run the step again.",
             Name,
             cause);
 
@@ -261,7 +285,11 @@ public sealed class Builder : IAsyncDisposable
         if (e.StatusCode == HttpStatusCode.NotFound && e.ResponseBody?.Contains("image", StringComparison.OrdinalIgnoreCase) == true)
         {
             return new ArchAzureException(
-                "BuilderImageNotFound", ErrorKind.NotFound, $"The Docker image '{spec.Image}' is gone. Make it again: New-ArchBootstrap -WorkDirectory ... (its download is kept).", spec.Image, e);
+                "BuilderImageNotFound",
+                ErrorKind.NotFound,
+                $"The Docker image '{spec.Image}' is gone. Make it again: New-ArchBootstrap -WorkDirectory ... (its download is kept).",
+                spec.Image,
+                e);
         }
 
         if (e.ResponseBody?.Contains("bind source path does not exist", StringComparison.OrdinalIgnoreCase) == true)
@@ -269,13 +297,19 @@ public sealed class Builder : IAsyncDisposable
             return new ArchAzureException(
                 "WorkDirectoryNotVisible",
                 ErrorKind.NotFound,
-                $"The Docker engine cannot see '{spec.Mounts[0].HostPath}'. It runs on another machine, or this folder is not shared with it: use a local engine, or a folder it shares.",
+                $"The Docker engine cannot see '{spec.Mounts[0].HostPath}'. "
+                + "It runs on another machine, or this folder is not shared with it: use a local engine, or a folder it shares.",
                 spec.Mounts[0].HostPath,
                 e);
         }
 
         return new ArchAzureException(
-            "BuilderNotStarted", ErrorKind.ConnectionError, $"The Docker engine could not start a builder of '{spec.Image}': {e.Message.TrimEnd('.')}. See 'docker info' and the engine's log.", spec.Image, e);
+            "BuilderNotStarted",
+            ErrorKind.ConnectionError,
+            $"The Docker engine could not start a builder of '{spec.Image}': {e.Message.TrimEnd('.')}. "
+            + "See 'docker info' and the engine's log.",
+            spec.Image,
+            e);
     }
 
     /// <summary>Collects output by lines for the log, the callback and the error.</summary>

@@ -4,7 +4,7 @@ namespace ArchAzure.Containers;
 /// Every Linux capability a builder has, each with its reason; all others are dropped. A builder is never privileged,
 /// gets no device, and keeps Docker's default seccomp profile.
 /// </summary>
-public static class BuilderCapabilities
+internal static class BuilderCapabilities
 {
     /// <summary>What unpacking packages as root into a folder takes.</summary>
     public static IReadOnlyDictionary<string, string> Files { get; } = new SortedDictionary<string, string>(StringComparer.Ordinal)
@@ -19,10 +19,13 @@ public static class BuilderCapabilities
         ["SYS_CHROOT"] = "pacman runs scriptlets and hooks with the target as their root",
     };
 
-    /// <summary>What a builder that holds a target needs on top. No command that may run code of packages, layers or agents has it: see <see cref="TargetChroot"/>.</summary>
+    /// <summary>What a builder that holds a target needs on top. No command that may run code of packages, layers or agents has it: see
+    /// <see cref="TargetChroot"/>.</summary>
     public static IReadOnlyDictionary<string, string> Mounts { get; } = new SortedDictionary<string, string>(StringComparer.Ordinal)
     {
         ["SETPCAP"] = "gives up SYS_ADMIN and itself for good before a command begins",
-        ["SYS_ADMIN"] = "mounts /proc, /sys, /dev, /run and /tmp for the target, in the container's own mount namespace, once; gives each command process numbers of its own",
+        ["SYS_ADMIN"] =
+            "mounts /proc, /sys, /dev, /run and /tmp for the target, in the container's own mount namespace, once; "
+            + "gives each command process numbers of its own",
     };
 }

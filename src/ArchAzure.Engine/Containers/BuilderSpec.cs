@@ -6,10 +6,10 @@ namespace ArchAzure.Containers;
 /// <param name="HostPath">Its full path on the host.</param>
 /// <param name="BuilderPath">Its path in the builder.</param>
 /// <param name="ReadOnly">Whether the builder may only read it.</param>
-public sealed record BindMount(string HostPath, string BuilderPath, bool ReadOnly = false);
+internal sealed record BindMount(string HostPath, string BuilderPath, bool ReadOnly = false);
 
 /// <summary>What a step needs of its builder; it gets nothing else.</summary>
-public sealed record BuilderSpec
+internal sealed record BuilderSpec
 {
     /// <summary>The image to run.</summary>
     public required string Image { get; init; }

@@ -4,11 +4,21 @@ namespace ArchAzure.Containers;
 /// <param name="ExitCode">Its exit status.</param>
 /// <param name="Output">Its standard output, as text, capped after the first 1 MiB.</param>
 /// <param name="Tail">The last lines of standard output and standard error together.</param>
-public sealed record CommandResult(long ExitCode, string Output, IReadOnlyList<string> Tail);
+internal sealed record CommandResult(long ExitCode, string Output, IReadOnlyList<string> Tail);
 
 /// <summary>How a command is run.</summary>
-public sealed record CommandOptions
+internal sealed record CommandOptions
 {
+    /// <summary>With a file of the host as its standard input.</summary>
+    public static CommandOptions FromFile(string path) => new()
+    {
+        Input = async (stream, token) =>
+        {
+            await using var file = File.OpenRead(path);
+            await file.CopyToAsync(stream, token);
+        },
+    };
+
     /// <summary>Writes the command's standard input, or null for none.</summary>
     public Func<Stream, CancellationToken, Task>? Input { get; init; }
 
@@ -26,7 +36,7 @@ public sealed record CommandOptions
 }
 
 /// <summary>A command in the builder failed; the message shows its last lines.</summary>
-public sealed class CommandFailedException : ArchAzureException
+internal sealed class CommandFailedException : ArchAzureException
 {
     private const int LongestShown = 1000;
 
@@ -35,7 +45,8 @@ public sealed class CommandFailedException : ArchAzureException
         : base(
             "CommandFailed",
             ErrorKind.CommandFailed,
-            $"'{string.Join(' ', command)}' in the builder ended with status {result.ExitCode}{(hint is null ? "" : $" ({hint})")}:{string.Concat(result.Tail.Select(line => $"\n    {(line.Length <= LongestShown ? line : line[..LongestShown] + "...")}"))}\n",
+            $"'{string.Join(' ', command)}' in the builder ended with status {result.ExitCode}{(hint is null ? "" : $" ({hint})")}:"
+            + $"{string.Concat(result.Tail.Select(Shown))}\n",
             command[0])
     {
         Command = command;
@@ -47,4 +58,6 @@ public sealed class CommandFailedException : ArchAzureException
 
     /// <summary>How it ended.</summary>
     public CommandResult Result { get; }
+
+    private static string Shown(string line) => $"\n    {(line.Length <= LongestShown ? line : line[..LongestShown] + "...")}";
 }

@@ -6,18 +6,19 @@ using Docker.DotNet.Models;
 namespace ArchAzure.Containers;
 
 /// <summary>The Docker engine: found as docker's own client finds it (DOCKER_HOST, contexts, the default socket).</summary>
-public sealed class DockerEngine : IDisposable
+internal sealed class DockerEngine : IDisposable
 {
     /// <summary>The label every container of a build carries; its value is the build's id.</summary>
     public const string BuildLabel = "archazure.build";
 
-    /// <summary>The label of containers in which a virtual machine runs, beside <see cref="BuildLabel"/>. They work without the build's lock.</summary>
+    /// <summary>The label of containers in which a virtual machine runs, beside <see cref="BuildLabel"/>. They work without the build's
+    /// lock.</summary>
     public const string MachineLabel = "archazure.machine";
 
     /// <summary>The repository of the names by which builds claim the images they use: <c>archazure/build:ID-builder</c>.</summary>
     public const string ClaimRepository = "archazure/build";
 
-    private static readonly TimeSpan StartLimit = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan s_startLimit = TimeSpan.FromMinutes(2);
 
     private readonly DockerClient _client;
 
@@ -39,13 +40,15 @@ public sealed class DockerEngine : IDisposable
     /// <summary>The engine's address.</summary>
     public Uri Endpoint => _client.Options.Endpoint;
 
-    /// <summary>Whether root in a container is someone else outside (rootless engine, user namespaces): files then belong to the user without chown.</summary>
+    /// <summary>Whether root in a container is someone else outside (rootless engine, user namespaces): files then belong to the user
+    /// without chown.</summary>
     internal bool MapsUsers => IsRootless || HasSecurityOption("userns");
 
     /// <summary>Whether root in a container is the engine's user outside.</summary>
     internal bool IsRootless => HasSecurityOption("rootless");
 
-    /// <summary>Whether containers share this process' kernel, and with it unix sockets: not those of Docker Desktop, which run in a virtual machine.</summary>
+    /// <summary>Whether containers share this process' kernel, and with it unix sockets: not those of Docker Desktop, which run in a
+    /// virtual machine.</summary>
     internal bool SharesKernel => OperatingSystem.IsLinux() && Endpoint.Scheme == "unix" && Info.OperatingSystem != "Docker Desktop";
 
     internal bool HasAppArmor => HasSecurityOption("apparmor");
@@ -54,20 +57,29 @@ public sealed class DockerEngine : IDisposable
     /// <param name="reporter">Told of each attempt that failed.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <param name="limits">How long the engine may keep silent; null for the defaults.</param>
-    /// <exception cref="ArchAzureException"><c>DockerEngineNotFound</c>, <c>DockerPermissionDenied</c>, <c>DockerConnectionLost</c> or <c>DockerEngineStalled</c>.</exception>
-    public static async Task<DockerEngine> ConnectAsync(IReporter reporter, CancellationToken cancellationToken, EngineLimits? limits = null)
+    /// <exception cref="ArchAzureException"><c>DockerEngineNotFound</c>, <c>DockerPermissionDenied</c>, <c>DockerConnectionLost</c> or
+    /// <c>DockerEngineStalled</c>.</exception>
+    public static Task<DockerEngine> ConnectAsync(IReporter reporter, CancellationToken cancellationToken, EngineLimits? limits = null) =>
+        ConnectAsync(reporter, null, limits, cancellationToken);
+
+    /// <summary>The same for an engine at an address that is known; null for the one that docker's own client would find.</summary>
+    internal static async Task<DockerEngine> ConnectAsync(
+        IReporter reporter, Uri? address, EngineLimits? limits, CancellationToken cancellationToken)
     {
         DockerClient? connection = null;
         try
         {
             // No API version is named: the client negotiates it. No overall time limit: each call has its own.
-            connection = new DockerClientBuilder().WithTimeout(Timeout.InfiniteTimeSpan).Build();
+            var builder = new DockerClientBuilder().WithTimeout(Timeout.InfiniteTimeSpan);
+            connection = (address is null ? builder : builder.WithEndpoint(address)).Build();
             var calls = new EngineCalls(connection, connection.Options.Endpoint.ToString(), limits ?? new EngineLimits(), reporter);
             return new DockerEngine(connection, calls, await calls.InfoAsync(cancellationToken));
         }
         catch (Exception e) when (e is not ArchAzureException && !cancellationToken.IsCancellationRequested)
         {
-            var endpoint = connection?.Options.Endpoint.ToString() ?? Environment.GetEnvironmentVariable("DOCKER_HOST") ?? "the default socket";
+            var endpoint = connection?.Options.Endpoint.ToString()
+                ?? Environment.GetEnvironmentVariable("DOCKER_HOST")
+                ?? "the default socket";
             connection?.Dispose();
             throw EngineConnectionException.NotFound(endpoint, e);
         }
@@ -120,12 +132,17 @@ public sealed class DockerEngine : IDisposable
 
     /// <summary>Makes an image of a plain tar stream.</summary>
     /// <param name="image">name:tag.</param>
-    /// <param name="writeTar">Writes an uncompressed tar archive (engine 20.10 reads no zstd); called again where the connection broke off.</param>
+    /// <param name="writeTar">Writes an uncompressed tar archive (engine 20.10 reads no zstd); called again where the connection broke
+    /// off.</param>
     /// <param name="labels">Labels of the image.</param>
     /// <param name="cancellationToken">Stops the import; no image is left then.</param>
-    /// <exception cref="ArchAzureException"><c>ImageImportFailed</c> or <c>DockerEngineStalled</c>; what <paramref name="writeTar"/> throws.</exception>
+    /// <exception cref="ArchAzureException"><c>ImageImportFailed</c> or <c>DockerEngineStalled</c>; what <paramref name="writeTar"/>
+    /// throws.</exception>
     public async Task ImportImageAsync(
-        string image, Func<Stream, CancellationToken, Task> writeTar, IReadOnlyDictionary<string, string> labels, CancellationToken cancellationToken)
+        string image,
+        Func<Stream, CancellationToken, Task> writeTar,
+        IReadOnlyDictionary<string, string> labels,
+        CancellationToken cancellationToken)
     {
         var (repository, tag) = SplitImage(image);
         var parameters = new ImagesCreateParameters
@@ -206,16 +223,9 @@ public sealed class DockerEngine : IDisposable
     /// <summary>The names of the images of a repository whose tag begins with a text.</summary>
     public async Task<IReadOnlyList<string>> FindImagesAsync(string repository, string tagStart, CancellationToken cancellationToken)
     {
-        var images = await Calls.ListImagesAsync(
-            new ImagesListParameters
-            {
-                Filters = new Dictionary<string, IDictionary<string, bool>>(StringComparer.Ordinal)
-                {
-                    ["reference"] = new Dictionary<string, bool>(StringComparer.Ordinal) { [$"{repository}:{tagStart}*"] = true },
-                },
-            },
-            cancellationToken);
-        return [.. images.SelectMany(image => image.RepoTags ?? []).Where(name => name.StartsWith($"{repository}:{tagStart}", StringComparison.Ordinal))];
+        var start = $"{repository}:{tagStart}";
+        var images = await Calls.ListImagesAsync(start + "*", cancellationToken);
+        return [.. images.SelectMany(image => image.RepoTags ?? []).Where(name => name.StartsWith(start, StringComparison.Ordinal))];
     }
 
     /// <summary>Removes the containers a killed run of this build has left. The caller holds the build's lock.</summary>
@@ -242,21 +252,12 @@ public sealed class DockerEngine : IDisposable
     /// </summary>
     internal static bool IsLeftover(ContainerListResponse container, DateTime now) =>
         container.Labels?.ContainsKey(MachineLabel) != true
-        || (container.State is not ("running" or "removing") && now - container.Created.ToUniversalTime() > StartLimit);
+        || (container.State is not ("running" or "removing") && now - container.Created.ToUniversalTime() > s_startLimit);
 
-    private async Task<int> RemoveContainersAsync(string label, Func<ContainerListResponse, bool> choose, CancellationToken cancellationToken)
+    private async Task<int> RemoveContainersAsync(
+        string label, Func<ContainerListResponse, bool> choose, CancellationToken cancellationToken)
     {
-        var containers = await Calls.ListContainersAsync(
-            new ContainersListParameters
-            {
-                All = true,
-                Filters = new Dictionary<string, IDictionary<string, bool>>(StringComparer.Ordinal)
-                {
-                    ["label"] = new Dictionary<string, bool>(StringComparer.Ordinal) { [label] = true },
-                },
-            },
-            cancellationToken);
-        var chosen = containers.Where(choose).ToList();
+        var chosen = (await Calls.ListContainersAsync(label, cancellationToken)).Where(choose).ToList();
         foreach (var container in chosen)
         {
             await Calls.RemoveContainerAsync(container.ID, cancellationToken);
@@ -301,7 +302,8 @@ public sealed class DockerEngine : IDisposable
     }
 
     /// <returns>The engine's error. It answers 200 before it reads the stream; errors come as messages.</returns>
-    private async Task<JSONError?> ImportOnceAsync(ImagesCreateParameters parameters, Func<Stream, CancellationToken, Task> writeTar, CancellationToken cancellationToken)
+    private async Task<JSONError?> ImportOnceAsync(
+        ImagesCreateParameters parameters, Func<Stream, CancellationToken, Task> writeTar, CancellationToken cancellationToken)
     {
         JSONError? error = null;
         var pipe = new Pipe(new PipeOptions(pauseWriterThreshold: 1 << 22, resumeWriterThreshold: 1 << 21));
@@ -343,7 +345,8 @@ public sealed class DockerEngine : IDisposable
         new(
             "ImageImportFailed",
             ErrorKind.ConnectionError,
-            $"The Docker engine could not import '{image}': {reason} See its log and whether its data folder ({Info.DockerRootDir}) has space left, and run the step again.",
+            $"The Docker engine could not import '{image}': {reason} "
+            + $"See its log and whether its data folder ({Info.DockerRootDir}) has space left, and run the step again.",
             image,
             cause);
 

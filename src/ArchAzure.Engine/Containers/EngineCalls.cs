@@ -21,11 +21,18 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
     public Task<ImageInspectResponse> InspectImageAsync(string image, CancellationToken cancellationToken) =>
         AskAsync($"inspect image {image}", limits.AnswerTimeout, token => client.Images.InspectImageAsync(image, token), cancellationToken);
 
-    public Task<IList<ImagesListResponse>> ListImagesAsync(ImagesListParameters parameters, CancellationToken cancellationToken) =>
-        AskAsync("list images", limits.AnswerTimeout, token => client.Images.ListImagesAsync(parameters, token), cancellationToken);
+    public Task<IList<ImagesListResponse>> ListImagesAsync(string reference, CancellationToken cancellationToken)
+    {
+        var parameters = new ImagesListParameters { Filters = Filter("reference", reference) };
+        return AskAsync("list images", limits.AnswerTimeout, token => client.Images.ListImagesAsync(parameters, token), cancellationToken);
+    }
 
     public Task RemoveImageAsync(string image, CancellationToken cancellationToken) =>
-        AskAsync($"remove image {image}", limits.WorkTimeout, token => client.Images.DeleteImageAsync(image, new ImageDeleteParameters { Force = false }, token), cancellationToken);
+        AskAsync(
+            $"remove image {image}",
+            limits.WorkTimeout,
+            token => client.Images.DeleteImageAsync(image, new ImageDeleteParameters { Force = false }, token),
+            cancellationToken);
 
     public Task TagImageAsync(string image, string repository, string tag, CancellationToken cancellationToken) =>
         AskAsync(
@@ -38,16 +45,18 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
             },
             cancellationToken);
 
-    public Task<IList<ContainerListResponse>> ListContainersAsync(ContainersListParameters parameters, CancellationToken cancellationToken) =>
-        AskAsync("list containers", limits.AnswerTimeout, token => client.Containers.ListContainersAsync(parameters, token), cancellationToken);
+    public Task<IList<ContainerListResponse>> ListContainersAsync(string label, CancellationToken cancellationToken)
+    {
+        var parameters = new ContainersListParameters { All = true, Filters = Filter("label", label) };
+        return AskAsync(
+            "list containers", limits.AnswerTimeout, token => client.Containers.ListContainersAsync(parameters, token), cancellationToken);
+    }
 
     public async Task<IReadOnlyList<string>> ListVolumesAsync(string label, CancellationToken cancellationToken)
     {
-        var parameters = new VolumesListParameters
-        {
-            Filters = new Dictionary<string, IDictionary<string, bool>>(StringComparer.Ordinal) { ["label"] = new Dictionary<string, bool>(StringComparer.Ordinal) { [label] = true } },
-        };
-        var list = await AskAsync("list volumes", limits.AnswerTimeout, token => client.Volumes.ListAsync(parameters, token), cancellationToken);
+        var parameters = new VolumesListParameters { Filters = Filter("label", label) };
+        var list = await AskAsync(
+            "list volumes", limits.AnswerTimeout, token => client.Volumes.ListAsync(parameters, token), cancellationToken);
         return [.. list.Volumes?.Select(volume => volume.Name) ?? []];
     }
 
@@ -63,7 +72,11 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
             cancellationToken);
 
     public Task<ContainerInspectResponse> InspectContainerAsync(string id, CancellationToken cancellationToken) =>
-        AskAsync($"inspect container {id}", limits.AnswerTimeout, token => client.Containers.InspectContainerAsync(id, token), cancellationToken);
+        AskAsync(
+            $"inspect container {id}",
+            limits.AnswerTimeout,
+            token => client.Containers.InspectContainerAsync(id, token),
+            cancellationToken);
 
     /// <summary>Waits for a container's end; the caller sets the limit.</summary>
     public Task WaitContainerAsync(string id, CancellationToken cancellationToken) =>
@@ -82,7 +95,8 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
             {
                 try
                 {
-                    await client.Containers.RemoveContainerAsync(id, new ContainerRemoveParameters { Force = true, RemoveVolumes = true }, token);
+                    await client.Containers.RemoveContainerAsync(
+                        id, new ContainerRemoveParameters { Force = true, RemoveVolumes = true }, token);
                     return true;
                 }
                 catch (DockerApiException e) when (e.StatusCode == HttpStatusCode.NotFound)
@@ -106,7 +120,8 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
     /// Makes and starts a container with its standard input held. The three calls are repeated together: an input once held and
     /// let go would end the container at its start.
     /// </summary>
-    public Task<(string Id, MultiplexedStream Input)> StartContainerAsync(CreateContainerParameters parameters, CancellationToken cancellationToken)
+    public Task<(string Id, MultiplexedStream Input)> StartContainerAsync(
+        CreateContainerParameters parameters, CancellationToken cancellationToken)
     {
         var again = false;
         return RetryAsync(
@@ -126,19 +141,27 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
             cancellationToken);
     }
 
-    public Task<ContainerExecCreateResponse> CreateExecAsync(string containerId, string name, ContainerExecCreateParameters parameters, CancellationToken cancellationToken) =>
-        AskAsync($"prepare {name}", limits.AnswerTimeout, token => client.Exec.CreateContainerExecAsync(containerId, parameters, token), cancellationToken);
+    public Task<ContainerExecCreateResponse> CreateExecAsync(
+        string containerId, string name, ContainerExecCreateParameters parameters, CancellationToken cancellationToken) =>
+        AskAsync(
+            $"prepare {name}",
+            limits.AnswerTimeout,
+            token => client.Exec.CreateContainerExecAsync(containerId, parameters, token),
+            cancellationToken);
 
-    /// <summary>Starts a command. Repeated only where the engine says that it did not start it: run twice, it would do its work twice.</summary>
+    /// <summary>Starts a command. Repeated only where the engine says that it did not start it: run twice, it would do its work
+    /// twice.</summary>
     public Task<MultiplexedStream> StartExecAsync(string execId, string command, CancellationToken cancellationToken) =>
         RetryAsync(
             $"start {command}",
-            token => OnceAsync(limits.WorkTimeout, inner => client.Exec.StartContainerExecAsync(execId, new ContainerExecStartParameters(), inner), token),
+            token => OnceAsync(
+                limits.WorkTimeout, inner => client.Exec.StartContainerExecAsync(execId, new ContainerExecStartParameters(), inner), token),
             e => e is DockerApiException { StatusCode: >= HttpStatusCode.InternalServerError },
             cancellationToken);
 
     public Task<ContainerExecInspectResponse> InspectExecAsync(string execId, string command, CancellationToken cancellationToken) =>
-        AskAsync($"inspect {command}", limits.AnswerTimeout, token => client.Exec.InspectContainerExecAsync(execId, token), cancellationToken);
+        AskAsync(
+            $"inspect {command}", limits.AnswerTimeout, token => client.Exec.InspectContainerExecAsync(execId, token), cancellationToken);
 
     /// <summary>Makes an image of a container.</summary>
     public Task CommitAsync(CommitContainerChangesParameters parameters, CancellationToken cancellationToken)
@@ -156,7 +179,8 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
     /// <param name="tar">The stream.</param>
     /// <param name="onMessage">Gets the engine's messages; errors come as such.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    public Task ImportAsync(ImagesCreateParameters parameters, Stream tar, Action<JSONMessage> onMessage, CancellationToken cancellationToken)
+    public Task ImportAsync(
+        ImagesCreateParameters parameters, Stream tar, Action<JSONMessage> onMessage, CancellationToken cancellationToken)
     {
         var what = $"import {parameters.Repo}:{parameters.Tag}";
         var activity = new Activity();
@@ -190,7 +214,8 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
     /// <param name="work">The work; its token ends it.</param>
     /// <param name="ask">Throws when the work will not end.</param>
     /// <param name="cancellationToken">Ends both, and the wait at once.</param>
-    public async Task<T> WatchAsync<T>(Func<CancellationToken, Task<T>> work, Func<CancellationToken, Task> ask, CancellationToken cancellationToken)
+    public async Task<T> WatchAsync<T>(
+        Func<CancellationToken, Task<T>> work, Func<CancellationToken, Task> ask, CancellationToken cancellationToken)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var working = work(stop.Token);
@@ -220,12 +245,15 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
     }
 
     /// <summary>Repeats a work with growing pauses.</summary>
-    public async Task<T> RepeatAsync<T>(string what, Func<CancellationToken, Task<T>> work, Func<Exception, bool> mayPass, CancellationToken cancellationToken) =>
+    public async Task<T> RepeatAsync<T>(
+        string what, Func<CancellationToken, Task<T>> work, Func<Exception, bool> mayPass, CancellationToken cancellationToken) =>
         await Retries.Pipeline(limits.Retries, $"Docker engine, {what}", reporter.Verbose, mayPass).ExecuteAsync(
             async token => await work(token), cancellationToken);
 
-    /// <summary>Repeats calls, and puts what is left into words: an engine that keeps silent, one that is not there, a connection that broke off.</summary>
-    private async Task<T> RetryAsync<T>(string what, Func<CancellationToken, Task<T>> work, Func<Exception, bool> mayPass, CancellationToken cancellationToken)
+    /// <summary>Repeats calls, and puts what is left into words: an engine that keeps silent, one that is not there, a connection that
+    /// broke off.</summary>
+    private async Task<T> RetryAsync<T>(
+        string what, Func<CancellationToken, Task<T>> work, Func<Exception, bool> mayPass, CancellationToken cancellationToken)
     {
         var clock = Stopwatch.StartNew();
         var attempts = 0;
@@ -243,7 +271,8 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
         }
         catch (TimeoutException e)
         {
-            throw Stalled(what, $"it has not answered for {Seconds(clock.Elapsed)} s{(attempts > 1 ? $", asked {attempts} times" : "")}", e);
+            var asked = attempts > 1 ? $", asked {attempts} times" : "";
+            throw Stalled(what, $"it has not answered for {Seconds(clock.Elapsed)} s{asked}", e);
         }
         catch (Exception e) when (IsConnectionFailure(e) && !cancellationToken.IsCancellationRequested)
         {
@@ -251,7 +280,8 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
         }
     }
 
-    /// <summary>Whether a later attempt may get over an error: a timeout, a connection that broke off, an error of the engine's own.</summary>
+    /// <summary>Whether a later attempt may get over an error: a timeout, a connection that broke off, an error of the engine's
+    /// own.</summary>
     public static bool MayPass(Exception e) =>
         e is TimeoutException or DockerApiException { StatusCode: >= HttpStatusCode.InternalServerError }
         || (IsConnectionFailure(e) && !EngineConnectionException.IsNotThere(e))
@@ -262,14 +292,21 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
         new(
             "DockerEngineStalled",
             ErrorKind.ConnectionError,
-            $"The Docker engine at {endpoint} stalls ({what}): {how}. See whether 'docker info' answers and what the engine's log says, restart it if need be, and run the step again.",
+            $"The Docker engine at {endpoint} stalls ({what}): {how}. "
+            + "See whether 'docker info' answers and what the engine's log says, restart it if need be, and run the step again.",
             endpoint,
             cause);
+
+    private static Dictionary<string, IDictionary<string, bool>> Filter(string name, string value) => new(StringComparer.Ordinal)
+    {
+        [name] = new Dictionary<string, bool>(StringComparer.Ordinal) { [value] = true },
+    };
 
     private static string Seconds(TimeSpan time) => time.TotalSeconds.ToString("0", System.Globalization.CultureInfo.InvariantCulture);
 
     // JsonException: an answer that was cut off.
-    private static bool IsConnectionFailure(Exception e) => e is HttpRequestException or IOException or SocketException or UnauthorizedAccessException or JsonException;
+    private static bool IsConnectionFailure(Exception e) =>
+        e is HttpRequestException or IOException or SocketException or UnauthorizedAccessException or JsonException;
 
     private async Task WaitUntilGoneAsync(string id, CancellationToken cancellationToken)
     {
@@ -319,7 +356,8 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
         }
     }
 
-    private async Task<(string Id, MultiplexedStream Input)> StartOnceAsync(CreateContainerParameters parameters, CancellationToken cancellationToken)
+    private async Task<(string Id, MultiplexedStream Input)> StartOnceAsync(
+        CreateContainerParameters parameters, CancellationToken cancellationToken)
     {
         string? id = null;
         MultiplexedStream? input = null;
@@ -329,13 +367,20 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
             using var stop = new CancellationTokenSource();
             await using (cancellationToken.Register(() => stop.CancelAfter(limits.StopTimeout)))
             {
-                id = (await OnceAsync(limits.WorkTimeout, token => client.Containers.CreateContainerAsync(parameters, token), stop.Token)).ID;
+                var made = await OnceAsync(
+                    limits.WorkTimeout, token => client.Containers.CreateContainerAsync(parameters, token), stop.Token);
+                id = made.ID;
             }
 
             cancellationToken.ThrowIfCancellationRequested();
             input = await OnceAsync(
-                limits.WorkTimeout, token => client.Containers.AttachContainerAsync(id, new ContainerAttachParameters { Stream = true, Stdin = true }, token), cancellationToken);
-            await OnceAsync(limits.WorkTimeout, token => client.Containers.StartContainerAsync(id, new ContainerStartParameters(), token), cancellationToken);
+                limits.WorkTimeout,
+                token => client.Containers.AttachContainerAsync(id, new ContainerAttachParameters { Stream = true, Stdin = true }, token),
+                cancellationToken);
+            await OnceAsync(
+                limits.WorkTimeout,
+                token => client.Containers.StartContainerAsync(id, new ContainerStartParameters(), token),
+                cancellationToken);
             return (id, input);
         }
         catch

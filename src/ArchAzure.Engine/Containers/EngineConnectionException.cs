@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using Docker.DotNet;
 
 namespace ArchAzure.Containers;
 
@@ -21,7 +22,8 @@ internal sealed class EngineConnectionException : ArchAzureException
             : new EngineConnectionException(
                 "DockerConnectionLost",
                 ErrorKind.ConnectionError,
-                $"The connection to the Docker engine at {endpoint} broke off ({what}{(attempts > 1 ? $", tried {attempts} times" : "")}): {Reason(endpoint, cause)}. See the engine's log, and run the step again.",
+                $"The connection to the Docker engine at {endpoint} broke off ({what}{(attempts > 1 ? $", tried {attempts} times" : "")}): "
+                + $"{Reason(endpoint, cause)}. See the engine's log, and run the step again.",
                 endpoint,
                 cause,
                 notThere: false);
@@ -32,21 +34,27 @@ internal sealed class EngineConnectionException : ArchAzureException
             ? new EngineConnectionException(
                 "DockerPermissionDenied",
                 ErrorKind.PermissionDenied,
-                $"You may not use the Docker engine at {endpoint}. Have your user added to the group 'docker' (sudo usermod -aG docker $USER) and log in again, or name your own engine in DOCKER_HOST.",
+                $"You may not use the Docker engine at {endpoint}. Have your user added to the group 'docker' "
+                + "(sudo usermod -aG docker $USER) and log in again, or name your own engine in DOCKER_HOST.",
                 endpoint,
                 cause,
                 notThere: true)
             : new EngineConnectionException(
                 "DockerEngineNotFound",
                 ErrorKind.ConnectionError,
-                $"No Docker engine answers at {endpoint}: {Reason(endpoint, cause)}. Start Docker (e.g. sudo systemctl start docker), or name a running engine in DOCKER_HOST.",
+                cause is DockerApiException
+                    ? $"The Docker engine at {endpoint} answers with an error: {Reason(endpoint, cause)}. "
+                      + "See its log and restart it if need be, or name another engine in DOCKER_HOST."
+                    : $"No Docker engine answers at {endpoint}: {Reason(endpoint, cause)}. "
+                      + "Start Docker (e.g. sudo systemctl start docker), or name a running engine in DOCKER_HOST.",
                 endpoint,
                 cause,
                 notThere: true);
 
     /// <summary>What the system says, without a full stop; of a socket that is not there it says something else.</summary>
     private static string Reason(string endpoint, Exception cause) =>
-        cause.GetBaseException() is SocketException { SocketErrorCode: SocketError.AddressNotAvailable } && endpoint.StartsWith("unix:", StringComparison.Ordinal)
+        cause.GetBaseException() is SocketException { SocketErrorCode: SocketError.AddressNotAvailable }
+        && endpoint.StartsWith("unix:", StringComparison.Ordinal)
             ? "there is no such socket"
             : cause.GetBaseException().Message.TrimEnd('.');
 
@@ -55,11 +63,13 @@ internal sealed class EngineConnectionException : ArchAzureException
         IsDenied(cause)
         || cause is SocketException
         {
-            SocketErrorCode: SocketError.ConnectionRefused or SocketError.AddressNotAvailable or SocketError.HostNotFound or SocketError.NoData
-                or SocketError.HostUnreachable or SocketError.NetworkUnreachable or SocketError.AddressFamilyNotSupported
+            SocketErrorCode: SocketError.ConnectionRefused or SocketError.AddressNotAvailable or SocketError.HostNotFound
+                or SocketError.NoData or SocketError.HostUnreachable or SocketError.NetworkUnreachable
+                or SocketError.AddressFamilyNotSupported
         });
 
-    private static bool IsDenied(Exception e) => e is UnauthorizedAccessException or SocketException { SocketErrorCode: SocketError.AccessDenied };
+    private static bool IsDenied(Exception e) =>
+        e is UnauthorizedAccessException or SocketException { SocketErrorCode: SocketError.AccessDenied };
 
     private static IEnumerable<Exception> Chain(Exception cause)
     {

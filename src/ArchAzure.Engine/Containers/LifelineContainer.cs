@@ -33,7 +33,8 @@ internal sealed class LifelineContainer
     /// <param name="parameters">Image, labels and host configuration; the main process is set here.</param>
     /// <param name="cancellationToken">Stops the start; no container is left then.</param>
     /// <exception cref="DockerApiException">The engine refused.</exception>
-    public static async Task<LifelineContainer> StartAsync(DockerEngine engine, string name, CreateContainerParameters parameters, CancellationToken cancellationToken)
+    public static async Task<LifelineContainer> StartAsync(
+        DockerEngine engine, string name, CreateContainerParameters parameters, CancellationToken cancellationToken)
     {
         parameters.Name = name;
         parameters.Entrypoint = ["cat"];
@@ -48,11 +49,15 @@ internal sealed class LifelineContainer
     }
 
     /// <summary>Whether an exception tells that the engine or the container is gone.</summary>
-    public static bool IsEngineFailure(Exception e) => e is DockerApiException or HttpRequestException or IOException or SocketException or EngineConnectionException;
+    public static bool IsEngineFailure(Exception e) =>
+        e is DockerApiException or HttpRequestException or IOException or SocketException or EngineConnectionException;
 
     /// <summary>The bind mounts as the engine takes them.</summary>
     public static IList<Mount> Mounts(IEnumerable<BindMount> mounts) =>
-        [.. mounts.Select(mount => new Mount { Type = "bind", Source = mount.HostPath, Target = mount.BuilderPath, ReadOnly = mount.ReadOnly })];
+    [
+        .. mounts.Select(
+            mount => new Mount { Type = "bind", Source = mount.HostPath, Target = mount.BuilderPath, ReadOnly = mount.ReadOnly }),
+    ];
 
     /// <summary>Runs a command and waits for its end.</summary>
     /// <param name="command">The program and its arguments; no shell is involved.</param>
@@ -63,7 +68,11 @@ internal sealed class LifelineContainer
     /// <param name="runBy">The command line that the program and its arguments are appended to; null for none.</param>
     /// <returns>Its exit status, or null when the container was gone before it told one.</returns>
     public async Task<long?> ExecAsync(
-        IReadOnlyList<string> command, IReadOnlyDictionary<string, string> environment, Func<Stream, CancellationToken, Task>? input, Action<ReadOnlyMemory<byte>, bool> onOutput, CancellationToken cancellationToken,
+        IReadOnlyList<string> command,
+        IReadOnlyDictionary<string, string> environment,
+        Func<Stream, CancellationToken, Task>? input,
+        Action<ReadOnlyMemory<byte>, bool> onOutput,
+        CancellationToken cancellationToken,
         IReadOnlyList<string>? runBy = null)
     {
         var name = command[0];
@@ -105,7 +114,8 @@ internal sealed class LifelineContainer
     /// <summary>Lets go of the container without waiting: it ends with everything in it.</summary>
     public void Cut() => _lifeline.Dispose();
 
-    /// <summary>Ends the container with everything in it, and waits until it is gone. Safe to call at any moment, also after a cancellation.</summary>
+    /// <summary>Ends the container with everything in it, and waits until it is gone. Safe to call at any moment, also after a
+    /// cancellation.</summary>
     /// <returns>Why it could not be removed, or null.</returns>
     public async Task<string?> RemoveAsync()
     {
@@ -125,7 +135,8 @@ internal sealed class LifelineContainer
         }
     }
 
-    private static async Task ReadAsync(MultiplexedStream stream, Action<ReadOnlyMemory<byte>, bool> onOutput, CancellationToken cancellationToken)
+    private static async Task ReadAsync(
+        MultiplexedStream stream, Action<ReadOnlyMemory<byte>, bool> onOutput, CancellationToken cancellationToken)
     {
         var buffer = new byte[81920];
         while (true)
@@ -140,7 +151,8 @@ internal sealed class LifelineContainer
         }
     }
 
-    private static async Task WriteInputAsync(MultiplexedStream stream, Func<Stream, CancellationToken, Task> input, CancellationToken cancellationToken)
+    private static async Task WriteInputAsync(
+        MultiplexedStream stream, Func<Stream, CancellationToken, Task> input, CancellationToken cancellationToken)
     {
         try
         {
@@ -186,7 +198,9 @@ internal sealed class LifelineContainer
             if (heard == _heardAtEnd)
             {
                 throw calls.Stalled(
-                    command, $"the command ended with status {state.ExitCode}, but for {calls.Limits.WatchInterval.TotalSeconds:0.#} s the engine has neither sent more of its output nor closed it");
+                    command,
+                    $"the command ended with status {state.ExitCode}, but for {calls.Limits.WatchInterval.TotalSeconds:0.#} s "
+                    + "the engine has neither sent more of its output nor closed it");
             }
 
             _heardAtEnd = heard;

@@ -4,7 +4,7 @@ using ArchAzure.IO;
 namespace ArchAzure.Containers;
 
 /// <summary>The full log of one step's run: each command and all it says, with the seconds since the start.</summary>
-public sealed class StepLog : IDisposable
+internal sealed class StepLog : IDisposable
 {
     private readonly StreamWriter _writer;
     private readonly IReporter _reporter;

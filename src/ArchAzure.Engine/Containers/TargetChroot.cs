@@ -3,7 +3,8 @@ namespace ArchAzure.Containers;
 /// <summary>
 /// The target in a builder, and the wall around what runs in it. The tree is a volume; <c>/proc</c>, <c>/sys</c>, <c>/dev</c>, <c>/run</c>
 /// and <c>/tmp</c> are mounted on a second view of it, once, before anything of packages, layers or agents runs. Every later command of
-/// the builder first gives up CAP_SYS_ADMIN for good; the builder's own root cannot be written, so no command can alter the next one's start.
+/// the builder first gives up CAP_SYS_ADMIN for good; the builder's own root cannot be written, so no command can alter the next one's
+/// start.
 /// </summary>
 internal static class TargetChroot
 {
@@ -27,7 +28,8 @@ internal static class TargetChroot
     public static IReadOnlyList<string> Confinement(bool filtered) =>
     [
         "unshare", "--fork", "--pid", "--kill-child", "--",
-        "setpriv", "--bounding-set=-sys_admin,-setpcap", .. filtered ? ["--seccomp-filter=/run/archazure/filter"] : Array.Empty<string>(), "--",
+        "setpriv", "--bounding-set=-sys_admin,-setpcap",
+        .. filtered ? ["--seccomp-filter=/run/archazure/filter"] : Array.Empty<string>(), "--",
 
         // Takes number 1, which makes some programs behave in other ways (timeout 9.10 gives up).
         "sh", "-c", "\"$@\"; exit", "sh",
@@ -37,7 +39,10 @@ internal static class TargetChroot
     public static CommandOptions MountOptions => new()
     {
         Input = WriteScriptAsync,
-        Environment = new Dictionary<string, string>(StringComparer.Ordinal) { ["FILTER"] = Convert.ToBase64String(SystemCallFilter.Program()) },
+        Environment = new Dictionary<string, string>(StringComparer.Ordinal)
+        {
+            ["FILTER"] = Convert.ToBase64String(SystemCallFilter.Program()),
+        },
     };
 
     private static async Task WriteScriptAsync(Stream stream, CancellationToken cancellationToken)

@@ -10,7 +10,7 @@ namespace ArchAzure.Disks;
 /// What grub-bios-setup does on a GPT disk, without the block device and the mounted file system it asks for: it fails on a
 /// container's overlay and on image files. Source: GRUB, <c>include/grub/i386/pc/boot.h</c> and <c>util/setup.c</c>.
 /// </remarks>
-public static class GrubBiosBoot
+internal static class GrubBiosBoot
 {
     private const int SectorSize = 512;
 

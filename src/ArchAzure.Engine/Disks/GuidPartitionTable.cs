@@ -11,7 +11,7 @@ namespace ArchAzure.Disks;
 /// <param name="LastSector">The last of its sectors.</param>
 /// <param name="Attributes">The attribute bits.</param>
 /// <param name="Name">Its name, the PARTLABEL; may be empty.</param>
-public sealed record GuidPartition(int Number, Guid Type, Guid Id, long FirstSector, long LastSector, ulong Attributes, string Name)
+internal sealed record GuidPartition(int Number, Guid Type, Guid Id, long FirstSector, long LastSector, ulong Attributes, string Name)
 {
     /// <summary>Where it begins, in bytes.</summary>
     public long Offset => FirstSector * GuidPartitionTable.SectorSize;
@@ -22,7 +22,7 @@ public sealed record GuidPartition(int Number, Guid Type, Guid Id, long FirstSec
 
 /// <summary>The partition types that matter here.</summary>
 /// <remarks>Source: UEFI Specification 2.10, table 5.7; The Discoverable Partitions Specification (uapi-group.org); GRUB manual, "BIOS installation".</remarks>
-public static class PartitionTypes
+internal static class PartitionTypes
 {
     /// <summary>Where GRUB's core image lies for BIOS (sgdisk: ef02).</summary>
     public static readonly Guid BiosBoot = new("21686148-6449-6e6f-744e-656564454649");
@@ -55,7 +55,7 @@ public static class PartitionTypes
 
 /// <summary>The GUID partition table of a disk with sectors of 512 bytes.</summary>
 /// <remarks>Source: UEFI Specification 2.10, chapter 5, "GUID Partition Table (GPT) Disk Layout".</remarks>
-public sealed class GuidPartitionTable
+internal sealed class GuidPartitionTable
 {
     /// <summary>Bytes in a sector; all of Azure's disks and all VHDs have such.</summary>
     public const int SectorSize = 512;

@@ -4,7 +4,7 @@ namespace ArchAzure.Disks;
 /// The partitions of an image that boots on both generations: BIOS boot for generation 1, ESP for generation 2, one root.
 /// </summary>
 /// <remarks>The layout is that of the official Arch VM images (archlinux/arch-boxes).</remarks>
-public static class PartitionPlan
+internal static class PartitionPlan
 {
     private const long SectorsPerMiB = 2048;
 

@@ -1,7 +1,7 @@
 namespace ArchAzure.FileSystems;
 
 /// <summary>What lies on a partition.</summary>
-public enum FileSystemKind
+internal enum FileSystemKind
 {
     /// <summary>Nothing that is known here.</summary>
     Unknown,
@@ -36,7 +36,7 @@ public enum FileSystemKind
 /// <param name="Name">Its name for people, e.g. <c>ext4</c>.</param>
 /// <param name="Uuid">The UUID in the form that fstab and the kernel use (FAT: <c>ABCD-1234</c>), or null.</param>
 /// <param name="Label">The label, or null.</param>
-public sealed record FileSystemIdentity(FileSystemKind Kind, string Name, string? Uuid = null, string? Label = null)
+internal sealed record FileSystemIdentity(FileSystemKind Kind, string Name, string? Uuid = null, string? Label = null)
 {
     /// <summary>Tells by magic numbers what a partition holds. Never throws for what it holds, only for a file that ends too early.</summary>
     public static FileSystemIdentity Probe(ImageRegion region)

@@ -1,7 +1,7 @@
 namespace ArchAzure.FileSystems;
 
 /// <summary>What a file is.</summary>
-public enum ImageFileType
+internal enum ImageFileType
 {
     /// <summary>None of the others; only damaged images have such.</summary>
     Unknown,
@@ -26,7 +26,7 @@ public enum ImageFileType
 /// <param name="GroupId">The group.</param>
 /// <param name="Size">Bytes; for a symbolic link the length of its target.</param>
 /// <param name="LinkTarget">Where a symbolic link points, as written; else null.</param>
-public sealed record ImageFileStatus(ImageFileType Type, int Mode, uint UserId, uint GroupId, long Size, string? LinkTarget = null)
+internal sealed record ImageFileStatus(ImageFileType Type, int Mode, uint UserId, uint GroupId, long Size, string? LinkTarget = null)
 {
     /// <summary>Whether anyone may execute it.</summary>
     public bool IsExecutable => Type == ImageFileType.File && (Mode & 0b001_001_001) != 0;
@@ -37,7 +37,7 @@ public sealed record ImageFileStatus(ImageFileType Type, int Mode, uint UserId, 
 /// Every member throws <see cref="ArchAzureException"/> (<c>ImageDamaged</c>, <c>ImageNotReadable</c>, <c>ImageFileTooLarge</c>,
 /// <c>CheckLimitReached</c>) where the image is damaged, uses an unknown feature or asks for too much. Not safe for use by several threads at once.
 /// </summary>
-public interface IImageFileSystem
+internal interface IImageFileSystem
 {
     /// <summary>Type, UUID and label.</summary>
     FileSystemIdentity Identity { get; }
@@ -65,7 +65,7 @@ public interface IImageFileSystem
 }
 
 /// <summary>Short forms.</summary>
-public static class ImageFileSystemExtensions
+internal static class ImageFileSystemExtensions
 {
     // No configuration file or unit comes near.
     private const int MaximumTextLength = 1 << 20;

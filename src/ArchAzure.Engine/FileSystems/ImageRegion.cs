@@ -6,7 +6,7 @@ namespace ArchAzure.FileSystems;
 /// A window of a disk, e.g. one partition, that no read can leave. Positions and lengths are in bytes, positions relative to its start.
 /// Not safe for use by several threads at once: all regions of a disk share its stream's position.
 /// </summary>
-public sealed class ImageRegion
+internal sealed class ImageRegion
 {
     private readonly Stream _disk;
     private readonly long _start;

@@ -1,7 +1,7 @@
 namespace ArchAzure.FileSystems;
 
 /// <summary>What reading an image costs, time aside.</summary>
-public enum ReadCost
+internal enum ReadCost
 {
     /// <summary>Bytes read from the disk, and bytes that compressed ones unpack to.</summary>
     Bytes,
@@ -25,7 +25,7 @@ public enum ReadCost
 /// list have some 10,000 names together. A desktop has 200,000 files, but no rule looks at all of them. One rule may use half of what
 /// is left; half of each limit is at least twice what the costliest rule, which unpacks the initramfs, needs of it.
 /// </summary>
-public sealed record ReadLimits
+internal sealed record ReadLimits
 {
     /// <summary>Bytes.</summary>
     public long Bytes { get; init; } = 2L << 30;
@@ -51,7 +51,7 @@ public sealed record ReadLimits
 /// it also carries the user's cancellation, since whoever spends is at a place where the work can end.
 /// Not safe for use by several threads at once.
 /// </summary>
-public sealed class ReadBudget
+internal sealed class ReadBudget
 {
     private readonly ReadLimits _limits;
     private readonly CancellationToken _cancellationToken;

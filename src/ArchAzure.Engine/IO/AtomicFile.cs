@@ -3,7 +3,7 @@ using System.Text;
 namespace ArchAzure.IO;
 
 /// <summary>Files that are either whole or not there, also after a power cut.</summary>
-public static class AtomicFile
+internal static class AtomicFile
 {
     /// <summary>Writes a file beside its place and renames it.</summary>
     public static void WriteAllText(string path, string text)

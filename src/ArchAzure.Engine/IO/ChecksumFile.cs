@@ -2,7 +2,7 @@ namespace ArchAzure.IO;
 
 /// <summary><c>SHA256SUMS</c>: a line a file of the same folder, as <c>sha256sum --check</c> reads it.</summary>
 /// <remarks>GNU coreutils manual, "cksum output modes": hash, two spaces, name; a name with a backslash or a line break is escaped, and its line begins with a backslash.</remarks>
-public static class ChecksumFile
+internal static class ChecksumFile
 {
     /// <summary>The file's name.</summary>
     public const string Name = "SHA256SUMS";

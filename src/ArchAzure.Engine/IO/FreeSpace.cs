@@ -1,7 +1,7 @@
 namespace ArchAzure.IO;
 
 /// <summary>Free space on file systems, and the error for too little of it.</summary>
-public static class FreeSpace
+internal static class FreeSpace
 {
     /// <summary>The bytes this user may still write in the file system that holds the folder.</summary>
     public static long In(string folder) => new DriveInfo(folder).AvailableFreeSpace;

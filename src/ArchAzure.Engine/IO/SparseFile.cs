@@ -8,10 +8,10 @@ namespace ArchAzure.IO;
 /// <summary>A run of bytes of a file that is stored on disk (all around it are holes).</summary>
 /// <param name="Offset">Where it starts, in bytes.</param>
 /// <param name="Length">Its length in bytes.</param>
-public readonly record struct DataExtent(long Offset, long Length);
+internal readonly record struct DataExtent(long Offset, long Length);
 
 /// <summary>Copying and measuring files with holes. On Linux the kernel tells where they are; elsewhere blocks of zeros count as holes.</summary>
-public static class SparseFile
+internal static class SparseFile
 {
     private const int BlockSize = 1 << 20;
     private const int HoleGranularity = 4096;

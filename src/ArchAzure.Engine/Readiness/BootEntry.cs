@@ -10,17 +10,17 @@ namespace ArchAzure.Readiness;
 /// <param name="Initramfs">The paths of the initramfs files, in their order.</param>
 internal sealed record BootEntry(string ConfigurationPath, IImageFileSystem FileSystem, string Kernel, IReadOnlyList<string> Arguments, IReadOnlyList<string> Initramfs)
 {
-    private static readonly string[] RootPaths = ["/boot/grub/grub.cfg", "/boot/grub2/grub.cfg"];
+    private static readonly string[] s_rootPaths = ["/boot/grub/grub.cfg", "/boot/grub2/grub.cfg"];
 
-    private static readonly string[] EfiSystemPaths = ["/grub/grub.cfg", "/grub2/grub.cfg"];
+    private static readonly string[] s_efiSystemPaths = ["/grub/grub.cfg", "/grub2/grub.cfg"];
 
     public static BootEntry Read(ReadinessImage image)
     {
         var root = image.Root;
-        var (fileSystem, path) = RootPaths.Where(root.FileExists).Select(found => (root, found)).FirstOrDefault();
+        var (fileSystem, path) = s_rootPaths.Where(root.FileExists).Select(found => (root, found)).FirstOrDefault();
         if (path is null && image.PartitionTable.Partitions.Any(partition => partition.Type == Disks.PartitionTypes.EfiSystem))
         {
-            (fileSystem, path) = EfiSystemPaths.Where(image.EfiSystem.FileExists).Select(found => (image.EfiSystem, found)).FirstOrDefault();
+            (fileSystem, path) = s_efiSystemPaths.Where(image.EfiSystem.FileExists).Select(found => (image.EfiSystem, found)).FirstOrDefault();
         }
 
         if (path is null || fileSystem.ReadText(path) is not { } text)

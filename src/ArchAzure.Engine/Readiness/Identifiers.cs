@@ -6,7 +6,7 @@ namespace ArchAzure.Readiness;
 /// <summary>Finds a partition by the ways in which fstab and the kernel name one.</summary>
 internal static class Identifiers
 {
-    private static readonly (string Prefix, string Tag)[] Links =
+    private static readonly (string Prefix, string Tag)[] s_links =
     [
         ("/dev/disk/by-uuid/", "UUID"), ("/dev/disk/by-label/", "LABEL"), ("/dev/disk/by-partuuid/", "PARTUUID"), ("/dev/disk/by-partlabel/", "PARTLABEL"),
     ];
@@ -36,7 +36,7 @@ internal static class Identifiers
 
     private static (string Tag, string Value)? Tagged(string name)
     {
-        foreach (var (prefix, tag) in Links)
+        foreach (var (prefix, tag) in s_links)
         {
             if (name.StartsWith(prefix, StringComparison.Ordinal))
             {

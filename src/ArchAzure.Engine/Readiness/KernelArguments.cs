@@ -5,7 +5,7 @@ internal static class KernelArguments
 {
     public const string Wanted = "console=ttyS0 earlyprintk=ttyS0 rootdelay=300 net.ifnames=0; not quiet, rhgb, crashkernel=auto";
 
-    private static readonly (string Argument, Predicate<string> Matches)[] Needed =
+    private static readonly (string Argument, Predicate<string> Matches)[] s_needed =
     [
         ("console=ttyS0,115200n8", argument => argument == "console=ttyS0" || argument.StartsWith("console=ttyS0,", StringComparison.Ordinal)),
         ("earlyprintk=ttyS0,115200", argument => argument == "earlyprintk=ttyS0" || argument.StartsWith("earlyprintk=ttyS0,", StringComparison.Ordinal)),
@@ -13,12 +13,12 @@ internal static class KernelArguments
         ("net.ifnames=0", argument => argument == "net.ifnames=0"),
     ];
 
-    private static readonly string[] Unwanted = ["quiet", "rhgb", "crashkernel=auto"];
+    private static readonly string[] s_unwanted = ["quiet", "rhgb", "crashkernel=auto"];
 
     /// <summary>What is missing and what is too much, in a few words; empty if all is well.</summary>
     public static IReadOnlyList<string> Problems(IReadOnlyCollection<string> arguments) =>
     [
-        .. Needed.Where(needed => !arguments.Any(argument => needed.Matches(argument))).Select(needed => $"{needed.Argument} is missing"),
-        .. Unwanted.Where(arguments.Contains).Select(argument => $"{argument} is there"),
+        .. s_needed.Where(needed => !arguments.Any(argument => needed.Matches(argument))).Select(needed => $"{needed.Argument} is missing"),
+        .. s_unwanted.Where(arguments.Contains).Select(argument => $"{argument} is there"),
     ];
 }

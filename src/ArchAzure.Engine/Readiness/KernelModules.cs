@@ -17,7 +17,7 @@ internal sealed class KernelModules
     // A string in a list, and its line and name in a dictionary.
     private const int CostOfValue = 150;
 
-    private static readonly string[] Suffixes = [".ko", ".ko.zst", ".ko.xz", ".ko.gz"];
+    private static readonly string[] s_suffixes = [".ko", ".ko.zst", ".ko.xz", ".ko.gz"];
 
     private readonly IImageFileSystem _fileSystem;
     private readonly IReadOnlySet<string> _builtIn;
@@ -98,7 +98,7 @@ internal sealed class KernelModules
     private static string? NameOf(string path)
     {
         var name = path[(path.LastIndexOf('/') + 1)..];
-        var suffix = Array.Find(Suffixes, suffix => name.EndsWith(suffix, StringComparison.Ordinal));
+        var suffix = Array.Find(s_suffixes, suffix => name.EndsWith(suffix, StringComparison.Ordinal));
         return suffix is null ? null : name[..^suffix.Length].Replace('-', '_');
     }
 

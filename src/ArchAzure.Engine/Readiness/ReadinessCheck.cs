@@ -8,11 +8,11 @@ namespace ArchAzure.Readiness;
 /// Looks into a fixed VHD, without starting or mounting it, for all that Azure asks of a Linux image.
 /// Needs no privilege but to read the file.
 /// </summary>
-public static class ReadinessCheck
+internal static class ReadinessCheck
 {
     private const string Activity = "Test-AzureVhd";
 
-    private static readonly ReadinessRule[] Rules =
+    private static readonly ReadinessRule[] s_rules =
     [
         new FixedVhdFooter(), new WholeMebibytes(), new DiskSize(),
         new PartitionTable(), new PartitionLayout(), new RootFileSystem(), new NoLogicalVolumes(), new NoSwap(),
@@ -71,7 +71,7 @@ public static class ReadinessCheck
 
     private static List<ReadinessResult> Run(ReadinessImage image, string name, IReporter reporter, CancellationToken cancellationToken)
     {
-        var rules = Rules.Where(rule => rule.AppliesTo(image.Options)).ToList();
+        var rules = s_rules.Where(rule => rule.AppliesTo(image.Options)).ToList();
         var results = new List<ReadinessResult>(rules.Count);
         foreach (var rule in rules)
         {

@@ -25,7 +25,7 @@ public enum ReadinessOutcome
 public sealed record ReadinessResult(string Rule, ReadinessOutcome Outcome, string Found, string Wanted, string? Remedy, string Source);
 
 /// <summary>What an image is checked for.</summary>
-public sealed record ReadinessOptions
+internal sealed record ReadinessOptions
 {
     /// <summary>1 or 2 for the virtual machines the image is meant for; null if it must start in both.</summary>
     public int? Generation { get; init; }

@@ -6,12 +6,12 @@ namespace ArchAzure.Readiness;
 /// <remarks>Source: systemd.unit(5), "Unit File Load Path".</remarks>
 internal static class SystemdUnits
 {
-    private static readonly string[] Directories = ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+    private static readonly string[] s_directories = ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 
     /// <summary>Whether there is such a unit and nothing masks it.</summary>
     public static bool Exists(IImageFileSystem root, string unit)
     {
-        foreach (var directory in Directories)
+        foreach (var directory in s_directories)
         {
             var path = $"{directory}/{unit}";
             if (root.GetStatus(path, followLinks: false) is not { } link)
@@ -31,7 +31,7 @@ internal static class SystemdUnits
     {
         foreach (var unit in units.Where(unit => Exists(root, unit)))
         {
-            foreach (var directory in Directories)
+            foreach (var directory in s_directories)
             {
                 var link = root.ReadDirectory(directory)
                     .Where(name => name.EndsWith(".wants", StringComparison.Ordinal) || name.EndsWith(".requires", StringComparison.Ordinal))

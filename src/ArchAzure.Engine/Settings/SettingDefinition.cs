@@ -4,7 +4,7 @@ namespace ArchAzure.Settings;
 /// <param name="Value">The value in its one normal spelling, or null when it is not acceptable.</param>
 /// <param name="Problem">Why not, and what to write instead; null when it is acceptable.</param>
 /// <param name="ErrorId">The id of the error to raise for it.</param>
-public readonly record struct SettingCheck(string? Value, string? Problem, string ErrorId)
+internal readonly record struct SettingCheck(string? Value, string? Problem, string ErrorId)
 {
     internal static SettingCheck Good(string value) => new(value, null, "");
 
@@ -40,7 +40,7 @@ internal enum SettingKind
 /// One setting: its key, default, rule and text, and what else in the product goes by it: the cmdlets' parameters, the steps' inputs, the
 /// environment of scripts, settings.env.default, the help. The table is <see cref="All"/>.
 /// </summary>
-public sealed class SettingDefinition
+internal sealed class SettingDefinition
 {
     private readonly Func<string, SettingCheck> _check;
 

@@ -171,17 +171,7 @@ internal sealed class VhdStep : BuildStep
     }
 
     private static Task RunScriptAsync(Builder builder, string script, IReadOnlyList<string> arguments, CancellationToken cancellationToken) =>
-        builder.RunAsync(
-            ["bash", "-s", "--", .. arguments],
-            new CommandOptions
-            {
-                Input = async (stream, token) =>
-                {
-                    await using var file = File.OpenRead(script);
-                    await file.CopyToAsync(stream, token);
-                },
-            },
-            cancellationToken);
+        builder.RunAsync(["bash", "-s", "--", .. arguments], CommandOptions.FromFile(script), cancellationToken);
 
     private static async Task WriteRootAsync(Builder builder, DiskProduct disk, CancellationToken cancellationToken)
     {

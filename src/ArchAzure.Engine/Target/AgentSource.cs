@@ -223,15 +223,7 @@ internal abstract class AgentSource
             var plain = folder + ".tar";
             var made = await builder.RunAsync(
                 ["prlimit", $"--fsize={AgentArchive.MaximumBytes}", "bsdtar", "--absolute-paths", "--create", "--format=pax", "--file", plain, "@-"],
-                new CommandOptions
-                {
-                    AllowFailure = true,
-                    Input = async (stream, token) =>
-                    {
-                        await using var file = File.OpenRead(Location);
-                        await file.CopyToAsync(stream, token);
-                    },
-                },
+                CommandOptions.FromFile(Location) with { AllowFailure = true },
                 cancellationToken);
             if (made.ExitCode != 0)
             {

@@ -42,16 +42,7 @@ internal sealed class TargetTree(Builder builder)
         // A file, not standard input: a command of the script that reads its input would swallow the rest. /run is no part of the tree.
         const string script = "/run/archazure-script";
         await builder.RunAsync(
-            ["install", "--mode=0755", "/dev/stdin", TargetChroot.Root + script],
-            new CommandOptions
-            {
-                Input = async (stream, token) =>
-                {
-                    await using var file = File.OpenRead(scriptPath);
-                    await file.CopyToAsync(stream, token);
-                },
-            },
-            cancellationToken);
+            ["install", "--mode=0755", "/dev/stdin", TargetChroot.Root + script], CommandOptions.FromFile(scriptPath), cancellationToken);
         return await ChrootAsync(["env", .. environment.Select(pair => $"{pair.Key}={pair.Value}"), "bash", script], options, cancellationToken);
     }
 

@@ -5,7 +5,7 @@ namespace ArchAzure.Vhd;
 /// <param name="Cylinders">0 to 65535.</param>
 /// <param name="Heads">1 to 16.</param>
 /// <param name="SectorsPerTrack">1 to 255.</param>
-public readonly record struct DiskGeometry(ushort Cylinders, byte Heads, byte SectorsPerTrack)
+internal readonly record struct DiskGeometry(ushort Cylinders, byte Heads, byte SectorsPerTrack)
 {
     /// <summary>The size in bytes that this geometry can address; at most that of the disk it was computed for.</summary>
     public long Bytes => (long)Cylinders * Heads * SectorsPerTrack * VhdFooter.SectorSize;

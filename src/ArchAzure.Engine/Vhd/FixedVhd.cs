@@ -1,7 +1,7 @@
 namespace ArchAzure.Vhd;
 
 /// <summary>A fixed VHD on disk: opening it checks that it is one, whole and undamaged.</summary>
-public static class FixedVhd
+internal static class FixedVhd
 {
     private static ReadOnlySpan<byte> VhdxSignature => "vhdxfile"u8;
 

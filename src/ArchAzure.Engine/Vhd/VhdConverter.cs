@@ -4,7 +4,7 @@ using ArchAzure.IO;
 namespace ArchAzure.Vhd;
 
 /// <summary>How a raw image becomes a VHD.</summary>
-public sealed record VhdConversion
+internal sealed record VhdConversion
 {
     /// <summary>The raw disk image.</summary>
     public required string SourcePath { get; init; }
@@ -26,7 +26,7 @@ public sealed record VhdConversion
 }
 
 /// <summary>Makes fixed VHDs of raw disk images.</summary>
-public static class VhdConverter
+internal static class VhdConverter
 {
     /// <summary>The unit Azure wants disks to be whole multiples of, in bytes.</summary>
     public const long MiB = 1 << 20;

@@ -4,7 +4,7 @@ using System.Text;
 namespace ArchAzure.Vhd;
 
 /// <summary>The kind of a virtual hard disk, as its footer states it.</summary>
-public enum VhdDiskType
+internal enum VhdDiskType
 {
     /// <summary>A flat image followed by the footer; the only kind Azure takes.</summary>
     Fixed = 2,
@@ -20,7 +20,7 @@ public enum VhdDiskType
 /// The 512-byte footer at the end of a VHD: all fields are big-endian.
 /// </summary>
 /// <remarks>Source: Microsoft, Virtual Hard Disk Image Format Specification 1.0, "Hard Disk Footer Format".</remarks>
-public sealed record VhdFooter
+internal sealed record VhdFooter
 {
     /// <summary>The footer's size in bytes.</summary>
     public const int Size = 512;

@@ -7,12 +7,12 @@ namespace ArchAzure.UnitTests.FileSystems;
 public sealed class GuidPartitionTableTests
 {
     private const int DiskLength = 8 << 20;
-    private static readonly Lazy<byte[]> Disk = new(MakeDisk);
+    private static readonly Lazy<byte[]> s_disk = new(MakeDisk);
 
     [Fact]
     public void Reads_what_sgdisk_writes()
     {
-        var table = Read(Disk.Value);
+        var table = Read(s_disk.Value);
 
         Assert.Empty(table.Problems);
         Assert.Equal(new Guid("11111111-2222-3333-4444-555555555555"), table.DiskId);
@@ -37,7 +37,7 @@ public sealed class GuidPartitionTableTests
     [InlineData(DiskLength - (33 * 512) + 5, "backup GPT has entries with a wrong checksum")]
     public void One_damaged_copy_is_a_problem_and_the_other_is_used(int offset, string problem)
     {
-        var disk = Disk.Value.ToArray();
+        var disk = s_disk.Value.ToArray();
         disk.AsSpan(offset, 16).Clear();
 
         var table = Read(disk);
@@ -50,7 +50,7 @@ public sealed class GuidPartitionTableTests
     public void Enlarged_disk_has_its_backup_in_the_wrong_place()
     {
         var disk = new byte[DiskLength + (1 << 20)];
-        Disk.Value.CopyTo(disk, 0);
+        s_disk.Value.CopyTo(disk, 0);
 
         var problems = Read(disk).Problems;
 
@@ -68,7 +68,7 @@ public sealed class GuidPartitionTableTests
     [Fact]
     public void Both_copies_damaged_is_an_error_with_all_reasons()
     {
-        var disk = Disk.Value.ToArray();
+        var disk = s_disk.Value.ToArray();
         disk[512 + 56] ^= 1;
         disk[DiskLength - 512 + 56] ^= 1;
 
@@ -82,7 +82,7 @@ public sealed class GuidPartitionTableTests
     [Fact]
     public void Overlaps_are_found()
     {
-        var disk = Disk.Value.ToArray();
+        var disk = s_disk.Value.ToArray();
 
         // Partition 2 is moved onto partition 1, in both copies, with right checksums.
         foreach (var (header, entries) in new[] { (512, 1024), (DiskLength - 512, DiskLength - (33 * 512)) })
@@ -98,7 +98,7 @@ public sealed class GuidPartitionTableTests
 
     internal static GuidPartitionTable Read(byte[] disk) => GuidPartitionTable.Read(new ImageRegion(new MemoryStream(disk), disk.Length));
 
-    internal static byte[] Sample() => Disk.Value.ToArray();
+    internal static byte[] Sample() => s_disk.Value.ToArray();
 
     internal static uint Crc(ReadOnlySpan<byte> bytes)
     {

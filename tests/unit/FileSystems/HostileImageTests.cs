@@ -15,7 +15,7 @@ namespace ArchAzure.UnitTests.FileSystems;
 public sealed class HostileImageTests
 {
     // Far above what any of them takes, also on a busy machine; a loop without end takes longer.
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(30);
 
     // All that one input has allocated, garbage included. Each has a budget of its own, which pays for all that grows with it.
     private const long MostAllocated = 512 << 20;
@@ -41,12 +41,12 @@ public sealed class HostileImageTests
     private static readonly Lazy<byte[]> CpioZstd = new(() => Make(work => { ImageTool.Run("bsdtar", "--format", "newc", "-cf", work["plain"], "-C", work["tree"], "."); ImageTool.Run("zstd", "-q", work["plain"], "-o", work["image"]); }));
     private static readonly Lazy<byte[]> CpioGzip = new(() => Make(work => { ImageTool.Run("bsdtar", "--format", "newc", "-czf", work["image"], "-C", work["tree"], "."); }));
 
-    private static readonly string[] Words = ["menuentry", "submenu", "set", "default=", "linux", "initrd", "if", "fi", "{", "}", "'", "\"", "$", "${x}", "x=$x$x", "\\", ";", "#", "\n", " ", "0>1", "--id", "a"];
+    private static readonly string[] s_words = ["menuentry", "submenu", "set", "default=", "linux", "initrd", "if", "fi", "{", "}", "'", "\"", "$", "${x}", "x=$x$x", "\\", ";", "#", "\n", " ", "0>1", "--id", "a"];
 
-    private static readonly Gen<byte[]> Noise = Gen.Byte.Array[0, 8192];
+    private static readonly Gen<byte[]> s_noise = Gen.Byte.Array[0, 8192];
 
     [Fact]
-    public void Noise_is_no_image() => Noise.Sample(
+    public void Noise_is_no_image() => s_noise.Sample(
         bytes =>
         {
             Survive(() => GuidPartitionTableTests.Read(bytes));
@@ -139,7 +139,7 @@ public sealed class HostileImageTests
     }
 
     [Fact]
-    public void Grub_configuration_of_any_text_is_read() => Gen.Int[0, Words.Length - 1].Select(i => Words[i])
+    public void Grub_configuration_of_any_text_is_read() => Gen.Int[0, s_words.Length - 1].Select(i => s_words[i])
         .Array[0, 300]
         .Sample(words => Survive(() => GrubConfiguration.ReadDefaultEntry(string.Join(words.Length % 2 == 0 ? " " : "", words), [], new())), iter: 2000, time: FuzzRun.Seconds);
 
@@ -188,7 +188,7 @@ public sealed class HostileImageTests
 
         var allocated = GC.GetAllocatedBytesForCurrentThread() - before;
         Assert.True(allocated < MostAllocated, $"It allocated {allocated} bytes.");
-        Assert.True(watch.Elapsed < Limit, $"It took {watch.Elapsed}.");
+        Assert.True(watch.Elapsed < s_limit, $"It took {watch.Elapsed}.");
     }
 
     private static void Survive<T>(Func<T> read) => Survive(() => { read(); });

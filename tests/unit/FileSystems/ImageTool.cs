@@ -41,9 +41,9 @@ internal static class ImageTool
 internal sealed class TemporaryDirectory : IDisposable
 {
     // mkfs waits until all is on the disk; in memory that takes no time.
-    private static readonly string Parent = Directory.Exists("/dev/shm") ? "/dev/shm" : System.IO.Path.GetTempPath();
+    private static readonly string s_parent = Directory.Exists("/dev/shm") ? "/dev/shm" : System.IO.Path.GetTempPath();
 
-    public string Path { get; } = Directory.CreateDirectory(System.IO.Path.Combine(Parent, $"archazure-test-{Guid.NewGuid():N}")).FullName;
+    public string Path { get; } = Directory.CreateDirectory(System.IO.Path.Combine(s_parent, $"archazure-test-{Guid.NewGuid():N}")).FullName;
 
     public string this[string name] => System.IO.Path.Combine(Path, name);
 

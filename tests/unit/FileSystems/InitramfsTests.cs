@@ -6,7 +6,7 @@ namespace ArchAzure.UnitTests.FileSystems;
 
 public sealed class InitramfsTests : IDisposable
 {
-    private static readonly string[] Names = ["init", "usr", "usr/lib", "usr/lib/udf.ko.zst"];
+    private static readonly string[] s_names = ["init", "usr", "usr/lib", "usr/lib/udf.ko.zst"];
 
     private readonly TemporaryDirectory _work = new();
 
@@ -18,7 +18,7 @@ public sealed class InitramfsTests : IDisposable
     [InlineData("gzip", "-9")]
     public void Names_are_listed(string compression, params string[] options)
     {
-        Assert.Equal(Names, List(Pack(Cpio("main", "/init", "/usr/lib/udf.ko.zst"), compression, options)));
+        Assert.Equal(s_names, List(Pack(Cpio("main", "/init", "/usr/lib/udf.ko.zst"), compression, options)));
     }
 
     [Fact]
@@ -28,7 +28,7 @@ public sealed class InitramfsTests : IDisposable
         early = early[..(early.Length & ~3)];
         var main = Pack(Cpio("main", "/init", "/usr/lib/udf.ko.zst"), "zstd");
 
-        Assert.Equal([Names[0], "kernel", "kernel/x86", "kernel/x86/microcode", "kernel/x86/microcode/AuthenticAMD.bin", .. Names[1..]], List([.. early, .. main]));
+        Assert.Equal([s_names[0], "kernel", "kernel/x86", "kernel/x86/microcode", "kernel/x86/microcode/AuthenticAMD.bin", .. s_names[1..]], List([.. early, .. main]));
     }
 
     /// <summary>As Linux unpacks them: init/initramfs.c.</summary>
@@ -66,7 +66,7 @@ public sealed class InitramfsTests : IDisposable
     [InlineData("none")]
     public void Padding_behind_it_is_skipped(string compression)
     {
-        Assert.Equal(Names, List([.. Pack(Cpio("main", "/init", "/usr/lib/udf.ko.zst"), compression), .. new byte[1000]]));
+        Assert.Equal(s_names, List([.. Pack(Cpio("main", "/init", "/usr/lib/udf.ko.zst"), compression), .. new byte[1000]]));
     }
 
     [Theory]

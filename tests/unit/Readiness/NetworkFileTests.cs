@@ -7,7 +7,7 @@ namespace ArchAzure.UnitTests.Readiness;
 
 public sealed class NetworkFileTests
 {
-    private static readonly NetworkInterface Adapter = new("eth0", "hv_netvsc");
+    private static readonly NetworkInterface s_adapter = new("eth0", "hv_netvsc");
 
     [Theory]
     [InlineData("Driver=hv_netvsc", true)]
@@ -33,7 +33,7 @@ public sealed class NetworkFileTests
     {
         var files = NetworkFile.ReadAll(new MemoryFileSystem(new() { ["/etc/systemd/network/a.network"] = $"[Match]\n{match}\n[Network]\nDHCP=yes\n" }));
 
-        Assert.Equal(applies, Assert.Single(files).AppliesTo(Adapter));
+        Assert.Equal(applies, Assert.Single(files).AppliesTo(s_adapter));
     }
 
     [Fact]

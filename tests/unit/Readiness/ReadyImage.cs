@@ -34,7 +34,7 @@ internal sealed class ReadyImage
         "kernel/drivers/ata/ata_piix.ko.zst", "kernel/drivers/scsi/sr_mod.ko.zst", "kernel/drivers/cdrom/cdrom.ko.zst", "kernel/fs/udf/udf.ko.zst",
     ];
 
-    private static readonly ConcurrentDictionary<string, (byte[] First, byte[] Last)> PartitionTables = new(StringComparer.Ordinal);
+    private static readonly ConcurrentDictionary<string, (byte[] First, byte[] Last)> s_partitionTables = new(StringComparer.Ordinal);
 
     public Tree Root { get; set; } = GoodRoot();
 
@@ -242,7 +242,7 @@ internal sealed class ReadyImage
     /// <summary>Both copies of the GPT. sgdisk sleeps for a second each time, so each layout is made once.</summary>
     private void WritePartitionTable(FileStream disk)
     {
-        var (first, last) = PartitionTables.GetOrAdd($"{Size} {RootSectors} {string.Join(' ', Partitioning)}", _ =>
+        var (first, last) = s_partitionTables.GetOrAdd($"{Size} {RootSectors} {string.Join(' ', Partitioning)}", _ =>
         {
             using var work = new TemporaryDirectory();
             using (var image = File.Create(work["disk.img"]))

@@ -5,7 +5,7 @@ namespace ArchAzure.Readiness.Rules;
 /// <summary>The running system can load udf, for the provisioning DVD, and vfat, for the EFI system partition.</summary>
 internal sealed class FileSystemModules : ReadinessRule
 {
-    private static readonly string[] Modules = ["udf", "vfat"];
+    private static readonly string[] s_modules = ["udf", "vfat"];
 
     public override string Wanted => "udf and vfat loadable or built into the kernel";
 
@@ -14,7 +14,7 @@ internal sealed class FileSystemModules : ReadinessRule
     public override Finding Check(ReadinessImage image)
     {
         var disabled = Disabled(image);
-        var missing = Modules.Where(module => !image.Modules.IsBuiltIn(module) && (!image.Modules.IsLoadable(module) || disabled.Contains(module))).ToList();
+        var missing = s_modules.Where(module => !image.Modules.IsBuiltIn(module) && (!image.Modules.IsLoadable(module) || disabled.Contains(module))).ToList();
         return missing.Count == 0
             ? Pass($"both, for kernel {image.Modules.Release}")
             : Fail($"{string.Join(", ", missing)} cannot be loaded by kernel {image.Modules.Release}", "Install the kernel's whole modules package, run depmod, and remove what forbids them in modprobe.d.");

@@ -8,7 +8,7 @@ namespace ArchAzure.Readiness.Rules;
 internal sealed class FixedVhdFooter : ReadinessRule
 {
     // QEMU's block/vpc.c: these creators' current size counts. Azure's own image tools refuse `qemu`.
-    private static readonly string[] TrustedCreators = ["win ", "qem2", "d2v ", "tap\0"];
+    private static readonly string[] s_trustedCreators = ["win ", "qem2", "d2v ", "tap\0"];
 
     public override string Wanted => "a fixed VHD by a creator whose size all readers trust ('win ', 'qem2')";
 
@@ -18,7 +18,7 @@ internal sealed class FixedVhdFooter : ReadinessRule
     {
         var creator = image.Footer.CreatorApplication;
         var found = $"{image.Footer.DiskType} VHD, creator '{creator.TrimEnd('\0')}', {image.Footer.CurrentSize} bytes";
-        return TrustedCreators.Contains(creator, StringComparer.Ordinal)
+        return s_trustedCreators.Contains(creator, StringComparer.Ordinal)
             ? Pass(found)
             : Fail(found, "Write the footer again: ConvertTo-AzureVhd -Path of the raw disk.");
     }

@@ -6,7 +6,7 @@ namespace ArchAzure.Readiness.Rules;
 internal sealed class NetworkConfiguration : ReadinessRule
 {
     /// <summary>The synthetic adapter; with net.ifnames=0 the first one is eth0.</summary>
-    private static readonly NetworkInterface Adapter = new("eth0", "hv_netvsc");
+    private static readonly NetworkInterface s_adapter = new("eth0", "hv_netvsc");
 
     public override string Wanted => "systemd-networkd enabled, with DHCP for Driver=hv_netvsc";
 
@@ -25,7 +25,7 @@ internal sealed class NetworkConfiguration : ReadinessRule
         const string Remedy = "Write a .network file with [Match] Driver=hv_netvsc and [Network] DHCP=yes to /etc/systemd/network.";
         foreach (var file in image.NetworkFiles)
         {
-            switch (file.AppliesTo(Adapter))
+            switch (file.AppliesTo(s_adapter))
             {
                 case null:
                     return Unknown($"{file.Path} may apply to the adapter; that depends on what only a running machine knows");

@@ -3,12 +3,12 @@ namespace ArchAzure.Readiness.Rules;
 /// <summary>Nobody's key opens every machine made of the image.</summary>
 internal sealed class NoAuthorizedKeys : ReadinessRule
 {
-    private static readonly string[] Patterns = ["/root/.ssh/authorized_keys*", "/home/*/.ssh/authorized_keys*"];
+    private static readonly string[] s_patterns = ["/root/.ssh/authorized_keys*", "/home/*/.ssh/authorized_keys*"];
 
     public override string Wanted => "no authorized_keys";
 
     public override string Source => Sources.AzureCertification;
 
     public override Finding Check(ReadinessImage image) =>
-        PassIfNone([.. Patterns.SelectMany(pattern => ImageGlob.Expand(image.Root, pattern))], "none", "Remove the keys; Azure brings the user's own.");
+        PassIfNone([.. s_patterns.SelectMany(pattern => ImageGlob.Expand(image.Root, pattern))], "none", "Remove the keys; Azure brings the user's own.");
 }

@@ -8,7 +8,7 @@ internal sealed class NoPacmanKeyring : ReadinessRule
     private const string Keyring = "/etc/pacman.d/gnupg";
 
     // GnuPG's settings hold no keys.
-    private static readonly string[] Settings = ["gpg.conf", "gpg-agent.conf", "dirmngr.conf"];
+    private static readonly string[] s_settings = ["gpg.conf", "gpg-agent.conf", "dirmngr.conf"];
 
     public override string Wanted => $"no keys in {Keyring}";
 
@@ -16,7 +16,7 @@ internal sealed class NoPacmanKeyring : ReadinessRule
 
     public override Finding Check(ReadinessImage image) => PassIfNone(
         [.. ImageTree.Files(image.Root, Keyring)
-            .Where(file => file.Status.Type == ImageFileType.File && !Settings.Contains(file.Path[(file.Path.LastIndexOf('/') + 1)..], StringComparer.Ordinal))
+            .Where(file => file.Status.Type == ImageFileType.File && !s_settings.Contains(file.Path[(file.Path.LastIndexOf('/') + 1)..], StringComparer.Ordinal))
             .Select(file => file.Path)],
         "none",
         $"Remove {Keyring} and make it at first boot: pacman-key --init, pacman-key --populate.");

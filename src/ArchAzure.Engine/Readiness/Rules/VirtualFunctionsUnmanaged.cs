@@ -6,7 +6,7 @@ namespace ArchAzure.Readiness.Rules;
 /// </summary>
 internal sealed class VirtualFunctionsUnmanaged : ReadinessRule
 {
-    private static readonly NetworkInterface[] VirtualFunctions = [new("eth1", "mana"), new("eth1", "mlx4_en"), new("eth1", "mlx4_core"), new("eth1", "mlx5_core")];
+    private static readonly NetworkInterface[] s_virtualFunctions = [new("eth1", "mana"), new("eth1", "mlx4_en"), new("eth1", "mlx4_core"), new("eth1", "mlx5_core")];
 
     public override string Wanted => "no .network file that configures mana, mlx4 or mlx5 (or one that says Unmanaged=yes)";
 
@@ -19,7 +19,7 @@ internal sealed class VirtualFunctionsUnmanaged : ReadinessRule
             return Unknown("systemd-networkd is not enabled; other network managers are not judged here");
         }
 
-        foreach (var function in VirtualFunctions)
+        foreach (var function in s_virtualFunctions)
         {
             foreach (var file in image.NetworkFiles)
             {

@@ -2,7 +2,7 @@ using System.IO.Enumeration;
 using System.Net.Sockets;
 using System.Text;
 
-namespace ArchAzure.BuildTests;
+namespace ArchAzure.TestSupport;
 
 /// <summary>What <see cref="EngineProxy"/> does wrong on purpose.</summary>
 internal enum EngineFault
@@ -22,31 +22,40 @@ internal enum EngineFault
     /// <summary>Status 500; the engine has not seen the request.</summary>
     ServerError,
 
+    /// <summary>The answer is no JSON; the engine has not seen the request.</summary>
+    Garbage,
+
     /// <summary>All is handed on, but the answer never ends.</summary>
     NeverCloses,
 }
 
 /// <summary>
-/// Stands between the product and the real Docker engine on a unix socket of its own. The client makes a connection for each
-/// request; faults are chosen by its first line, e.g. <c>GET /info</c>.
+/// Stands between the product and a Docker engine on a unix socket of its own. The client makes a connection for each request; faults
+/// are chosen by its first line, e.g. <c>GET /info</c>.
 /// </summary>
 internal sealed class EngineProxy : IDisposable
 {
+    private const string Json = "Content-Type: application/json\r\nConnection: close\r\n";
+
     private readonly TempFolder _folder = new();
     private readonly Socket _listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
     private readonly CancellationTokenSource _stop = new();
     private readonly TaskCompletionSource _met = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly List<(string Pattern, EngineFault Fault, int Times)> _faults = [];
-    private readonly string _realSocket = TestSetup.EngineSocket;
-    private readonly string? _before = Environment.GetEnvironmentVariable("DOCKER_HOST");
+    private readonly string _realSocket;
     private TaskCompletionSource? _frozen;
 
-    public EngineProxy()
+    /// <param name="realSocket">The engine's socket; null for that of the usual engine.</param>
+    public EngineProxy(string? realSocket = null)
     {
+        _realSocket = realSocket ?? TestSetup.EngineSocket;
         _listener.Bind(new UnixDomainSocketEndPoint(_folder["engine.sock"]));
         _listener.Listen(64);
         _ = AcceptAsync();
     }
+
+    /// <summary>Its address.</summary>
+    public Uri Address => new($"unix://{_folder["engine.sock"]}");
 
     /// <summary>Ends when the first fault has been met; with a late answer, when the engine has done what was asked.</summary>
     public Task Met => _met.Task;
@@ -68,15 +77,8 @@ internal sealed class EngineProxy : IDisposable
     /// <summary>Runs something that finds the proxy in DOCKER_HOST; docker's own client, used by the checks, must not.</summary>
     public async Task<T> UseAsync<T>(Func<Task<T>> work)
     {
-        Environment.SetEnvironmentVariable("DOCKER_HOST", $"unix://{_folder["engine.sock"]}");
-        try
-        {
-            return await work();
-        }
-        finally
-        {
-            Environment.SetEnvironmentVariable("DOCKER_HOST", _before);
-        }
+        using var host = new DockerHostVariable(Address.ToString());
+        return await work();
     }
 
     public void Dispose()
@@ -118,7 +120,10 @@ internal sealed class EngineProxy : IDisposable
                     case EngineFault.Reset:
                         return;
                     case EngineFault.ServerError:
-                        await client.SendAsync("HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: 35\r\n\r\n{\"message\":\"something went wrong\"}\r\n"u8.ToArray(), _stop.Token);
+                        await SendAsync(client, $"HTTP/1.1 500 Fault\r\n{Json}\r\n{{\"message\":\"something went wrong\"}}");
+                        return;
+                    case EngineFault.Garbage:
+                        await SendAsync(client, $"HTTP/1.1 200 OK\r\n{Json}\r\n{{\"half");
                         return;
                 }
 
@@ -153,6 +158,18 @@ internal sealed class EngineProxy : IDisposable
             {
                 // One of the two has gone.
             }
+        }
+    }
+
+    private async Task SendAsync(Socket client, string answer)
+    {
+        await client.SendAsync(Encoding.ASCII.GetBytes(answer), _stop.Token);
+        client.Shutdown(SocketShutdown.Send);
+
+        // To close a socket with something unread in it would reset the connection, and the answer might be lost.
+        var buffer = new byte[1 << 16];
+        while (await client.ReceiveAsync(buffer, _stop.Token) > 0)
+        {
         }
     }
 
