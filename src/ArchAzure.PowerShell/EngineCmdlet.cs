@@ -74,7 +74,9 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
         return Run<T>((reporter, _, token) => work(reporter, token));
     }
 
-    /// <summary>Runs work of the engine that yields output while it goes on; the second argument writes an object to the pipeline.</summary>
+    /// <summary>
+    /// Runs work of the engine that yields output while it goes on; the second argument writes an object to the pipeline.
+    /// </summary>
     private protected T Run<T>(Func<IReporter, Action<object>, CancellationToken, Task<T>> work)
     {
         ArgumentNullException.ThrowIfNull(work);
@@ -187,14 +189,19 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
     }
 
     /// <summary>
-    /// Whether pwsh shows no progress although nobody has switched it off: its output goes to a file, or it runs in CI, where a display that
+    /// Whether pwsh shows no progress although nobody has switched it off: its output goes to a file, or it runs in CI, where a display
+    /// that
     /// moves makes the log unreadable. A program that hosts PowerShell shows progress as it likes.
     /// </summary>
     private bool ShowsNoProgress()
     {
-        var preference = MyInvocation.BoundParameters.TryGetValue("ProgressAction", out var given) ? given : GetVariableValue("ProgressPreference");
+        var preference = MyInvocation.BoundParameters.TryGetValue("ProgressAction", out var given)
+            ? given
+            : GetVariableValue("ProgressPreference");
         return Host.Name == "ConsoleHost"
-            && (Console.IsOutputRedirected || string.Equals(Environment.GetEnvironmentVariable("CI"), "true", StringComparison.OrdinalIgnoreCase))
+            && (
+                Console.IsOutputRedirected
+                    || string.Equals(Environment.GetEnvironmentVariable("CI"), "true", StringComparison.OrdinalIgnoreCase))
             && preference?.ToString() is not ("SilentlyContinue" or "Ignore");
     }
 

@@ -3,7 +3,10 @@ using System.Globalization;
 
 namespace ArchAzure.PowerShell;
 
-/// <summary>Progress where there is no terminal: a plain line with the time of day for the start of each larger part of the work, and for its end.</summary>
+/// <summary>
+/// Progress where there is no terminal: a plain line with the time of day for the start of each larger part of the work, and for its
+/// end.
+/// </summary>
 internal sealed class ProgressLog(TextWriter writer)
 {
     private readonly object _lock = new();
@@ -32,7 +35,8 @@ internal sealed class ProgressLog(TextWriter writer)
             }
 
             var after = update.Completed ? string.Create(CultureInfo.InvariantCulture, $" after {_clock.Elapsed.TotalSeconds:F1} s") : "";
-            writer.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{DateTime.Now:HH:mm:ss} {update.Activity}: {update.Status}{after}"));
+            writer.WriteLine(
+                string.Create(CultureInfo.InvariantCulture, $"{DateTime.Now:HH:mm:ss} {update.Activity}: {update.Status}{after}"));
             _last = update.Completed ? null : update;
         }
     }

@@ -26,7 +26,9 @@ public abstract class StepCmdlet : BuildCmdlet
         WriteObject(Run((reporter, token) => new BuildRunner(LayerFolder, reporter).RunAsync(directory, step, step, request, token)));
     }
 
-    /// <summary>The settings of all parameters given whose name the settings know; one with an empty value takes back what was given earlier.</summary>
+    /// <summary>
+    /// The settings of all parameters given whose name the settings know; one with an empty value takes back what was given earlier.
+    /// </summary>
     protected Dictionary<string, string> GivenSettings()
     {
         var given = new Dictionary<string, string>(StringComparer.Ordinal);
@@ -41,8 +43,16 @@ public abstract class StepCmdlet : BuildCmdlet
             {
                 "" or null or string[] { Length: 0 } => "",
                 // Relative paths count from the current location, not from where the process was started.
-                string[] list => Run(() => BuildSettings.Default.With(definition.Key, [.. list.Select(item => definition.WithPaths(item, FilePath))], parameter))[definition.Key],
-                _ => Run(() => BuildSettings.Default.With(definition.Key, definition.WithPaths(value.ToString() ?? "", FilePath), parameter))[definition.Key],
+                string[] list =>
+                    Run(
+                        () =>
+                            BuildSettings.Default.With(
+                                definition.Key, [.. list.Select(item => definition.WithPaths(item, FilePath))], parameter))[definition.Key],
+                _ =>
+                    Run(
+                        () =>
+                            BuildSettings.Default.With(
+                                definition.Key, definition.WithPaths(value.ToString() ?? "", FilePath), parameter))[definition.Key],
             };
         }
 

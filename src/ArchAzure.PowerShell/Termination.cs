@@ -3,7 +3,8 @@ using System.Runtime.InteropServices;
 namespace ArchAzure.PowerShell;
 
 /// <summary>
-/// SIGTERM and SIGHUP while a cmdlet works: pwsh would end at once and leave the builder container behind. So all cmdlets are cancelled, and
+/// SIGTERM and SIGHUP while a cmdlet works: pwsh would end at once and leave the builder container behind. So all cmdlets are
+/// cancelled, and
 /// the signal has its usual effect when the last one has cleaned up. While none works the signals are nobody's affair here.
 /// </summary>
 internal static class Termination
@@ -22,7 +23,10 @@ internal static class Termination
             if (s_working.Count == 0)
             {
                 s_idle.Reset();
-                s_registrations = [PosixSignalRegistration.Create(PosixSignal.SIGTERM, Hear), PosixSignalRegistration.Create(PosixSignal.SIGHUP, Hear)];
+                s_registrations =
+                [
+                    PosixSignalRegistration.Create(PosixSignal.SIGTERM, Hear), PosixSignalRegistration.Create(PosixSignal.SIGHUP, Hear),
+                ];
             }
 
             s_working.Add(stop);

@@ -139,7 +139,7 @@ internal class BootTest(IQemuLauncher launcher, BootTestOptions options, IReport
             var plain = new VirtualMachineOptions(options.VhdPath, options.Generation)
             {
                 DiskSizeMiB = options.DiskSizeMiB,
-                Dvd = UdfImage.Create(environment, DateTimeOffset.UtcNow),
+                Dvd = UdfVolume.Create(environment, DateTimeOffset.UtcNow),
                 VmId = platform.VmId,
                 SerialLogPath = Log("serial.log"),
             };

@@ -134,7 +134,7 @@ internal sealed record MachineSession(BootSession Plain, string? Password, Exten
         var key = SshKeyPair.Create("archazure-boot-test");
         environment = environment with { SshPublicKeys = [key.PublicKey] };
         await RemoveDvdAsync(cancellationToken);
-        await InsertDvdAsync(UdfImage.Create(environment, DateTimeOffset.UtcNow), cancellationToken);
+        await InsertDvdAsync(UdfVolume.Create(environment, DateTimeOffset.UtcNow), cancellationToken);
 
         // In one command: the user who runs it is gone after its first half.
         await RebootAfterAsync(deprovision + " && ", cancellationToken);

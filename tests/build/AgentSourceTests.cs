@@ -57,7 +57,8 @@ public sealed class AgentSourceTests(Pipeline pipeline)
 
     [Fact]
     public Task An_address_where_nobody_answers() =>
-        FailsAsync($"git://127.0.0.1:{FreePort()}/waagent.git", Commit, "AgentSourceUnreachable", ["127.0.0.1", "Check the network", "-Source"]);
+        FailsAsync(
+            $"git://127.0.0.1:{FreePort()}/waagent.git", Commit, "AgentSourceUnreachable", ["127.0.0.1", "Check the network", "-Source"]);
 
     [Fact]
     public async Task A_server_that_keeps_silent_is_left_and_asked_again()
@@ -70,7 +71,10 @@ public sealed class AgentSourceTests(Pipeline pipeline)
         using var web = new BrokenServer(0, silent: true);
         await FailsAsync(
             $"http://127.0.0.1:{web.Port}/waagent.git", Commit, "AgentSourceUnreachable", ["too slow", "Check the network"],
-            new FetchLimits { Silence = TimeSpan.FromSeconds(2), Retries = new(2, TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(1)) });
+            new FetchLimits
+            {
+                Silence = TimeSpan.FromSeconds(2), Retries = new(2, TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(1)),
+            });
         Assert.Equal(2, web.Connections);
     }
 
@@ -97,8 +101,10 @@ public sealed class AgentSourceTests(Pipeline pipeline)
     [Theory]
     [InlineData("leads out of the archive", "tar --create --file agent.tar --absolute-names --transform s,^,top/../../, setup.py")]
     [InlineData("leads out of the archive", "tar --create --file agent.tar --absolute-names \"$PWD/setup.py\"")]
-    [InlineData("leads out of the archive", "ln -s /etc/passwd link && tar --create --file agent.tar --transform 'flags=r;s,^,top/,' setup.py link --gzip")]
-    [InlineData("leads out of the archive", "ln -s ../../work link && tar --create --file agent.tar --transform 'flags=r;s,^,top/,' setup.py link --zstd")]
+    [InlineData("leads out of the archive", "ln -s /etc/passwd link && tar --create --file agent.tar --transform 'flags=r;s,^,top/,' "
+        + "setup.py link --gzip")]
+    [InlineData("leads out of the archive", "ln -s ../../work link && tar --create --file agent.tar --transform 'flags=r;s,^,top/,' "
+        + "setup.py link --zstd")]
     [InlineData("neither a file", "mkfifo pipe && tar --create --file agent.tar setup.py pipe")]
     [InlineData("neither a file", "mknod disk b 8 0 && tar --create --file agent.tar setup.py disk")]
     [InlineData("unpacks to more than 1024 MiB", "truncate --size=2G bomb && tar --create --file agent.tar --zstd setup.py bomb")]
@@ -154,9 +160,16 @@ public sealed class AgentSourceTests(Pipeline pipeline)
         });
     }
 
-    private Task FailsAsync(string source, string commit, string errorId, string[] named, FetchLimits? limits = null, Func<Builder, Task>? check = null) => InBuilderAsync(async builder =>
+    private Task FailsAsync(
+        string source,
+        string commit,
+        string errorId,
+        string[] named,
+        FetchLimits? limits = null,
+        Func<Builder, Task>? check = null) => InBuilderAsync(async builder =>
     {
-        var error = await Assert.ThrowsAnyAsync<ArchAzureException>(() => AgentSource.Parse(source, commit).FetchAsync(builder, Folder, default, limits));
+        var error = await Assert.ThrowsAnyAsync<ArchAzureException>(
+            () => AgentSource.Parse(source, commit).FetchAsync(builder, Folder, default, limits));
         Assert.True(errorId == error.ErrorId, $"Expected {errorId}, got {error.ErrorId}: {error.Message}");
         Assert.All(named, text => Assert.Contains(text, error.Message, StringComparison.OrdinalIgnoreCase));
         await (check?.Invoke(builder) ?? Task.CompletedTask);
@@ -169,7 +182,10 @@ public sealed class AgentSourceTests(Pipeline pipeline)
         var reporter = new RecordingReporter();
         using var docker = await DockerEngine.ConnectAsync(reporter, default);
         using var log = new StepLog(folder["log"], reporter);
-        var spec = new BuilderSpec { Image = pipeline.ImageBuild.Bootstrap!.BuilderImage, BuildId = Guid.NewGuid(), Purpose = "agent-test", Network = "host" };
+        var spec = new BuilderSpec
+        {
+            Image = pipeline.ImageBuild.Bootstrap!.BuilderImage, BuildId = Guid.NewGuid(), Purpose = "agent-test", Network = "host",
+        };
         await using var builder = await Builder.StartAsync(docker, spec, log, default);
         await work(builder);
     }
@@ -260,11 +276,16 @@ public sealed class AgentSourceTests(Pipeline pipeline)
         {
             var port = FreePort();
 
-            // The wire protocol's version 2 would serve any commit; the setting keeps it so for version 0 too. The repository may be another user's.
+            // The wire protocol's version 2 would serve any commit; the setting keeps it so for version 0 too. The repository may be
+            // another user's.
             string[] settings = ["-c", "uploadpack.allowAnySHA1InWant=true", "-c", "safe.directory=*"];
             // timeout: an end, should the tests themselves be killed.
             var process = Tool.Start(
-                "timeout", ["600", "git", .. settings, "daemon", "--verbose", "--listen=127.0.0.1", $"--port={port}", "--export-all", $"--base-path={folder}", folder]);
+                "timeout",
+                [
+                    "600", "git", .. settings, "daemon", "--verbose", "--listen=127.0.0.1", $"--port={port}", "--export-all",
+                    $"--base-path={folder}", folder,
+                ]);
             var daemon = new GitDaemon(process, port);
             while (process.StandardError.ReadLine() is { } line)
             {

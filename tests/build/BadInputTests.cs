@@ -48,10 +48,14 @@ public sealed class BadInputTests(Pipeline pipeline) : IDisposable
     {
         await using var user = await OtherUserHost.CreateAsync(pipeline, OtherUser, mayUseDocker: true);
         using var folder = new TempFolder();
-        File.SetUnixFileMode(folder.Path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute);
-        var result = await user.RunAsync($"New-ArchBootstrap {Pwsh.Quote(folder.Path)} -Settings {Pwsh.Quote(Path.Combine(user.WorkDirectory, "settings.env"))}");
+        File.SetUnixFileMode(
+            folder.Path,
+            UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute);
+        var result = await user.RunAsync(
+            $"New-ArchBootstrap {Pwsh.Quote(folder.Path)} -Settings {Pwsh.Quote(Path.Combine(user.WorkDirectory, "settings.env"))}");
         Assert.NotEqual(0, result.ExitCode);
-        Assert.Contains($"The work directory '{folder.Path}' cannot be written", result.Error.ReplaceLineEndings(" "), StringComparison.Ordinal);
+        Assert.Contains(
+            $"The work directory '{folder.Path}' cannot be written", result.Error.ReplaceLineEndings(" "), StringComparison.Ordinal);
         Assert.Contains("Change its permissions", result.Error.ReplaceLineEndings(" "), StringComparison.Ordinal);
         Assert.Empty(Directory.EnumerateFileSystemEntries(folder.Path));
     }
@@ -62,7 +66,9 @@ public sealed class BadInputTests(Pipeline pipeline) : IDisposable
         using var folder = new TempFolder();
         var file = folder.Write("file", "text");
         var error = await Assert.ThrowsAsync<ArchAzureException>(
-            () => new BuildRunner(TestSetup.Layers, new RecordingReporter()).RunAsync(new WorkDirectory(file), 1, 1, new StepRequest(), default));
+            () =>
+                new BuildRunner(TestSetup.Layers, new RecordingReporter())
+                    .RunAsync(new WorkDirectory(file), 1, 1, new StepRequest(), default));
         Assert.Equal("WorkDirectoryIsFile", error.ErrorId);
         Assert.Contains(file, error.Message, StringComparison.Ordinal);
         Assert.Equal("text", await File.ReadAllTextAsync(file));
@@ -92,9 +98,12 @@ public sealed class BadInputTests(Pipeline pipeline) : IDisposable
     public async Task A_folder_for_temporary_files_that_is_not_there_is_told_and_not_made()
     {
         using var folder = new TempFolder();
-        var result = await Pwsh.RunAsync($"$env:TMPDIR = {Pwsh.Quote(folder["none"])}; Test-AzureVhd {Pwsh.Quote(pipeline.ImageBuild.VhdPath!)} -Boot -Qemu Host");
+        var result = await Pwsh.RunAsync(
+            $"$env:TMPDIR = {Pwsh.Quote(folder["none"])}; Test-AzureVhd {Pwsh.Quote(pipeline.ImageBuild.VhdPath!)} -Boot -Qemu Host");
         Assert.NotEqual(0, result.ExitCode);
-        Assert.All([folder["none"], "does not exist", "TMPDIR"], part => Assert.Contains(part, result.Error.ReplaceLineEndings(" "), StringComparison.Ordinal));
+        Assert.All(
+            [folder["none"], "does not exist", "TMPDIR"],
+            part => Assert.Contains(part, result.Error.ReplaceLineEndings(" "), StringComparison.Ordinal));
         Assert.False(Directory.Exists(folder["none"]));
     }
 
@@ -102,11 +111,16 @@ public sealed class BadInputTests(Pipeline pipeline) : IDisposable
     [InlineData("KEYMAP", "no-such-map", "-Keymap")]
     [InlineData("TIME_ZONE", "Europe/Berlln", "-TimeZone")]
     [InlineData("TARGET_LANG", "xx_XX.UTF-8", "-Locale")]
-    public async Task A_name_that_arch_does_not_know_is_refused_before_any_package_and_not_remembered(string key, string value, string parameter)
+    public async Task A_name_that_arch_does_not_know_is_refused_before_any_package_and_not_remembered(
+        string key, string value, string parameter)
     {
         await using var build = await TestBuild.AfterStepAsync(pipeline, 2);
 
-        await build.FailsAsync(3, "InvalidSettingValue", [key, value, parameter], new() { Parameters = new Dictionary<string, string>(StringComparer.Ordinal) { [key] = value } });
+        await build.FailsAsync(
+            3,
+            "InvalidSettingValue",
+            [key, value, parameter],
+            new() { Parameters = new Dictionary<string, string>(StringComparer.Ordinal) { [key] = value } });
 
         Assert.DoesNotContain("> pacman", await File.ReadAllTextAsync(build.Directory.Log(3)), StringComparison.Ordinal);
         Assert.Empty(build.State.Requested);
@@ -123,7 +137,11 @@ public sealed class BadInputTests(Pipeline pipeline) : IDisposable
         Assert.Equal(folder["key.asc"], build.State.Requested["RELEASE_KEY"]);
         File.Delete(folder["key.asc"]);
 
-        await build.FailsAsync(1, "ReleaseKeyNotFound", [folder["key.asc"], "what -ReleaseKey asked for in an earlier run", "-ReleaseKey ''"], new() { Force = true });
+        await build.FailsAsync(
+            1,
+            "ReleaseKeyNotFound",
+            [folder["key.asc"], "what -ReleaseKey asked for in an earlier run", "-ReleaseKey ''"],
+            new() { Force = true });
 
         await build.RunAsync(1, new() { Parameters = Given("") });
         Assert.DoesNotContain("RELEASE_KEY", build.State.Requested.Keys);
@@ -162,7 +180,8 @@ public sealed class BadInputTests(Pipeline pipeline) : IDisposable
     public async Task Unknown_version()
     {
         await using var build = TestBuild.Empty(pipeline, "ARCH_VERSION=2026.09.01");
-        await build.FailsAsync(1, "UnknownVersion", ["2026.09.01", "It offers 2026.11.01, 2026.10.01", pipeline.Settings.ReleaseUrl.AbsoluteUri]);
+        await build.FailsAsync(
+            1, "UnknownVersion", ["2026.09.01", "It offers 2026.11.01, 2026.10.01", pipeline.Settings.ReleaseUrl.AbsoluteUri]);
     }
 
     [Fact]
@@ -175,9 +194,11 @@ public sealed class BadInputTests(Pipeline pipeline) : IDisposable
 
         await using (var build = await TestBuild.AfterStepAsync(pipeline, 2))
         {
-            await build.FailsAsync(4, "StepMissing", ["Install-WaAgent (step 4)", "Install-ArchBase (step 3)", "has not been run", "Invoke-ArchBuild"]);
+            await build.FailsAsync(
+                4, "StepMissing", ["Install-WaAgent (step 4)", "Install-ArchBase (step 3)", "has not been run", "Invoke-ArchBuild"]);
             BuildStore.Save(build.Directory, (await Full()).WithStaleAfter(2));
-            await build.FailsAsync(5, "StepStale", ["ConvertTo-AzureVhd (step 5)", "Install-ArchBase (step 3)", "no longer fits", "Invoke-ArchBuild"]);
+            await build.FailsAsync(
+                5, "StepStale", ["ConvertTo-AzureVhd (step 5)", "Install-ArchBase (step 3)", "no longer fits", "Invoke-ArchBuild"]);
 
             Task<ArchBuild> Full() => Task.FromResult(pipeline.ImageBuild with { Id = build.State.Id });
         }
@@ -187,9 +208,11 @@ public sealed class BadInputTests(Pipeline pipeline) : IDisposable
     public async Task Build_file_of_a_newer_version()
     {
         await using var build = await TestBuild.AfterStepAsync(pipeline, 1);
-        var text = (await File.ReadAllTextAsync(build.Directory.BuildFile)).Replace($"\"schema\": {ArchBuild.CurrentSchema}", $"\"schema\": {ArchBuild.CurrentSchema + 1}", StringComparison.Ordinal);
+        var text = (await File.ReadAllTextAsync(build.Directory.BuildFile))
+            .Replace($"\"schema\": {ArchBuild.CurrentSchema}", $"\"schema\": {ArchBuild.CurrentSchema + 1}", StringComparison.Ordinal);
         await File.WriteAllTextAsync(build.Directory.BuildFile, text);
-        await build.FailsAsync(2, "BuildFileTooNew", [build.Directory.BuildFile, $"schema {ArchBuild.CurrentSchema + 1}", "Update the module"]);
+        await build.FailsAsync(
+            2, "BuildFileTooNew", [build.Directory.BuildFile, $"schema {ArchBuild.CurrentSchema + 1}", "Update the module"]);
         Assert.Equal(text, await File.ReadAllTextAsync(build.Directory.BuildFile));
     }
 
@@ -214,7 +237,8 @@ public sealed class BadInputTests(Pipeline pipeline) : IDisposable
     public async Task Package_that_does_not_exist()
     {
         await using var build = await TestBuild.AfterStepAsync(pipeline, 2);
-        await build.FailsAsync(3, "PackageNotFound", ["no-such-package", "PACKAGES", build.Directory.Log(3)], Request("PACKAGES", "no-such-package"));
+        await build.FailsAsync(
+            3, "PackageNotFound", ["no-such-package", "PACKAGES", build.Directory.Log(3)], Request("PACKAGES", "no-such-package"));
         Assert.Equal(2, build.State.LastGoodStep);
         Assert.False(File.Exists(build.Directory.Snapshot(3)));
     }
@@ -242,7 +266,8 @@ public sealed class BadInputTests(Pipeline pipeline) : IDisposable
     {
         await using var build = TestBuild.Empty(pipeline);
         using var folder = new TempFolder();
-        await build.FailsAsync(1, "BootstrapNotFound", [folder["none.tar.zst"], "-BootstrapPath"], Request("BOOTSTRAP_PATH", folder["none.tar.zst"]));
+        await build.FailsAsync(
+            1, "BootstrapNotFound", [folder["none.tar.zst"], "-BootstrapPath"], Request("BOOTSTRAP_PATH", folder["none.tar.zst"]));
         var file = folder.Write("archlinux-bootstrap-x86_64.tar.zst", "x");
         await build.FailsAsync(1, "BootstrapVersionUnknown", [file, "-Version"], Request("BOOTSTRAP_PATH", file));
     }
@@ -286,5 +311,6 @@ public sealed class BadInputTests(Pipeline pipeline) : IDisposable
         await build.NothingLeftAsync();
     }
 
-    private static StepRequest Request(string key, string value) => new() { Parameters = new Dictionary<string, string>(StringComparer.Ordinal) { [key] = value } };
+    private static StepRequest Request(string key, string value) =>
+        new() { Parameters = new Dictionary<string, string>(StringComparer.Ordinal) { [key] = value } };
 }

@@ -4,14 +4,18 @@ using ArchAzure.Containers;
 
 namespace ArchAzure.BuildTests;
 
-/// <summary>Looks into each builder of a build while it works, at each command: it sees nothing but what SECURITY.md says, and may do no more.</summary>
+/// <summary>
+/// Looks into each builder of a build while it works, at each command: it sees nothing but what SECURITY.md says, and may do no more.
+/// </summary>
 internal sealed class BuilderWatch : IDisposable
 {
     // linux/capability.h.
     private static readonly string[] s_bits =
     [
-        "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN",
-        "NET_RAW", "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME",
+        "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "LINUX_IMMUTABLE",
+        "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN",
+        "NET_RAW", "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT",
+        "SYS_NICE", "SYS_RESOURCE", "SYS_TIME",
         "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
     ];
 
@@ -62,23 +66,33 @@ internal sealed class BuilderWatch : IDisposable
         Assert.False(host.GetProperty("Privileged").GetBoolean());
         foreach (var name in new[] { "Devices", "DeviceRequests", "Binds", "VolumesFrom", "GroupAdd" })
         {
-            Assert.True(!host.TryGetProperty(name, out var list) || list.ValueKind == JsonValueKind.Null || list.GetArrayLength() == 0, $"{name}: {host}");
+            Assert.True(
+                !host.TryGetProperty(name, out var list) || list.ValueKind == JsonValueKind.Null || list.GetArrayLength() == 0,
+                $"{name}: {host}");
         }
 
         Assert.Equal("private", host.GetProperty("IpcMode").GetString());
         Assert.All(["PidMode", "UTSMode", "UsernsMode"], name => Assert.Equal("", host.GetProperty(name).GetString()));
 
         // Its main process, as the kernel has it: exactly the listed capabilities, and Docker's filter of system calls (mode 2).
-        var status = (await Tool.RunAsync("docker", "exec", container, "cat", "/proc/1/status")).Split('\n').Select(line => line.Split(":\t")).Where(parts => parts.Length == 2)
+        var status = (await Tool.RunAsync("docker", "exec", container, "cat", "/proc/1/status"))
+            .Split('\n')
+            .Select(line => line.Split(":\t"))
+            .Where(parts => parts.Length == 2)
             .ToDictionary(parts => parts[0], parts => parts[1], StringComparer.Ordinal);
-        var mounting = host.GetProperty("CapAdd").EnumerateArray().Any(name => name.GetString()!.EndsWith("SYS_ADMIN", StringComparison.Ordinal));
+        var mounting = host.GetProperty("CapAdd")
+            .EnumerateArray()
+            .Any(name => name.GetString()!.EndsWith("SYS_ADMIN", StringComparison.Ordinal));
         Assert.Equal(mounting, host.GetProperty("ReadonlyRootfs").GetBoolean());
-        var expected = BuilderCapabilities.Files.Keys.Concat(mounting ? BuilderCapabilities.Mounts.Keys : []).Aggregate(0UL, (mask, name) => mask | (1UL << Array.IndexOf(s_bits, name)));
-        Assert.All(["CapEff", "CapBnd", "CapPrm"], set => Assert.Equal(expected.ToString("x16", CultureInfo.InvariantCulture), status[set]));
+        var expected = BuilderCapabilities.Files.Keys.Concat(mounting ? BuilderCapabilities.Mounts.Keys : [])
+            .Aggregate(0UL, (mask, name) => mask | (1UL << Array.IndexOf(s_bits, name)));
+        Assert.All(
+            ["CapEff", "CapBnd", "CapPrm"], set => Assert.Equal(expected.ToString("x16", CultureInfo.InvariantCulture), status[set]));
         Assert.Equal("2", status["Seccomp"]);
         Assert.Equal("1", status["NoNewPrivs"]);
 
-        var look = await Tool.TryAsync("docker", ["exec", container, "ls", _secret, _build.Directory.Path, "/var/run/docker.sock", TestSetup.EngineSocket]);
+        var look = await Tool.TryAsync(
+            "docker", ["exec", container, "ls", _secret, _build.Directory.Path, "/var/run/docker.sock", TestSetup.EngineSocket]);
         Assert.NotEqual(0, look.ExitCode);
         Assert.Equal("", look.Output);
     }

@@ -14,7 +14,8 @@ public sealed class CapabilityTests(Pipeline pipeline)
         ["FSETID"] = "touch /f && chown 0:5 /f && chmod 2755 /f && test -g /f",
 
         // As step 4 unpacks what step 3 has left: ping has a capability of its own there.
-        ["SETFCAP"] = "tar --extract --file /snapshot --zstd --same-permissions --numeric-owner --acls --xattrs '--xattrs-include=*' --directory / ./usr/bin/ping && getcap /usr/bin/ping | grep -q cap_net_raw",
+        ["SETFCAP"] = "tar --extract --file /snapshot --zstd --same-permissions --numeric-owner --acls --xattrs '--xattrs-include=*' "
+            + "--directory / ./usr/bin/ping && getcap /usr/bin/ping | grep -q cap_net_raw",
         ["SETGID"] = "setpriv --regid=1000 --clear-groups true",
         ["SETUID"] = "setpriv --reuid=1000 true",
         ["SYS_CHROOT"] = "chroot / true",
@@ -42,7 +43,9 @@ public sealed class CapabilityTests(Pipeline pipeline)
         "docker",
         [
             "run", "--rm", "--network=none", "--cap-drop=ALL", .. capabilities.Select(name => $"--cap-add={name}"),
-            .. (await Tool.RunAsync("docker", "info", "--format", "{{.SecurityOptions}}")).Contains("apparmor", StringComparison.Ordinal) ? ["--security-opt=apparmor=unconfined"] : Array.Empty<string>(),
+            .. (await Tool.RunAsync("docker", "info", "--format", "{{.SecurityOptions}}")).Contains("apparmor", StringComparison.Ordinal)
+                ? ["--security-opt=apparmor=unconfined"]
+                : Array.Empty<string>(),
             "--mount", $"type=bind,source={pipeline.Image.Snapshot(3)},target=/snapshot,readonly",
             "--entrypoint=bash", pipeline.ImageBuild.Bootstrap!.BuilderImage, "-c", command,
         ]);

@@ -5,7 +5,10 @@ using ArchAzure.Containers;
 
 namespace ArchAzure.BuildTests;
 
-/// <summary>A Docker engine that stalls, breaks off or answers nonsense for a moment costs a pause; one that stays so ends the step with a clear error.</summary>
+/// <summary>
+/// A Docker engine that stalls, breaks off or answers nonsense for a moment costs a pause; one that stays so ends the step with a clear
+/// error.
+/// </summary>
 [Collection(Pipeline.Name)]
 public sealed class EngineStallTests(Pipeline pipeline)
 {
@@ -48,7 +51,11 @@ public sealed class EngineStallTests(Pipeline pipeline)
         Assert.True(proxy.Met.IsCompleted, $"No call was {call}.");
         Assert.Equal(2, build.State.LastGoodStep);
         await build.NothingLeftAsync();
-        Assert.Single(build.Reporter.Details, detail => detail.StartsWith("Docker engine, ", StringComparison.Ordinal) && detail.Contains("; attempt 2 of 3 in 0.", StringComparison.Ordinal));
+        Assert.Single(
+            build.Reporter.Details,
+            detail =>
+                detail.StartsWith("Docker engine, ", StringComparison.Ordinal)
+                    && detail.Contains("; attempt 2 of 3 in 0.", StringComparison.Ordinal));
     }
 
     [Theory]
@@ -57,7 +64,8 @@ public sealed class EngineStallTests(Pipeline pipeline)
     [InlineData("POST */containers/create", EngineFault.Stall, "DockerEngineStalled", "docker info")]
     [InlineData("POST */exec/*/start", EngineFault.Stall, "DockerEngineStalled", "docker info")]
     [InlineData("POST */exec/*/start", EngineFault.Reset, "BuilderDied", "Run the step again")]
-    internal async Task A_call_that_always_goes_wrong_ends_the_step_with_a_clear_error(string call, EngineFault fault, string errorId, string remedy)
+    internal async Task A_call_that_always_goes_wrong_ends_the_step_with_a_clear_error(
+        string call, EngineFault fault, string errorId, string remedy)
     {
         await using var build = await TestBuild.AfterStepAsync(pipeline, 1);
         build.EngineLimits = s_short;
@@ -168,7 +176,10 @@ public sealed class EngineStallTests(Pipeline pipeline)
             using var folder = new TempFolder();
             using var log = new StepLog(folder["log"], new RecordingReporter());
             await using var builder = await Builder.StartAsync(
-                docker, new BuilderSpec { Image = pipeline.ImageBuild.Bootstrap!.BuilderImage, BuildId = Guid.NewGuid(), Purpose = "stall-test" }, log, default);
+                docker, new BuilderSpec
+                {
+                    Image = pipeline.ImageBuild.Bootstrap!.BuilderImage, BuildId = Guid.NewGuid(), Purpose = "stall-test",
+                }, log, default);
             await builder.CommitAsync(s_image, new Dictionary<string, string>(StringComparer.Ordinal), default);
         });
     }
@@ -181,7 +192,10 @@ public sealed class EngineStallTests(Pipeline pipeline)
     internal async Task Import(EngineFault fault, int times, string? errorId)
     {
         using var proxy = new EngineProxy().With("POST */images/create", fault, times);
-        await CheckAsync(proxy, errorId, docker => docker.ImportImageAsync(s_image, WriteTarAsync, new Dictionary<string, string>(StringComparer.Ordinal), default));
+        await CheckAsync(
+            proxy,
+            errorId,
+            docker => docker.ImportImageAsync(s_image, WriteTarAsync, new Dictionary<string, string>(StringComparer.Ordinal), default));
     }
 
     private static async Task WriteTarAsync(Stream stream, CancellationToken cancellationToken)
@@ -190,7 +204,9 @@ public sealed class EngineStallTests(Pipeline pipeline)
         await using var tar = new TarWriter(stream);
         for (var i = 0; i < 16; i++)
         {
-            await tar.WriteEntryAsync(new PaxTarEntry(TarEntryType.RegularFile, $"file{i}") { DataStream = new MemoryStream(new byte[1 << 20]) }, cancellationToken);
+            await tar.WriteEntryAsync(
+                new PaxTarEntry(TarEntryType.RegularFile, $"file{i}") { DataStream = new MemoryStream(new byte[1 << 20]) },
+                cancellationToken);
         }
     }
 

@@ -20,9 +20,12 @@ public sealed class FailedHookTests(Pipeline pipeline)
 
         // Not fatal: some errors of mkinitcpio are harmless.
         Assert.Equal(3, build.State.LastGoodStep);
-        var hook = Assert.Single(build.Reporter.Warnings, warning => warning.Contains("module not found: 'no_such_module'", StringComparison.Ordinal));
+        var hook = Assert.Single(
+            build.Reporter.Warnings, warning => warning.Contains("module not found: 'no_such_module'", StringComparison.Ordinal));
         Assert.StartsWith("The hook '", hook, StringComparison.Ordinal);
-        Assert.All(["correct MODULES", "may not be complete", "Test-AzureVhd", build.Directory.Log(3)], part => Assert.Contains(part, hook, StringComparison.Ordinal));
+        Assert.All(
+            ["correct MODULES", "may not be complete", "Test-AzureVhd", build.Directory.Log(3)],
+            part => Assert.Contains(part, hook, StringComparison.Ordinal));
         var script = Assert.Single(build.Reporter.Warnings, warning => warning.Contains("/of/the/layer", StringComparison.Ordinal));
         Assert.Contains($"{folder["mine/configure"]}' of the layer 'mine'", script, StringComparison.Ordinal);
         Assert.Contains("WARNING: The hook '", await File.ReadAllTextAsync(build.Directory.Log(3)), StringComparison.Ordinal);

@@ -186,7 +186,8 @@ public sealed class FirstBootTests(Pipeline pipeline)
     private async Task InTargetAsync(string script, params string[] arguments)
     {
         await using var build = await TestBuild.AfterStepAsync(pipeline, 4);
-        await new TargetAccess(build.Directory, build.Reporter).RunAsync(["bash", "-c", script, "bash", .. arguments], null, false, (_, _) => { }, default);
+        await new TargetAccess(build.Directory, build.Reporter)
+            .RunAsync(["bash", "-c", script, "bash", .. arguments], null, false, (_, _) => { }, default);
     }
 
     // A package of the mirror and its signature.

@@ -51,7 +51,12 @@ public sealed partial class HostileMirrorTests(Pipeline pipeline)
             await AlterAsync(mirror, entry =>
             {
                 entry = Signature().Replace(entry, $"%PGPSIG%\n{signature}\n\n");
-                entry = Regex.Replace(entry, "%SHA256SUM%\n.*\n", $"%SHA256SUM%\n{Convert.ToHexStringLower(SHA256.HashData(content))}\n", RegexOptions.None, TimeSpan.FromSeconds(1));
+                entry = Regex.Replace(
+                    entry,
+                    "%SHA256SUM%\n.*\n",
+                    $"%SHA256SUM%\n{Convert.ToHexStringLower(SHA256.HashData(content))}\n",
+                    RegexOptions.None,
+                    TimeSpan.FromSeconds(1));
                 return Regex.Replace(entry, "%CSIZE%\n.*\n", $"%CSIZE%\n{content.Length}\n", RegexOptions.None, TimeSpan.FromSeconds(1));
             });
         });
@@ -93,7 +98,10 @@ public sealed partial class HostileMirrorTests(Pipeline pipeline)
                     var (before, after) = (await reader.ReadToEndAsync(), "");
                     after = alter(before);
                     Assert.NotEqual(before, after);
-                    entry = new PaxTarEntry(TarEntryType.RegularFile, entry.Name) { Mode = entry.Mode, DataStream = new MemoryStream(Encoding.UTF8.GetBytes(after)) };
+                    entry = new PaxTarEntry(TarEntryType.RegularFile, entry.Name)
+                    {
+                        Mode = entry.Mode, DataStream = new MemoryStream(Encoding.UTF8.GetBytes(after)),
+                    };
                     altered++;
                 }
 

@@ -17,7 +17,8 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
     public async Task In_a_folder_with_a_hostile_name_by_builders_that_see_nothing_else_cancelled_in_each_stage_and_then_run_to_the_end()
     {
         const string touched = "archazure-was-here";
-        await using var build = await TestBuild.AfterStepAsync(pipeline, 1, $"-rf \"q\" 'a' $(touch {touched}) `touch {touched}`; touch {touched} & ä,b=c:%n\nx");
+        await using var build = await TestBuild.AfterStepAsync(
+            pipeline, 1, $"-rf \"q\" 'a' $(touch {touched}) `touch {touched}`; touch {touched} & ä,b=c:%n\nx");
         using var watch = new BuilderWatch(build);
         build.AddSettings($"DISK_SIZE={TestBuild.SmallDisk}");
         await CancelAtAsync(build, 2, "sgdisk --clear");
@@ -39,7 +40,9 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
 
         // The cmdlets too take the name as it is. (A backslash they would not: PowerShell reads it as a slash.)
         var path = Pwsh.Quote(build.Directory.Path);
-        var result = await Pwsh.RunAsync($"(Get-ArchBuild {path}).Status; Test-AzureVhd {Pwsh.Quote(done.VhdPath!)} -Quiet; $null = Remove-ArchBuild {path} -IncludeVhd -KeepImage -Confirm:$false");
+        var result = await Pwsh.RunAsync(
+            $"(Get-ArchBuild {path}).Status; Test-AzureVhd {Pwsh.Quote(done.VhdPath!)} -Quiet; $null = Remove-ArchBuild {path} "
+            + "-IncludeVhd -KeepImage -Confirm:$false");
         Assert.True(result.ExitCode == 0, result.All);
         Assert.Equal(["done", "True"], result.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries));
         Assert.Equal(["settings.env"], Directory.EnumerateFileSystemEntries(build.Directory.Path).Select(Path.GetFileName));
@@ -82,7 +85,8 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
             pipeline.Mirror.ClearRequests();
             pipeline.Mirror.AddFault(new MirrorFault(path, MirrorFaultKind.Reset) { AfterBytes = size - 1000, Times = 1 });
             await CancelAtAsync(build, 1, "importing ");
-            var requests = pipeline.Mirror.Requests.Where(request => request.Path.EndsWith(Path.GetFileName(tarball), StringComparison.Ordinal)).ToList();
+            var requests = pipeline.Mirror.Requests.Where(
+                request => request.Path.EndsWith(Path.GetFileName(tarball), StringComparison.Ordinal)).ToList();
             Assert.Equal(2, requests.Count);
             Assert.All(requests, request => Assert.StartsWith("bytes=", request.Range, StringComparison.Ordinal));
             Assert.Equal($"bytes={size / 2}-", requests[0].Range);
@@ -207,14 +211,20 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
             var error = await Record.ExceptionAsync(() => build.RunAsync(step, cancellationToken: stop.Token));
             build.Reporter.Watch = null;
             Assert.True(reached, $"Step {step} never came to '{moment}': {error}");
-            Assert.True(error is OperationCanceledException, $"Step {step}, cancelled at '{moment}', ended with: {error?.ToString() ?? "no error"}");
+            Assert.True(
+                error is OperationCanceledException,
+                $"Step {step}, cancelled at '{moment}', ended with: {error?.ToString() ?? "no error"}");
             await build.NothingLeftAsync();
-            Assert.True(!File.Exists(build.Directory.BuildFile) || build.State.LastGoodStep == step - 1, $"Step {step}, cancelled at '{moment}', counts as done.");
+            Assert.True(
+                !File.Exists(build.Directory.BuildFile) || build.State.LastGoodStep == step - 1,
+                $"Step {step}, cancelled at '{moment}', counts as done.");
         }
     }
 
     private static async Task<IReadOnlyList<string>> IdsAsync(ArchBuild build) =>
-        (await Tool.RunAsync("docker", "image", "inspect", "--format", "{{.Id}}", build.Bootstrap!.BootstrapImage, build.Bootstrap.BuilderImage)).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        (await Tool.RunAsync(
+            "docker", "image", "inspect", "--format", "{{.Id}}", build.Bootstrap!.BootstrapImage, build.Bootstrap.BuilderImage))
+            .Split('\n', StringSplitOptions.RemoveEmptyEntries);
 
     private static bool IsBuilder(string image) => image.StartsWith("archazure/builder:", StringComparison.Ordinal);
 
@@ -222,7 +232,9 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
     private static async Task<IReadOnlyList<string>> ImagesAsync() =>
         [
             .. (await Tool.RunAsync("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}")).Split('\n')
-                .Where(image => image.StartsWith("archazure/", StringComparison.Ordinal) && image.Contains($":{OlderRelease.Version}", StringComparison.Ordinal))
+                .Where(
+                    image => image.StartsWith("archazure/", StringComparison.Ordinal)
+                        && image.Contains($":{OlderRelease.Version}", StringComparison.Ordinal))
                 .Order(StringComparer.Ordinal),
         ];
 }

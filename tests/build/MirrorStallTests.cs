@@ -17,7 +17,10 @@ public sealed class MirrorStallTests(Pipeline pipeline) : IDisposable
     {
         await using var build = await TestBuild.AfterStepAsync(pipeline, 2);
         (string Package, MirrorFaultKind Kind)[] faults =
-            [("linux", MirrorFaultKind.Stall), ("grub", MirrorFaultKind.Reset), ("glibc", MirrorFaultKind.Truncated), ("sudo", MirrorFaultKind.Unavailable)];
+            [
+                ("linux", MirrorFaultKind.Stall), ("grub", MirrorFaultKind.Reset), ("glibc", MirrorFaultKind.Truncated),
+                ("sudo", MirrorFaultKind.Unavailable),
+            ];
         foreach (var (package, kind) in faults)
         {
             pipeline.Mirror.AddFault(new MirrorFault($"*/{Package(package)}", kind) { AfterBytes = 100_000, Times = 1 });
@@ -29,7 +32,9 @@ public sealed class MirrorStallTests(Pipeline pipeline) : IDisposable
 
         Assert.Contains(build.Reporter.Details, IsRetry);
         Assert.Contains("; attempt 2 of 4 in ", await File.ReadAllTextAsync(build.Directory.Log(3)), StringComparison.Ordinal);
-        var packages = pipeline.Mirror.Requests.Where(request => request.Path.EndsWith(".pkg.tar.zst", StringComparison.Ordinal)).GroupBy(request => Path.GetFileName(request.Path), StringComparer.Ordinal).ToList();
+        var packages = pipeline.Mirror.Requests.Where(request => request.Path.EndsWith(".pkg.tar.zst", StringComparison.Ordinal))
+            .GroupBy(request => Path.GetFileName(request.Path), StringComparer.Ordinal)
+            .ToList();
         foreach (var (package, kind) in faults)
         {
             var range = packages.Single(group => group.Key == Package(package)).Last().Range;
@@ -113,9 +118,12 @@ public sealed class MirrorStallTests(Pipeline pipeline) : IDisposable
         build.Reporter.Watch = null;
     }
 
-    private static bool IsRetry(string detail) => detail.StartsWith("pacman: ", StringComparison.Ordinal) && detail.Contains(" of 4 in ", StringComparison.Ordinal);
+    private static bool IsRetry(string detail) =>
+        detail.StartsWith("pacman: ", StringComparison.Ordinal) && detail.Contains(" of 4 in ", StringComparison.Ordinal);
 
     /// <summary>The file's name of a package of the repository core.</summary>
     private static string Package(string name) =>
-        Assert.Single(Directory.EnumerateFiles(Repository, $"{name}-*.pkg.tar.zst").Select(path => Path.GetFileName(path)!), file => file.Split('-').Length == name.Split('-').Length + 3);
+        Assert.Single(
+            Directory.EnumerateFiles(Repository, $"{name}-*.pkg.tar.zst").Select(path => Path.GetFileName(path)!),
+            file => file.Split('-').Length == name.Split('-').Length + 3);
 }

@@ -21,7 +21,10 @@ internal sealed class OtherKey : IAsyncDisposable
         return new OtherKey(home)
         {
             PublicKey = folder.Write("other.asc", await key.RunAsync("--armor", "--export")),
-            Fingerprint = (await key.RunAsync("--with-colons", "--list-keys")).Split('\n').First(line => line.StartsWith("fpr:", StringComparison.Ordinal)).Split(':')[9],
+            Fingerprint = (await key.RunAsync("--with-colons", "--list-keys"))
+                .Split('\n')
+                .First(line => line.StartsWith("fpr:", StringComparison.Ordinal))
+                .Split(':')[9],
         };
     }
 
@@ -31,5 +34,6 @@ internal sealed class OtherKey : IAsyncDisposable
     public async ValueTask DisposeAsync() => await Tool.TryAsync("gpgconf", ["--homedir", _home, "--kill", "all"]);
 
     private Task<string> RunAsync(params string[] arguments) =>
-        Tool.RunAsync("gpg", ["--homedir", _home, "--batch", "--quiet", "--no-tty", "--pinentry-mode", "loopback", "--passphrase", "", .. arguments]);
+        Tool.RunAsync(
+            "gpg", ["--homedir", _home, "--batch", "--quiet", "--no-tty", "--pinentry-mode", "loopback", "--passphrase", "", .. arguments]);
 }

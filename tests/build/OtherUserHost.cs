@@ -30,15 +30,22 @@ internal sealed class OtherUserHost : IAsyncDisposable
         var shared = host._folder["shared"];
         Directory.CreateDirectory(shared);
         await Tool.RunAsync("cp", "--recursive", "--no-target-directory", TestSetup.Module, Path.Combine(shared, "module"));
-        await Tool.RunAsync("cp", "--recursive", "--no-target-directory", Path.GetDirectoryName(TestSetup.PowerShell)!, Path.Combine(shared, "powershell"));
+        await Tool.RunAsync(
+            "cp", "--recursive", "--no-target-directory", Path.GetDirectoryName(TestSetup.PowerShell)!, Path.Combine(shared, "powershell"));
 
         // The mirror's files lie in root's cache.
         Directory.CreateDirectory(host.WorkDirectory);
         var (key, agent) = (Path.Combine(shared, "release-key.asc"), Path.Combine(shared, "waagent.git"));
         File.Copy(pipeline.Settings.ReleaseKey!, key);
         await Tool.RunAsync("cp", "--recursive", "--no-target-directory", Path.Combine(TestSetup.StandIn, "waagent.git"), agent);
-        var settings = (await File.ReadAllLinesAsync(pipeline.Image.SettingsFile)).Where(line => !line.StartsWith("RELEASE_KEY=", StringComparison.Ordinal) && !line.StartsWith("WAAGENT_SOURCE=", StringComparison.Ordinal));
-        await File.WriteAllLinesAsync(Path.Combine(host.WorkDirectory, "settings.env"), [.. settings, .. Pipeline.SmallSettings, $"RELEASE_KEY={key}", $"WAAGENT_SOURCE={agent}"]);
+        var settings = (await File.ReadAllLinesAsync(pipeline.Image.SettingsFile))
+            .Where(
+                line =>
+                    !line.StartsWith("RELEASE_KEY=", StringComparison.Ordinal)
+                        && !line.StartsWith("WAAGENT_SOURCE=", StringComparison.Ordinal));
+        await File.WriteAllLinesAsync(
+            Path.Combine(host.WorkDirectory, "settings.env"),
+            [.. settings, .. Pipeline.SmallSettings, $"RELEASE_KEY={key}", $"WAAGENT_SOURCE={agent}"]);
         await Tool.RunAsync("chmod", "--recursive", "u+rwX,go+rX", host._folder.Path);
         await Tool.RunAsync("chown", "--recursive", $"{user}:{user}", host.Home);
         return host;
@@ -53,8 +60,11 @@ internal sealed class OtherUserHost : IAsyncDisposable
         return await Tool.TryAsync(
             "setpriv",
             [
-                $"--reuid={id}", $"--regid={id}", .. _groups.Length > 0 ? [$"--groups={_groups}"] : new[] { "--clear-groups" }, "--no-new-privs", "--", .. before,
-                "env", $"--chdir={Home}", $"HOME={Home}", .. Pwsh.Command(_folder["shared/powershell/" + Path.GetFileName(TestSetup.PowerShell)], path),
+                $"--reuid={id}", $"--regid={id}", .. _groups.Length > 0
+                    ? [$"--groups={_groups}"]
+                    : new[] { "--clear-groups" }, "--no-new-privs", "--", .. before,
+                "env", $"--chdir={Home}", $"HOME={Home}", .. Pwsh.Command(
+                    _folder["shared/powershell/" + Path.GetFileName(TestSetup.PowerShell)], path),
             ]);
     }
 

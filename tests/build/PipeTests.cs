@@ -56,7 +56,16 @@ public sealed class PipeBuild : IAsyncLifetime, IDisposable
         if (Result.ExitCode == 0)
         {
             var root = BuildStore.Load(WorkDirectory).Disk!.Partitions[PartitionPlan.Root];
-            await Tool.RunAsync("dd", $"if={Destination}", $"of={Root}", "bs=1M", $"skip={root.Offset}", $"count={root.Length}", "iflag=skip_bytes,count_bytes", "conv=sparse", "status=none");
+            await Tool.RunAsync(
+                "dd",
+                $"if={Destination}",
+                $"of={Root}",
+                "bs=1M",
+                $"skip={root.Offset}",
+                $"count={root.Length}",
+                "iflag=skip_bytes,count_bytes",
+                "conv=sparse",
+                "status=none");
         }
 
         static string Quote(string text) => Pwsh.Quote(text);
@@ -74,11 +83,18 @@ public sealed class PipeBuild : IAsyncLifetime, IDisposable
         Write("files/opt/mine/text", "as it is: $HOME `id` é\n", plain | UnixFileMode.GroupWrite | UnixFileMode.OtherWrite);
         Write("files/opt/mine/program", "binary\n", plain | UnixFileMode.UserExecute);
         Write("files/etc/sudoers.d/mine", "# nothing\n", plain);
-        Write("files/etc/systemd/system/mine.service", "[Service]\nType=oneshot\nExecStart=/usr/bin/true\n[Install]\nWantedBy=multi-user.target\n", plain);
+        Write(
+            "files/etc/systemd/system/mine.service",
+            "[Service]\nType=oneshot\nExecStart=/usr/bin/true\n[Install]\nWantedBy=multi-user.target\n",
+            plain);
         File.CreateSymbolicLink(Path.Combine(layer, "files/opt/mine/link"), "../else where");
         Write("packages", "# a comment\npsmisc # another\n", plain);
         Write("services", "mine.service\n-chronyd.service\n", plain);
-        Write("configure", "set -eu\ncat /opt/mine/text > /opt/mine/configured\necho \"$ARCHAZURE_KERNEL $ARCHAZURE_ROOT_FILE_SYSTEM\" >> /opt/mine/configured\n", plain);
+        Write(
+            "configure",
+            "set -eu\ncat /opt/mine/text > /opt/mine/configured\necho \"$ARCHAZURE_KERNEL $ARCHAZURE_ROOT_FILE_SYSTEM\" >> "
+            + "/opt/mine/configured\n",
+            plain);
 
         void Write(string name, string text, UnixFileMode mode)
         {
@@ -138,7 +154,10 @@ public sealed class PipeTests(Pipeline pipeline, PipeBuild pipe) : IClassFixture
     {
         Assert.Equal("btrfs", Build.Disk!.RootFileSystem);
         Assert.Contains("no error found", (await Tool.TryAsync("btrfs", ["check", "--readonly", pipe.Root])).All, StringComparison.Ordinal);
-        Assert.Contains(Build.Disk.RootUuid.ToString(), await Tool.RunAsync("btrfs", "inspect-internal", "dump-super", pipe.Root), StringComparison.Ordinal);
+        Assert.Contains(
+            Build.Disk.RootUuid.ToString(),
+            await Tool.RunAsync("btrfs", "inspect-internal", "dump-super", pipe.Root),
+            StringComparison.Ordinal);
         Assert.Contains($"UUID={Build.Disk.RootUuid}  /     btrfs", await CatAsync("etc/fstab"), StringComparison.Ordinal);
     }
 
@@ -194,7 +213,9 @@ public sealed class PipeTests(Pipeline pipeline, PipeBuild pipe) : IClassFixture
     public async Task The_agent_is_to_make_swap_on_the_resource_disk()
     {
         var options = (await CatAsync("etc/waagent.conf")).Split('\n');
-        Assert.All(["ResourceDisk.Format=y", "ResourceDisk.EnableSwap=y", "ResourceDisk.SwapSizeMB=512"], option => Assert.Contains(option, options));
+        Assert.All(
+            ["ResourceDisk.Format=y", "ResourceDisk.EnableSwap=y", "ResourceDisk.SwapSizeMB=512"],
+            option => Assert.Contains(option, options));
     }
 
     [Fact]
@@ -215,12 +236,15 @@ public sealed class PipeTests(Pipeline pipeline, PipeBuild pipe) : IClassFixture
     private async Task<IReadOnlyList<string>> NamesAsync()
     {
         _ = Build;
-        return [.. (await Tool.RunAsync("tar", "--list", "--file", pipe.WorkDirectory.Snapshot(4))).Split('\n').Select(name => name.StartsWith("./", StringComparison.Ordinal) ? name[2..] : name)];
+        return [.. (await Tool.RunAsync("tar", "--list", "--file", pipe.WorkDirectory.Snapshot(4)))
+            .Split('\n')
+            .Select(name => name.StartsWith("./", StringComparison.Ordinal) ? name[2..] : name)];
     }
 
     private async Task<string> LineAsync(string path)
     {
         _ = Build;
-        return (await Tool.RunAsync("tar", "--list", "--verbose", "--numeric-owner", "--file", pipe.WorkDirectory.Snapshot(4), "./" + path)).TrimEnd('\n');
+        return (await Tool.RunAsync("tar", "--list", "--verbose", "--numeric-owner", "--file", pipe.WorkDirectory.Snapshot(4), "./" + path))
+            .TrimEnd('\n');
     }
 }

@@ -57,14 +57,17 @@ public sealed class RawImageTests
                 await File.WriteAllBytesAsync(image, []);
                 break;
             default:
-                await Tool.RunAsync("qemu-img", ["create", "-q", "-f", format, .. kind is null ? [] : new[] { "-o", $"subformat={kind}" }, image, "16M"]);
+                await Tool.RunAsync(
+                    "qemu-img", ["create", "-q", "-f", format, .. kind is null ? [] : new[] { "-o", $"subformat={kind}" }, image, "16M"]);
                 break;
         }
 
         var before = File.Exists(image) ? await Tool.RunAsync("sha256sum", image) : "";
         foreach (var option in new[] { "", " -InPlace" })
         {
-            var result = await Pwsh.RunAsync($"try {{ ConvertTo-AzureVhd -Path {Pwsh.Quote(image)}{option} }} catch {{ $_.FullyQualifiedErrorId; $_.Exception.Message; exit 7 }}");
+            var result = await Pwsh.RunAsync(
+                $"try {{ ConvertTo-AzureVhd -Path {Pwsh.Quote(image)}{option} }} catch {{ $_.FullyQualifiedErrorId; $_.Exception.Message; "
+                + $"exit 7 }}");
             Assert.True(result.ExitCode == 7, result.All);
             Assert.StartsWith(errorId + ",", result.Output, StringComparison.Ordinal);
             Assert.Contains($"'{image}'", result.Output, StringComparison.Ordinal);
@@ -82,7 +85,9 @@ public sealed class RawImageTests
         var image = await SparseImageAsync(folder, "16M");
         var vhd = folder.Write("disk.vhd", "mine");
         var path = Pwsh.Quote(image);
-        var result = await Pwsh.RunAsync($"try {{ ConvertTo-AzureVhd -Path {path} }} catch {{ $_.FullyQualifiedErrorId }}\nif ([IO.File]::ReadAllText({Pwsh.Quote(vhd)}) -ne 'mine') {{ exit 8 }}\n$null = ConvertTo-AzureVhd -Path {path} -Force");
+        var result = await Pwsh.RunAsync(
+            $"try {{ ConvertTo-AzureVhd -Path {path} }} catch {{ $_.FullyQualifiedErrorId }}\nif "
+            + $"([IO.File]::ReadAllText({Pwsh.Quote(vhd)}) -ne 'mine') {{ exit 8 }}\n$null = ConvertTo-AzureVhd -Path {path} -Force");
         Assert.True(result.ExitCode == 0, result.All);
         Assert.StartsWith("DestinationExists,", result.Output, StringComparison.Ordinal);
         Assert.Equal((16L << 20) + 512, new FileInfo(vhd).Length);

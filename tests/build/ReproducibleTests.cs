@@ -26,7 +26,8 @@ public sealed class ReproducibleTests(Pipeline pipeline)
         // Another user, process, umask, time zone and language, and secrets all around.
         var result = await user.RunAsync(
             $"(Invoke-ArchBuild {Pwsh.Quote(user.WorkDirectory)} -Verbose).Status",
-            "env", "TZ=Asia/Tokyo", "LANG=de_DE.UTF-8", $"AZURE_CLIENT_SECRET={Canary}", $"SSH_PRIVATE_KEY=-----BEGIN OPENSSH PRIVATE KEY----- {Canary}", $"SOURCE_DATE_EPOCH={Canary}",
+            "env", "TZ=Asia/Tokyo", "LANG=de_DE.UTF-8", $"AZURE_CLIENT_SECRET={Canary}", "SSH_PRIVATE_KEY=-----BEGIN OPENSSH PRIVATE "
+            + $"KEY----- {Canary}", $"SOURCE_DATE_EPOCH={Canary}",
             "bash", "-c", "umask 077; exec \"$0\" \"$@\"");
         Assert.True(result.ExitCode == 0, result.All);
         Assert.Contains("done", result.Output, StringComparison.Ordinal);
@@ -52,7 +53,9 @@ public sealed class ReproducibleTests(Pipeline pipeline)
         // Clearing up takes no root either; the images are the other tests' too.
         var removed = await user.RunAsync($"Remove-ArchBuild {Pwsh.Quote(user.WorkDirectory)} -IncludeVhd -KeepImage -Confirm:$false");
         Assert.True(removed.ExitCode == 0, removed.All);
-        Assert.Equal(["gen1.screen.png", "gen1.serial.log", "hangs.vhd", "settings.env"], Directory.EnumerateFileSystemEntries(user.WorkDirectory).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            ["gen1.screen.png", "gen1.serial.log", "hangs.vhd", "settings.env"],
+            Directory.EnumerateFileSystemEntries(user.WorkDirectory).Select(Path.GetFileName).Order(StringComparer.Ordinal));
     }
 
     [Fact]
@@ -63,7 +66,8 @@ public sealed class ReproducibleTests(Pipeline pipeline)
         Assert.False(Directory.Exists(build.Directory.DownloadFolder));
     }
 
-    private static async Task<string> SumsAsync(ArchBuild build) => await File.ReadAllTextAsync(Path.Combine(Path.GetDirectoryName(build.VhdPath)!, "SHA256SUMS"));
+    private static async Task<string> SumsAsync(ArchBuild build) =>
+        await File.ReadAllTextAsync(Path.Combine(Path.GetDirectoryName(build.VhdPath)!, "SHA256SUMS"));
 
     /// <summary>A machine in a container, too, has the user's rights and no more.</summary>
     private static async Task BootsInAContainerAsync(OtherUserHost user)
@@ -71,14 +75,20 @@ public sealed class ReproducibleTests(Pipeline pipeline)
         var vhd = HangingVhd.Create(Path.Combine(user.WorkDirectory, "hangs.vhd"));
         await Tool.RunAsync("chown", $"{User}:{User}", vhd);
         await Tool.RunAsync("chmod", "0600", vhd);
-        var boot = await user.RunAsync($"Test-AzureVhd {Pwsh.Quote(vhd)} -Boot -Qemu Builder -Generation 1 -Timeout 20 -Quiet -KeepLog {Pwsh.Quote(user.WorkDirectory)}");
+        var boot = await user.RunAsync(
+            $"Test-AzureVhd {Pwsh.Quote(vhd)} -Boot -Qemu Builder -Generation 1 -Timeout 20 -Quiet -KeepLog "
+            + $"{Pwsh.Quote(user.WorkDirectory)}");
         Assert.True(boot.Output.TrimEnd().Split('\n')[^1] == "False", boot.All);
-        Assert.Contains(HangingVhd.LastWords, await File.ReadAllTextAsync(Path.Combine(user.WorkDirectory, "gen1.serial.log")), StringComparison.Ordinal);
+        Assert.Contains(
+            HangingVhd.LastWords,
+            await File.ReadAllTextAsync(Path.Combine(user.WorkDirectory, "gen1.serial.log")),
+            StringComparison.Ordinal);
     }
 
     private static async Task BelongsToItsUserAsync(OtherUserHost user)
     {
-        var files = (await Tool.RunAsync("find", user.WorkDirectory, "-printf", "%U:%G %m %p\\n")).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        var files = (await Tool.RunAsync("find", user.WorkDirectory, "-printf", "%U:%G %m %p\\n"))
+            .Split('\n', StringSplitOptions.RemoveEmptyEntries);
         Assert.Contains(files, line => line.EndsWith(".vhd", StringComparison.Ordinal));
         Assert.Contains(files, line => line.Contains(".pkg.tar.", StringComparison.Ordinal));
         Assert.DoesNotContain(files, line => line.EndsWith(".part", StringComparison.Ordinal));
@@ -90,19 +100,27 @@ public sealed class ReproducibleTests(Pipeline pipeline)
     /// <summary>All that a build leaves: its files, what is packed in them, and the image that others may run.</summary>
     private static async Task NothingHoldsAsync(string text, WorkDirectory directory, ArchBuild build)
     {
-        var files = Directory.GetFiles(directory.Path, "*", SearchOption.AllDirectories).Where(file => Path.GetDirectoryName(file) != directory.PackageCache).ToList();
+        var files = Directory.GetFiles(directory.Path, "*", SearchOption.AllDirectories)
+            .Where(file => Path.GetDirectoryName(file) != directory.PackageCache)
+            .ToList();
         Assert.Contains(build.VhdPath, files);
         Assert.Contains(directory.Log(5), files);
         foreach (var file in files)
         {
-            await LacksAsync(file.EndsWith(".zst", StringComparison.Ordinal) ? "zstd --decompress --long=31 --stdout -- \"$2\"" : "cat -- \"$2\"", file);
+            await LacksAsync(
+                file.EndsWith(".zst", StringComparison.Ordinal) ? "zstd --decompress --long=31 --stdout -- \"$2\"" : "cat -- \"$2\"", file);
         }
 
         await LacksAsync("docker save -- \"$2\"", build.Bootstrap!.BuilderImage);
 
         async Task LacksAsync(string read, string what)
         {
-            var found = await Tool.TryAsync("bash", ["-o", "pipefail", "-c", $"{read} | {{ ! grep --text --quiet --fixed-strings -- \"$1\" && cat > /dev/null; }}", "bash", text, what]);
+            var found = await Tool.TryAsync(
+                "bash",
+                [
+                    "-o", "pipefail", "-c", $"{read} | {{ ! grep --text --quiet --fixed-strings -- \"$1\" && cat > /dev/null; }}", "bash",
+                    text, what,
+                ]);
             Assert.True(found.ExitCode == 0, $"'{what}' holds '{text}', or cannot be read. {found.All}");
         }
     }
@@ -115,10 +133,17 @@ public sealed class ReproducibleTests(Pipeline pipeline)
         Assert.Equal("", await Tool.RunAsync("find", root.Path, "-newermt", epoch, "-o", "-newerct", epoch, "-o", "-newerat", epoch));
         var shadow = await File.ReadAllLinesAsync(Path.Combine(root.Path, "etc/shadow"));
         Assert.NotEmpty(shadow);
-        Assert.All(shadow, line => Assert.InRange(int.Parse(line.Split(':')[2], CultureInfo.InvariantCulture), 0, (s_epoch - DateTimeOffset.UnixEpoch).Days));
+        Assert.All(
+            shadow,
+            line =>
+                Assert.InRange(int.Parse(line.Split(':')[2], CultureInfo.InvariantCulture), 0, (s_epoch - DateTimeOffset.UnixEpoch).Days));
 
-        var today = new[] { "yyyy-MM-dd", "yyyyMMdd", "dd MMM yyyy", "MMM dd yyyy" }.SelectMany(format => new[] { "-e", DateTime.UtcNow.ToString(format, CultureInfo.InvariantCulture) });
-        var holding = await Tool.TryAsync("grep", ["--recursive", "--text", "--files-with-matches", "--fixed-strings", .. today, root.Path]);
+        var today = new[]
+        {
+            "yyyy-MM-dd", "yyyyMMdd", "dd MMM yyyy", "MMM dd yyyy",
+        }.SelectMany(format => new[] { "-e", DateTime.UtcNow.ToString(format, CultureInfo.InvariantCulture) });
+        var holding = await Tool.TryAsync(
+            "grep", ["--recursive", "--text", "--files-with-matches", "--fixed-strings", .. today, root.Path]);
         Assert.True(holding.ExitCode == 1, $"These tell of today: {holding.All}");
     }
 }

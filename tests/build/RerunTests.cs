@@ -60,7 +60,8 @@ public sealed class RerunTests(Pipeline pipeline)
         await File.WriteAllBytesAsync(engine, code);
         await using var build = await TestBuild.SmallAfterStepAsync(pipeline, 5);
 
-        var result = await Pwsh.RunModuleAsync(folder["ArchAzure"], $"(Invoke-ArchBuild {Pwsh.Quote(build.Directory.Path)} -Last 2).Status");
+        var result = await Pwsh.RunModuleAsync(
+            folder["ArchAzure"], $"(Invoke-ArchBuild {Pwsh.Quote(build.Directory.Path)} -Last 2).Status");
 
         Assert.True(result.ExitCode == 0, result.All);
         Assert.Contains("1 New-ArchBootstrap: nothing has changed since", result.All, StringComparison.Ordinal);
@@ -102,7 +103,8 @@ public sealed class RerunTests(Pipeline pipeline)
 
         var after = await build.RunAsync(4);
         Assert.True(after.Steps[3].Finished > before.Steps[3].Finished);
-        Assert.Equal([StepState.Done, StepState.Done, StepState.Done, StepState.Done, StepState.Stale], after.Steps.Select(record => record.State));
+        Assert.Equal(
+            [StepState.Done, StepState.Done, StepState.Done, StepState.Done, StepState.Stale], after.Steps.Select(record => record.State));
         Assert.Equal(after.Steps, build.State.Steps);
         var swap = await RunInTargetAsync(build, ["grep", "^ResourceDisk.SwapSizeMB=", "/etc/waagent.conf"], keep: false);
         Assert.Equal("ResourceDisk.SwapSizeMB=512", swap.Trim());
@@ -127,7 +129,8 @@ public sealed class RerunTests(Pipeline pipeline)
         Assert.Contains("one||two|three\n", result.Output, StringComparison.Ordinal);
         var root = $"{build.State.VhdPath}?offset={build.State.Disk!.Partitions[Disks.PartitionPlan.Root].Offset}";
         Assert.Equal("kept a b\n", await Tool.RunAsync("debugfs", "-R", "cat /etc/kept", root));
-        Assert.Contains("File not found", (await Tool.TryAsync("debugfs", ["-R", "stat /etc/discarded", root])).All, StringComparison.Ordinal);
+        Assert.Contains(
+            "File not found", (await Tool.TryAsync("debugfs", ["-R", "stat /etc/discarded", root])).All, StringComparison.Ordinal);
         await build.NothingLeftAsync();
     }
 
@@ -137,7 +140,8 @@ public sealed class RerunTests(Pipeline pipeline)
         await using var build = await TestBuild.SmallAfterStepAsync(pipeline, 4);
         var before = await File.ReadAllTextAsync(build.Directory.BuildFile);
         var snapshot = File.GetLastWriteTimeUtc(build.Directory.Snapshot(4));
-        var error = await Assert.ThrowsAnyAsync<ArchAzureException>(() => RunInTargetAsync(build, ["sh", "-c", "touch /etc/half; echo out of luck >&2; exit 3"], keep: true));
+        var error = await Assert.ThrowsAnyAsync<ArchAzureException>(
+            () => RunInTargetAsync(build, ["sh", "-c", "touch /etc/half; echo out of luck >&2; exit 3"], keep: true));
         Assert.Equal("CommandFailed", error.ErrorId);
         Assert.Contains("status 3", error.Message, StringComparison.Ordinal);
         Assert.Contains("out of luck", error.Message, StringComparison.Ordinal);
@@ -160,7 +164,10 @@ public sealed class RerunTests(Pipeline pipeline)
         var result = await Pwsh.RunAsync($"Remove-ArchBuild {Pwsh.Quote(build.Directory.Path)} -KeepImage -Confirm:$false");
         Assert.True(result.ExitCode == 0, result.All);
         Assert.Equal(
-            new[] { build.Directory.SettingsFile, vhd, vhd + ".cdx.json", Path.Combine(build.Directory.Path, "SHA256SUMS") }.Order(StringComparer.Ordinal), Directory.EnumerateFileSystemEntries(build.Directory.Path).Order(StringComparer.Ordinal));
+            new[]
+            {
+                build.Directory.SettingsFile, vhd, vhd + ".cdx.json", Path.Combine(build.Directory.Path, "SHA256SUMS"),
+            }.Order(StringComparer.Ordinal), Directory.EnumerateFileSystemEntries(build.Directory.Path).Order(StringComparer.Ordinal));
         Assert.NotEmpty(await Tool.RunAsync("docker", "image", "ls", "--quiet", before.Bootstrap!.BuilderImage));
     }
 

@@ -21,7 +21,8 @@ public sealed class SecurityTests(Pipeline pipeline)
         using var fresh = new TempFolder();
         var path = fresh["work"];
         var result = await Pwsh.RunAsync(
-            $"New-ArchBootstrap {Pwsh.Quote(path)} -Settings {Pwsh.Quote(build.Directory.SettingsFile)} -Verbose | New-ArchDisk -Verbose | Out-Null",
+            $"New-ArchBootstrap {Pwsh.Quote(path)} -Settings {Pwsh.Quote(build.Directory.SettingsFile)} -Verbose | New-ArchDisk -Verbose "
+            + "| Out-Null",
             "env", $"AZURE_CLIENT_SECRET={Canary}", "bash", "-c", $"umask {umask}; exec \"$0\" \"$@\"");
         Assert.True(result.ExitCode == 0, result.All);
 
@@ -37,7 +38,12 @@ public sealed class SecurityTests(Pipeline pipeline)
     public async Task A_password_in_an_address_is_refused_before_anything_is_written()
     {
         using var folder = new TempFolder();
-        foreach (var line in new[] { $"MIRROR=http://me:{Canary}@127.0.0.1/$repo", $"RELEASE_URL=https://{Canary}@127.0.0.1/iso/", $"WAAGENT_SOURCE=https://me:{Canary}@127.0.0.1/agent.git" })
+        foreach (
+            var line in new[]
+            {
+                $"MIRROR=http://me:{Canary}@127.0.0.1/$repo", $"RELEASE_URL=https://{Canary}@127.0.0.1/iso/",
+                $"WAAGENT_SOURCE=https://me:{Canary}@127.0.0.1/agent.git",
+            })
         {
             var settings = folder.Write("settings.env", line + "\n");
             var result = await Pwsh.RunAsync($"New-ArchBootstrap {Pwsh.Quote(folder["work"])} -Settings {Pwsh.Quote(settings)} -Verbose");
@@ -66,7 +72,12 @@ public sealed class SecurityTests(Pipeline pipeline)
         var victim = outside.Write("victim", "mine");
         Directory.CreateDirectory(build.Directory.LogFolder);
         var vhd = outside["image.vhd"];
-        foreach (var path in new[] { build.Directory.Disk + ".part", build.Directory.Disk, build.Directory.Log(2), build.Directory.LockFile, build.Directory.BuildFile + ".part", vhd + ".part", vhd })
+        foreach (
+            var path in new[]
+            {
+                build.Directory.Disk + ".part", build.Directory.Disk, build.Directory.Log(2), build.Directory.LockFile,
+                build.Directory.BuildFile + ".part", vhd + ".part", vhd,
+            })
         {
             File.CreateSymbolicLink(path, victim);
         }
@@ -74,16 +85,20 @@ public sealed class SecurityTests(Pipeline pipeline)
         await build.RunAsync(2);
         Assert.Null(new FileInfo(build.Directory.Disk).LinkTarget);
         Assert.Equal(long.Parse(TestBuild.SmallDisk, CultureInfo.InvariantCulture) << 20, new FileInfo(build.Directory.Disk).Length);
-        await VhdConverter.ConvertAsync(new VhdConversion { SourcePath = build.Directory.Disk, DestinationPath = vhd, Force = true }, build.Reporter, default);
+        await VhdConverter.ConvertAsync(
+            new VhdConversion { SourcePath = build.Directory.Disk, DestinationPath = vhd, Force = true }, build.Reporter, default);
         Assert.Null(new FileInfo(vhd).LinkTarget);
         Assert.Equal("mine", await File.ReadAllTextAsync(victim));
     }
 
     private static async Task HoldsNoCanaryAsync(string folder)
     {
-        foreach (var file in Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories).Where(file => !file.EndsWith(".img", StringComparison.Ordinal)))
+        foreach (
+            var file in Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories)
+                .Where(file => !file.EndsWith(".img", StringComparison.Ordinal)))
         {
-            Assert.True((await File.ReadAllBytesAsync(file)).AsSpan().IndexOf(Encoding.ASCII.GetBytes(Canary)) < 0, $"{file} holds the canary.");
+            Assert.True(
+                (await File.ReadAllBytesAsync(file)).AsSpan().IndexOf(Encoding.ASCII.GetBytes(Canary)) < 0, $"{file} holds the canary.");
         }
     }
 }

@@ -2,7 +2,9 @@ using ArchAzure.Builds;
 
 namespace ArchAzure.BuildTests;
 
-/// <summary>Builds of one release share their Docker images, and copies of a work directory their past: none takes what another uses.</summary>
+/// <summary>
+/// Builds of one release share their Docker images, and copies of a work directory their past: none takes what another uses.
+/// </summary>
 [Collection(Pipeline.Name)]
 public sealed class SharedImageTests(Pipeline pipeline)
 {
@@ -70,14 +72,19 @@ public sealed class SharedImageTests(Pipeline pipeline)
         Assert.Equal(made, await ImageIdAsync($"archazure/build:{build.State.Id:N}-builder"));
     }
 
-    private static async Task<string> ImageIdAsync(string image) => await Tool.RunAsync("docker", "image", "inspect", "--format", "{{.Id}}", image);
+    private static async Task<string> ImageIdAsync(string image) =>
+        await Tool.RunAsync("docker", "image", "inspect", "--format", "{{.Id}}", image);
 
     [Fact]
     public async Task What_killed_runs_have_left_goes_with_the_build()
     {
         await using var build = await TestBuild.AfterStepAsync(pipeline, 4);
         var vhd = build.Directory.Vhd(build.State.Version!);
-        string[] left = [vhd + ".part", vhd + ".root.part", vhd + ".cdx.json.part", Path.Combine(build.Directory.Path, "SHA256SUMS.part"), build.Directory.Snapshot(4) + ".part", build.Directory.Disk + ".part", build.Directory.BuildFile + ".part"];
+        string[] left =
+        [
+            vhd + ".part", vhd + ".root.part", vhd + ".cdx.json.part", Path.Combine(build.Directory.Path, "SHA256SUMS.part"),
+            build.Directory.Snapshot(4) + ".part", build.Directory.Disk + ".part", build.Directory.BuildFile + ".part",
+        ];
         Array.ForEach(left, file => File.WriteAllText(file, ""));
 
         await BuildRemoval.RunAsync(build.Directory, includeVhd: false, keepImages: true, build.Reporter, default);
@@ -93,7 +100,8 @@ public sealed class SharedImageTests(Pipeline pipeline)
         Directory.Delete(copy.Directory.Path, recursive: true);
         await Tool.RunAsync("cp", "--archive", "--sparse=always", build.Directory.Path, copy.Directory.Path);
         var builder = (await Tool.RunAsync(
-            "docker", "run", "--detach", "--network=none", "--interactive", "--label", $"archazure.build={build.State.Id}", pipeline.ImageBuild.Bootstrap!.BuilderImage)).Trim();
+            "docker", "run", "--detach", "--network=none", "--interactive", "--label", $"archazure.build={build.State.Id}",
+            pipeline.ImageBuild.Bootstrap!.BuilderImage)).Trim();
 
         await copy.RunAsync(2, new() { Force = true });
         await RemoveAsync(copy);
@@ -105,11 +113,14 @@ public sealed class SharedImageTests(Pipeline pipeline)
     {
         var build = await TestBuild.AfterStepAsync(pipeline, 2);
         var state = build.State;
-        BuildStore.Save(build.Directory, state with { Bootstrap = state.Bootstrap! with { BuilderImage = images.Builder, BootstrapImage = images.Bootstrap } });
+        BuildStore.Save(
+            build.Directory,
+            state with { Bootstrap = state.Bootstrap! with { BuilderImage = images.Builder, BootstrapImage = images.Bootstrap } });
         return build;
     }
 
-    private static Task<int> RemoveAsync(TestBuild build) => BuildRemoval.RunAsync(build.Directory, includeVhd: true, keepImages: false, build.Reporter, default);
+    private static Task<int> RemoveAsync(TestBuild build) =>
+        BuildRemoval.RunAsync(build.Directory, includeVhd: true, keepImages: false, build.Reporter, default);
 
     /// <summary>Images that no build but the test's own has ever used.</summary>
     private sealed class OwnImages : IAsyncDisposable
@@ -123,7 +134,12 @@ public sealed class SharedImageTests(Pipeline pipeline)
         public static async Task<OwnImages> MakeAsync(Pipeline pipeline)
         {
             var images = new OwnImages();
-            foreach (var (name, source) in new[] { (images.Builder, pipeline.ImageBuild.Bootstrap!.BuilderImage), (images.Bootstrap, pipeline.ImageBuild.Bootstrap!.BootstrapImage) })
+            foreach (
+                var (name, source) in new[]
+                {
+                    (images.Builder, pipeline.ImageBuild.Bootstrap!.BuilderImage),
+                    (images.Bootstrap, pipeline.ImageBuild.Bootstrap!.BootstrapImage),
+                })
             {
                 // Another label is another image.
                 var container = (await Tool.RunAsync("docker", "create", "--network=none", source, "true")).Trim();
@@ -135,7 +151,11 @@ public sealed class SharedImageTests(Pipeline pipeline)
         }
 
         public async Task<IReadOnlyList<bool>> ExistAsync() =>
-            (bool[])[(await Tool.TryAsync("docker", ["image", "inspect", Builder])).ExitCode == 0, (await Tool.TryAsync("docker", ["image", "inspect", Bootstrap])).ExitCode == 0];
+            (bool[])
+            [
+                (await Tool.TryAsync("docker", ["image", "inspect", Builder])).ExitCode == 0,
+                (await Tool.TryAsync("docker", ["image", "inspect", Bootstrap])).ExitCode == 0,
+            ];
 
         public async ValueTask DisposeAsync() => await Tool.TryAsync("docker", ["image", "rm", Builder, Bootstrap]);
     }

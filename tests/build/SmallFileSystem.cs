@@ -11,9 +11,14 @@ internal sealed class SmallFileSystem : IAsyncDisposable
 
     public static async Task<SmallFileSystem> MountAsync(string folder, string size)
     {
-        Assert.True(Environment.IsPrivilegedProcess, "A small file system is a tmpfs, and mounting that takes root. Run the build tests as root.");
+        Assert.True(
+            Environment.IsPrivilegedProcess, "A small file system is a tmpfs, and mounting that takes root. Run the build tests as root.");
         using var aside = new TempFolder();
-        foreach (var name in new[] { "settings.env", "build.json", "disk.img", "target-3.tar.zst", "target-4.tar.zst" }.Where(name => File.Exists(Path.Combine(folder, name))))
+        foreach (
+            var name in new[]
+            {
+                "settings.env", "build.json", "disk.img", "target-3.tar.zst", "target-4.tar.zst",
+            }.Where(name => File.Exists(Path.Combine(folder, name))))
         {
             await Tool.RunAsync("cp", "--sparse=always", Path.Combine(folder, name), aside.Path);
         }

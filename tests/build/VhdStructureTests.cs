@@ -25,7 +25,16 @@ public sealed class RawView : IAsyncLifetime, IDisposable
         await Tool.RunAsync("cp", "--sparse=always", "--reflink=auto", build.VhdPath!, Path);
         await Tool.RunAsync("truncate", "--size=-512", Path);
         var esp = build.Disk!.Partitions[PartitionPlan.Esp];
-        await Tool.RunAsync("dd", $"if={Path}", $"of={Esp}", "bs=1M", $"skip={esp.Offset}", $"count={esp.Length}", "iflag=skip_bytes,count_bytes", "conv=sparse", "status=none");
+        await Tool.RunAsync(
+            "dd",
+            $"if={Path}",
+            $"of={Esp}",
+            "bs=1M",
+            $"skip={esp.Offset}",
+            $"count={esp.Length}",
+            "iflag=skip_bytes,count_bytes",
+            "conv=sparse",
+            "status=none");
     }
 
     /// <inheritdoc/>
@@ -109,7 +118,10 @@ public sealed partial class VhdStructureTests(Pipeline pipeline, RawView raw) : 
         Assert.Equal(["1", "2", "3"], PartitionLine().Matches(table).Select(match => match.Groups[1].Value));
 
         // Type GUIDs by the UEFI and the Discoverable Partitions specifications.
-        string[] types = ["21686148-6449-6E6F-744E-656564454649", "C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709"];
+        string[] types =
+        [
+            "21686148-6449-6E6F-744E-656564454649", "C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709",
+        ];
         foreach (var partition in disk.Partitions)
         {
             var information = await Tool.RunAsync("sgdisk", $"--info={partition.Number}", raw.Path);
@@ -178,7 +190,9 @@ public sealed partial class VhdStructureTests(Pipeline pipeline, RawView raw) : 
         Assert.Equal(0xAA55, BinaryPrimitives.ReadUInt16LittleEndian(sector.AsSpan(510)));
 
         // GRUB's boot.img: the core image's first sector at 0x5C (include/grub/i386/pc/boot.h).
-        Assert.Equal(pipeline.ImageBuild.Disk!.Partitions[PartitionPlan.BiosBoot].FirstSector, BinaryPrimitives.ReadInt64LittleEndian(sector.AsSpan(0x5C)));
+        Assert.Equal(
+            pipeline.ImageBuild.Disk!.Partitions[PartitionPlan.BiosBoot].FirstSector,
+            BinaryPrimitives.ReadInt64LittleEndian(sector.AsSpan(0x5C)));
     }
 
     [Fact]
@@ -198,13 +212,22 @@ public sealed partial class VhdStructureTests(Pipeline pipeline, RawView raw) : 
     {
         var configuration = await CatAsync("/boot/grub/grub.cfg");
         var line = Assert.Single(configuration.Split('\n'), line => line.TrimStart().StartsWith("linux ", StringComparison.Ordinal));
-        foreach (var word in new[] { $"root=UUID={pipeline.ImageBuild.Disk!.RootUuid}", "console=ttyS0,115200n8", "earlyprintk=ttyS0,115200", "rootdelay=300", "net.ifnames=0" })
+        foreach (
+            var word in new[]
+            {
+                $"root=UUID={pipeline.ImageBuild.Disk!.RootUuid}", "console=ttyS0,115200n8", "earlyprintk=ttyS0,115200", "rootdelay=300",
+                "net.ifnames=0",
+            })
         {
             Assert.Contains(word, line.Split(' '));
         }
 
         Assert.DoesNotContain("quiet", line.Split(' '));
-        foreach (var file in new[] { "/boot/vmlinuz-linux", "/boot/initramfs-linux.img", "/boot/grub/x86_64-efi/normal.mod", "/boot/grub/i386-pc/normal.mod" })
+        foreach (
+            var file in new[]
+            {
+                "/boot/vmlinuz-linux", "/boot/initramfs-linux.img", "/boot/grub/x86_64-efi/normal.mod", "/boot/grub/i386-pc/normal.mod",
+            })
         {
             Assert.Contains("Type: regular", await DebugAsync($"stat {file}"), StringComparison.Ordinal);
         }
@@ -225,12 +248,20 @@ public sealed partial class VhdStructureTests(Pipeline pipeline, RawView raw) : 
             Assert.Empty(await NamesAsync(folder));
         }
 
-        foreach (var file in new[] { "/var/lib/systemd/random-seed", "/root/.bash_history", "/.archazure-script", "/var/lib/archazure-agent", "/var/lib/waagent/provisioned" })
+        foreach (
+            var file in new[]
+            {
+                "/var/lib/systemd/random-seed", "/root/.bash_history", "/.archazure-script", "/var/lib/archazure-agent",
+                "/var/lib/waagent/provisioned",
+            })
         {
             Assert.Contains("File not found", await DebugAsync($"stat {file}"), StringComparison.Ordinal);
         }
 
-        Assert.Contains("Fast link dest: \"../run/systemd/resolve/stub-resolv.conf\"", await DebugAsync("stat /etc/resolv.conf"), StringComparison.Ordinal);
+        Assert.Contains(
+            "Fast link dest: \"../run/systemd/resolve/stub-resolv.conf\"",
+            await DebugAsync("stat /etc/resolv.conf"),
+            StringComparison.Ordinal);
         var shadow = await CatAsync("/etc/shadow");
         Assert.Contains("root:", shadow, StringComparison.Ordinal);
         Assert.All(shadow.Split('\n', StringSplitOptions.RemoveEmptyEntries), line => Assert.Matches("^[^:]+:[!*]", line));
@@ -244,7 +275,8 @@ public sealed partial class VhdStructureTests(Pipeline pipeline, RawView raw) : 
         var options = Uncommented(await CatAsync("/etc/waagent.conf")).Split('\n');
         foreach (var option in new[]
         {
-            "Provisioning.Agent=waagent", "Provisioning.Enabled=y", "Provisioning.SshHostKeyPairType=auto", "Provisioning.RegenerateSshHostKeyPair=n", "Provisioning.DeleteRootPassword=y",
+            "Provisioning.Agent=waagent", "Provisioning.Enabled=y", "Provisioning.SshHostKeyPairType=auto",
+            "Provisioning.RegenerateSshHostKeyPair=n", "Provisioning.DeleteRootPassword=y",
             "Protocol.EndpointDiscovery=static", "ResourceDisk.Format=y", "ResourceDisk.EnableSwap=n", "ResourceDisk.SwapSizeMB=0",
         })
         {
@@ -301,7 +333,10 @@ public sealed partial class VhdStructureTests(Pipeline pipeline, RawView raw) : 
     private static long Number(Dictionary<string, string> header, string name) => long.Parse(header[name], CultureInfo.InvariantCulture);
 
     private async Task<Dictionary<string, string>> SuperblockAsync() =>
-        (await Tool.RunAsync("tune2fs", "-l", RootFileSystem)).Split('\n').Select(line => line.Split(':', 2)).Where(pair => pair.Length == 2)
+        (await Tool.RunAsync("tune2fs", "-l", RootFileSystem))
+            .Split('\n')
+            .Select(line => line.Split(':', 2))
+            .Where(pair => pair.Length == 2)
             .ToDictionary(pair => pair[0], pair => pair[1].Trim(), StringComparer.Ordinal);
 
     [Fact]
@@ -310,7 +345,9 @@ public sealed partial class VhdStructureTests(Pipeline pipeline, RawView raw) : 
         using var list = JsonDocument.Parse(await File.ReadAllTextAsync(Vhd + ".cdx.json"));
         Assert.Equal("CycloneDX", list.RootElement.GetProperty("bomFormat").GetString());
         var components = list.RootElement.GetProperty("components").EnumerateArray().ToList();
-        var packages = components.Where(component => component.TryGetProperty("purl", out var address) && address.GetString()!.StartsWith("pkg:alpm/arch/", StringComparison.Ordinal))
+        var packages = components.Where(
+            component => component.TryGetProperty("purl", out var address)
+                && address.GetString()!.StartsWith("pkg:alpm/arch/", StringComparison.Ordinal))
             .Select(component => $"{component.GetProperty("name")}-{component.GetProperty("version")}");
         var installed = (await NamesAsync("/var/lib/pacman/local")).Except(["ALPM_DB_VERSION"], StringComparer.Ordinal);
         Assert.Equal(installed.Order(StringComparer.Ordinal), packages.Order(StringComparer.Ordinal));

@@ -11,13 +11,18 @@ namespace ArchAzure.BuildTests;
 [Collection(Pipeline.Name)]
 public sealed class WallTests(Pipeline pipeline)
 {
-    private static readonly string[] s_kernelValues = ["/proc/sys/vm/swappiness", "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname"];
+    private static readonly string[] s_kernelValues =
+    [
+        "/proc/sys/vm/swappiness", "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname",
+    ];
 
     /// <summary>What hostile.py tries, in its order.</summary>
     private static readonly string[] s_ways =
     [
-        "sysctl", "core-pattern", "sysrq", "proc-bus", "remount-proc-sys", "umount-proc-sys", "fresh-proc", "remount-root", "devtmpfs", "mknod-disk", "mknod-memory", "cgroup-release-agent",
-        "cgroup2", "debugfs", "sys-write", "bpf", "perf", "user-namespace", "mount-namespace", "new-mount-api", "builder-root", "lifeline-memory", "capability",
+        "sysctl", "core-pattern", "sysrq", "proc-bus", "remount-proc-sys", "umount-proc-sys", "fresh-proc", "remount-root", "devtmpfs",
+        "mknod-disk", "mknod-memory", "cgroup-release-agent",
+        "cgroup2", "debugfs", "sys-write", "bpf", "perf", "user-namespace", "mount-namespace", "new-mount-api", "builder-root",
+        "lifeline-memory", "capability",
     ];
 
     [Fact]
@@ -55,14 +60,19 @@ public sealed class WallTests(Pipeline pipeline)
 
         await build.RunAsync(3);
         await build.RunAsync(4);
-        var lines = File.ReadLines(build.Directory.Log(3)).Concat(File.ReadLines(build.Directory.Log(4))).Select(line => line[(line.IndexOf("  ", 8, StringComparison.Ordinal) + 2)..]).ToList();
+        var lines = File.ReadLines(build.Directory.Log(3))
+            .Concat(File.ReadLines(build.Directory.Log(4)))
+            .Select(line => line[(line.IndexOf("  ", 8, StringComparison.Ordinal) + 2)..])
+            .ToList();
         var script = Path.Combine(folder.Path, "by-hand");
         await File.WriteAllTextAsync(script, "exec python /usr/local/lib/hostile.py invoke\n");
         await new TargetAccess(build.Directory, build.Reporter).RunAsync(null, script, keep: false, (line, _) => lines.Add(line), default);
 
         foreach (var place in new[] { "configure", "package", "hook", "invoke" })
         {
-            var said = lines.Where(line => line.StartsWith($"wall {place} ", StringComparison.Ordinal)).Select(line => line.Split(' ', 4)).ToList();
+            var said = lines.Where(line => line.StartsWith($"wall {place} ", StringComparison.Ordinal))
+                .Select(line => line.Split(' ', 4))
+                .ToList();
             Assert.Equal(s_ways, said.Select(words => words[2]));
             Assert.All(said, words => Assert.True(words[3].StartsWith("refused", StringComparison.Ordinal), string.Join(' ', words)));
         }
@@ -76,12 +86,14 @@ public sealed class WallTests(Pipeline pipeline)
     private static async Task WriteLayerAsync(TempFolder folder)
     {
         folder.Write("wall/packages", "python\n");
-        folder.Write("wall/files/usr/local/lib/hostile.py", await File.ReadAllTextAsync(Path.Combine(TestSetup.Checkout, "tests/build/hostile.py")));
+        folder.Write(
+            "wall/files/usr/local/lib/hostile.py", await File.ReadAllTextAsync(Path.Combine(TestSetup.Checkout, "tests/build/hostile.py")));
 
         // Step 4 installs it; pacman itself runs the hook, from outside the target.
         folder.Write(
             "wall/files/usr/share/libalpm/hooks/wall.hook",
-            "[Trigger]\nOperation = Install\nType = Package\nTarget = python-setuptools\n\n[Action]\nWhen = PostTransaction\nExec = /usr/bin/python /usr/local/lib/hostile.py hook\n");
+            "[Trigger]\nOperation = Install\nType = Package\nTarget = python-setuptools\n\n[Action]\nWhen = PostTransaction\nExec = "
+            + "/usr/bin/python /usr/local/lib/hostile.py hook\n");
         Directory.CreateDirectory(folder["wall/files/root"]);
         await using (var tar = new TarWriter(File.Create(folder["wall/files/root/wall.pkg.tar"]), TarEntryFormat.Ustar))
         {
@@ -91,7 +103,10 @@ public sealed class WallTests(Pipeline pipeline)
 
         // What one script leaves running is gone before the next command.
         folder.Write("before/configure", "setsid sleep 4321 > /dev/null 2>&1 &\n");
-        folder.Write("wall/configure", "! grep --null-data --line-regexp --quiet 4321 /proc/[0-9]*/cmdline || exit\npython /usr/local/lib/hostile.py configure\npacman --upgrade --noconfirm /root/wall.pkg.tar\n");
+        folder.Write(
+            "wall/configure",
+            "! grep --null-data --line-regexp --quiet 4321 /proc/[0-9]*/cmdline || exit\npython /usr/local/lib/hostile.py "
+            + "configure\npacman --upgrade --noconfirm /root/wall.pkg.tar\n");
     }
 
     private static async Task AddAsync(TarWriter tar, string name, string content)

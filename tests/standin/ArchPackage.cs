@@ -133,7 +133,8 @@ internal sealed class ArchPackage(string repository, string name, string version
         void Line(string key, string value) => info.Append(CultureInfo.InvariantCulture, $"{key} = {value}\n");
     }
 
-    [SuppressMessage("Security", "CA5351", Justification = "pacman 6 checks files against the MD5 digest of .MTREE; nothing rests on it here.")]
+    [SuppressMessage("Security", "CA5351", Justification = "pacman 6 checks files against the MD5 digest of .MTREE; nothing rests on it "
+        + "here.")]
     private byte[] Mtree()
     {
         StringBuilder mtree = new("#mtree\n");
@@ -143,18 +144,22 @@ internal sealed class ArchPackage(string repository, string name, string version
             foreach (byte b in Encoding.UTF8.GetBytes(path))
             {
                 // mtree(5): what is not plain is a backslash and three octal digits.
-                _ = b is > 0x20 and < 0x7f and not (byte)'\\' and not (byte)'#' and not (byte)'=' and not (byte)'*' and not (byte)'?' and not (byte)'['
+                _ = b is > 0x20 and < 0x7f
+                    and not (byte)'\\' and not (byte)'#' and not (byte)'=' and not (byte)'*' and not (byte)'?' and not (byte)'['
                     ? mtree.Append((char)b)
                     : mtree.Append('\\').Append(Convert.ToString(b, 8).PadLeft(3, '0'));
             }
 
             string mode = Convert.ToString((int)entry.Mode, 8);
-            mtree.Append(CultureInfo.InvariantCulture, $" time={entry.Time.ToUnixTimeSeconds()}.0 mode={mode} uid={entry.Uid} gid={entry.Gid}");
+            mtree.Append(
+                CultureInfo.InvariantCulture, $" time={entry.Time.ToUnixTimeSeconds()}.0 mode={mode} uid={entry.Uid} gid={entry.Gid}");
             mtree.Append(entry.Kind switch
             {
                 EntryKind.Directory => " type=dir",
                 EntryKind.SymbolicLink => $" type=link link={entry.Target.Replace(" ", "\\040", StringComparison.Ordinal)}",
-                _ => $" type=file size={entry.Content.Length} md5digest={Convert.ToHexStringLower(MD5.HashData(entry.Content))} sha256digest={Convert.ToHexStringLower(SHA256.HashData(entry.Content))}",
+                _ =>
+                    $" type=file size={entry.Content.Length} md5digest={Convert.ToHexStringLower(MD5.HashData(entry.Content))} "
+                    + $"sha256digest={Convert.ToHexStringLower(SHA256.HashData(entry.Content))}",
             }).Append('\n');
         }
 

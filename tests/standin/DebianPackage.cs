@@ -3,7 +3,8 @@ using System.Text;
 namespace ArchAzure.StandIn;
 
 /// <summary>A Debian package in the cache: its control fields and its archive.</summary>
-internal sealed record DebianPackage(string Path, string Name, string Version, IReadOnlyList<string[]> Depends, string[] Provides, string Description)
+internal sealed record DebianPackage(
+    string Path, string Name, string Version, IReadOnlyList<string[]> Depends, string[] Provides, string Description)
 {
     /// <summary>Adds the package's files to a tree.</summary>
     /// <param name="tree">Gets the files.</param>

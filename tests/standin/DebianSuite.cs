@@ -30,7 +30,12 @@ internal sealed class DebianSuite
     public static async Task<DebianSuite> OpenAsync(string name, string address, string keys, string cache, CancellationToken cancellation)
     {
         string root = Path.Combine(cache, "apt-" + name);
-        foreach (string folder in (string[])["etc/apt.conf.d", "etc/preferences.d", "etc/sources.list.d", "etc/trusted.gpg.d", "state/lists/partial", "cache/archives/partial"])
+        foreach (
+            string folder in (string[])
+            [
+                "etc/apt.conf.d", "etc/preferences.d", "etc/sources.list.d", "etc/trusted.gpg.d", "state/lists/partial",
+                "cache/archives/partial",
+            ])
         {
             _ = Directory.CreateDirectory(Path.Combine(root, folder));
         }
@@ -38,13 +43,16 @@ internal sealed class DebianSuite
         await File.WriteAllTextAsync(Path.Combine(root, "state/status"), "", cancellation);
         string keyFile = Path.Combine(root, "keys.asc");
         await File.WriteAllTextAsync(keyFile, keys, cancellation);
-        await File.WriteAllTextAsync(Path.Combine(root, "etc/sources.list"), $"deb [arch=amd64 signed-by={keyFile}] {address} {name} main\n", cancellation);
+        await File.WriteAllTextAsync(
+            Path.Combine(root, "etc/sources.list"), $"deb [arch=amd64 signed-by={keyFile}] {address} {name} main\n", cancellation);
 
         // How the host reaches its servers (a proxy, say) holds here too; all else of its configuration does not.
-        StringBuilder configuration = new(await Tool.RunAsync("apt-config", ["dump", "--format", "%F \"%v\";%n", "Acquire::http", "Acquire::https"], cancellation));
+        StringBuilder configuration = new(
+            await Tool.RunAsync("apt-config", ["dump", "--format", "%F \"%v\";%n", "Acquire::http", "Acquire::https"], cancellation));
         foreach ((string option, string value) in ((string, string)[])
             [
-                ("Dir", root), ("Dir::Etc", "etc"), ("Dir::State", "state"), ("Dir::State::status", Path.Combine(root, "state/status")), ("Dir::Cache", "cache"),
+                ("Dir", root), ("Dir::Etc", "etc"), ("Dir::State", "state"), (
+                    "Dir::State::status", Path.Combine(root, "state/status")), ("Dir::Cache", "cache"),
                 ("Acquire::Languages", "none"),
                 // A rolling suite's copy on a mirror may be older than its Release file allows; its signature is checked all the same.
                 ("Acquire::Check-Valid-Until", "false"),
@@ -70,7 +78,8 @@ internal sealed class DebianSuite
     /// <summary>The archive that the host itself installs from, or null if that is none of Debian's.</summary>
     public static async Task<string?> HostAddressAsync(CancellationToken cancellation)
     {
-        string targets = await Tool.RunAsync("apt-get", ["indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(LABEL)", "Created-By: Packages"], cancellation);
+        string targets = await Tool.RunAsync(
+            "apt-get", ["indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(LABEL)", "Created-By: Packages"], cancellation);
         return targets.Split('\n').Select(l => l.Split(' ')).FirstOrDefault(w => w is [_, "Debian", "Debian"])?[0];
     }
 
@@ -89,14 +98,17 @@ internal sealed class DebianSuite
             string[] names = [.. set.Where(n => !n.EndsWith('?') || known.Contains(n[..^1])).Select(n => n.TrimEnd('?'))];
             _ = await RunAsync("apt-get", ["--download-only", "--yes", "--quiet=2", "install", .. names], cancellation);
             string plan = await RunAsync("apt-get", ["--simulate", "--quiet=2", "install", .. names], cancellation);
-            foreach (string[] words in plan.Split('\n').Where(l => l.StartsWith("Inst ", StringComparison.Ordinal)).Select(l => l.Split(' ')))
+            foreach (
+                string[] words in plan.Split('\n').Where(l => l.StartsWith("Inst ", StringComparison.Ordinal)).Select(l => l.Split(' ')))
             {
                 versions[words[1]] = words[2].TrimStart('(');
             }
         }
 
         string records = await RunAsync("apt-cache", ["show", .. versions.Select(v => $"{v.Key}={v.Value}")], cancellation);
-        return [.. records.Split("\n\n", StringSplitOptions.RemoveEmptyEntries).Select(r => DebianPackage.Read(r, Archives)).DistinctBy(p => p.Name)];
+        return [.. records.Split("\n\n", StringSplitOptions.RemoveEmptyEntries)
+            .Select(r => DebianPackage.Read(r, Archives))
+            .DistinctBy(p => p.Name)];
     }
 
     private Task<string> RunAsync(string program, IEnumerable<string> arguments, CancellationToken cancellation) =>

@@ -45,14 +45,19 @@ internal sealed class FileTree
     public long Size => _entries.Values.Sum(e => (long)e.Content.Length);
 
     public TreeEntry this[string path] =>
-        _entries.TryGetValue(path, out TreeEntry? entry) ? entry : throw new StandInException($"{path}: no such file in the package; the recipe is out of date with Debian's packages.");
+        _entries.TryGetValue(path, out TreeEntry? entry)
+            ? entry
+            : throw new StandInException($"{path}: no such file in the package; the recipe is out of date with Debian's packages.");
 
     /// <summary>Where a path of Debian's lies on Arch.</summary>
     public static string ToArchPath(string path)
     {
         path = path.TrimStart('.').Trim('/');
         foreach ((string from, string to) in ((string, string)[])
-            [("bin", "usr/bin"), ("sbin", "usr/bin"), ("lib64", "usr/lib"), ("lib", "usr/lib"), ("usr/sbin", "usr/bin"), ("usr/lib64", "usr/lib")])
+            [
+                ("bin", "usr/bin"), ("sbin", "usr/bin"), ("lib64", "usr/lib"), ("lib", "usr/lib"), ("usr/sbin", "usr/bin"),
+                ("usr/lib64", "usr/lib"),
+            ])
         {
             if (path == from || path.StartsWith(from + "/", StringComparison.Ordinal))
             {
@@ -120,7 +125,11 @@ internal sealed class FileTree
         }
 
         string[] found = [.. _entries.Keys.Where(p => Recipe.Matches(pattern, p)).Take(2)];
-        return found.Length == 1 ? found[0] : throw new StandInException($"{pattern} matches {(found.Length == 0 ? "no file" : "several files")} of the package; the recipe is out of date with Debian's packages.");
+        return found.Length == 1
+            ? found[0]
+            : throw new StandInException(
+                $"{pattern} matches {(found.Length == 0 ? "no file" : "several files")} of the package; the recipe is out of date with "
+                + "Debian's packages.");
     }
 
     public void Move(string from, string to)
@@ -174,12 +183,24 @@ internal sealed class FileTree
                     using (MemoryStream content = new((int)entry.Length))
                     {
                         entry.DataStream?.CopyTo(content);
-                        Add(path, new TreeEntry { Kind = EntryKind.File, Mode = entry.Mode, Uid = entry.Uid, Gid = entry.Gid, Time = entry.ModificationTime, Content = content.ToArray() });
+                        Add(
+                            path,
+                            new TreeEntry
+                            {
+                                Kind = EntryKind.File, Mode = entry.Mode, Uid = entry.Uid, Gid = entry.Gid, Time = entry.ModificationTime,
+                                Content = content.ToArray(),
+                            });
                     }
 
                     break;
                 case TarEntryType.SymbolicLink:
-                    Add(path, new TreeEntry { Kind = EntryKind.SymbolicLink, Mode = (UnixFileMode)0b111_111_111, Time = entry.ModificationTime, Target = entry.LinkName });
+                    Add(
+                        path,
+                        new TreeEntry
+                        {
+                            Kind = EntryKind.SymbolicLink, Mode = (UnixFileMode)0b111_111_111, Time = entry.ModificationTime,
+                            Target = entry.LinkName,
+                        });
                     break;
                 case TarEntryType.HardLink:
                     Add(path, this[toPath(entry.LinkName)]);
@@ -257,5 +278,6 @@ internal sealed class FileTree
     }
 
     private bool IsEmpty(string directory) =>
-        !_entries.Keys.Any(p => p.Length > directory.Length && p[directory.Length] == '/' && p.StartsWith(directory, StringComparison.Ordinal));
+        !_entries.Keys.Any(
+            p => p.Length > directory.Length && p[directory.Length] == '/' && p.StartsWith(directory, StringComparison.Ordinal));
 }

@@ -45,7 +45,9 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
 
         if (!Environment.IsPrivilegedProcess)
         {
-            throw new StandInException("The stand-in mirror is made with chroot and mknod, which takes root: run this as root once; a finished mirror in the cache needs no root.");
+            throw new StandInException(
+                "The stand-in mirror is made with chroot and mknod, which takes root: run this as root once; a finished mirror in the "
+                + "cache needs no root.");
         }
 
         _ = Directory.CreateDirectory(cache);
@@ -79,7 +81,11 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
             await AddKeyringAsync(packages["archlinux-keyring"], signer, packageKey, work, cancellation);
 
             Stage("byte code");
-            await ExtractAsync(packages, Closure(packages, ["base", "arch-install-scripts", "python-setuptools", "python-distro", "cloud-init"]), root, cancellation);
+            await ExtractAsync(
+                packages,
+                Closure(packages, ["base", "arch-install-scripts", "python-setuptools", "python-distro", "cloud-init"]),
+                root,
+                cancellation);
             await CompilePythonAsync(packages.Values, PythonVersion(debian), root, cancellation);
 
             Stage("repositories");
@@ -128,7 +134,9 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
     {
         if (!IsInstalled("apt-get") || !IsInstalled("dpkg-deb"))
         {
-            throw new StandInException("The stand-in mirror is made from Debian's packages by apt: run this on Debian or Ubuntu (or copy a finished cache from there).");
+            throw new StandInException(
+                "The stand-in mirror is made from Debian's packages by apt: run this on Debian or Ubuntu (or copy a finished cache from "
+                + "there).");
         }
 
         string[] missing = [.. Tools.Where(t => !IsInstalled(t.Program)).Select(t => t.Package).Distinct()];
@@ -141,7 +149,11 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
         if (missing.Length > 0)
         {
             log.WriteLine($"apt-get install {string.Join(' ', missing)}");
-            _ = await Tool.RunAsync("apt-get", ["install", "--yes", "--quiet=2", "--no-install-recommends", .. missing], cancellation, new Dictionary<string, string> { ["DEBIAN_FRONTEND"] = "noninteractive" });
+            _ = await Tool.RunAsync(
+                "apt-get",
+                ["install", "--yes", "--quiet=2", "--no-install-recommends", .. missing],
+                cancellation,
+                new Dictionary<string, string> { ["DEBIAN_FRONTEND"] = "noninteractive" });
         }
     }
 
@@ -151,7 +163,9 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
     private async Task<IReadOnlyList<DebianPackage>> DownloadAsync(string? address, CancellationToken cancellation)
     {
         address ??= await DebianSuite.HostAddressAsync(cancellation)
-            ?? throw new StandInException("This host does not install from a Debian archive, so it is not known where one is: name one with --debian URL or ARCHAZURE_DEBIAN_URL (https://www.debian.org/mirror/list).");
+            ?? throw new StandInException(
+                "This host does not install from a Debian archive, so it is not known where one is: name one with --debian URL or "
+                + "ARCHAZURE_DEBIAN_URL (https://www.debian.org/mirror/list).");
         DebianSuite debian = await DebianSuite.OpenAsync(suite, address, _recipe.Text("debian-archive-keys.asc"), cache, cancellation);
         try
         {
@@ -182,11 +196,13 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
         }
 
         ConcurrentDictionary<string, ArchPackage> made = new(StringComparer.Ordinal);
-        await Parallel.ForEachAsync(sources, new ParallelOptions { MaxDegreeOfParallelism = 2, CancellationToken = cancellation }, async (assigned, token) =>
+        await Parallel.ForEachAsync(
+            sources, new ParallelOptions { MaxDegreeOfParallelism = 2, CancellationToken = cancellation }, async (assigned, token) =>
         {
             (PackageRule rule, List<DebianPackage> parts) = assigned;
             DebianPackage? first = parts.FirstOrDefault();
-            ArchPackage package = new(rule.Repository, rule.Name, first?.ArchVersion ?? "20261101-1", first?.Description ?? $"The stand-in's {rule.Name}");
+            ArchPackage package = new(
+                rule.Repository, rule.Name, first?.ArchVersion ?? "20261101-1", first?.Description ?? $"The stand-in's {rule.Name}");
             foreach (DebianPackage part in parts)
             {
                 await part.AddToAsync(package.Files, ToArchPath, token);
@@ -202,7 +218,9 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
             package.Files.Remove(IsUnwanted);
             foreach ((string path, byte[] content) in _recipe.FilesBelow("files/" + rule.Name))
             {
-                bool program = path.StartsWith("usr/bin/", StringComparison.Ordinal) || path.Contains("/scripts/", StringComparison.Ordinal) || path.EndsWith("/init", StringComparison.Ordinal);
+                bool program = path.StartsWith("usr/bin/", StringComparison.Ordinal)
+                    || path.Contains("/scripts/", StringComparison.Ordinal)
+                    || path.EndsWith("/init", StringComparison.Ordinal);
                 package.Files.AddFile(path, content, program ? (UnixFileMode)0b111_101_101 : (UnixFileMode)0b110_100_100);
             }
 
@@ -224,7 +242,9 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
         return packages;
     }
 
-    /// <summary>Which Debian packages each Arch package is made of: named by the recipe, matched by one of its patterns, or one by itself.</summary>
+    /// <summary>
+    /// Which Debian packages each Arch package is made of: named by the recipe, matched by one of its patterns, or one by itself.
+    /// </summary>
     private Dictionary<PackageRule, List<DebianPackage>> Assign(IReadOnlyList<DebianPackage> debian)
     {
         Dictionary<string, DebianPackage> rest = debian.ToDictionary(d => d.Name, StringComparer.Ordinal);
@@ -233,17 +253,23 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
         {
             sources[rule] = [.. rule.Sources.Where(s => !Recipe.IsPattern(s)).Select(s => rest.Remove(s, out DebianPackage? package)
                 ? package
-                : throw new StandInException($"packages.conf names {s} for {rule.Name}, which is not among the {debian.Count} packages that apt resolved, or is named twice."))];
+                : throw new StandInException(
+                    $"packages.conf names {s} for {rule.Name}, which is not among the {debian.Count} packages that apt resolved, or is "
+                    + "named twice."))];
         }
 
-        foreach (DebianPackage package in rest.Values.Where(d => !_recipe.Dropped.Exists(p => Recipe.Matches(p, d.Name))).OrderBy(d => d.Name, StringComparer.Ordinal))
+        foreach (
+            DebianPackage package in rest.Values.Where(d => !_recipe.Dropped.Exists(p => Recipe.Matches(p, d.Name)))
+                .OrderBy(d => d.Name, StringComparer.Ordinal))
         {
-            PackageRule[] matching = [.. _recipe.Packages.Values.Where(r => r.Sources.Any(s => Recipe.IsPattern(s) && Recipe.Matches(s, package.Name)))];
+            PackageRule[] matching =
+                [.. _recipe.Packages.Values.Where(r => r.Sources.Any(s => Recipe.IsPattern(s) && Recipe.Matches(s, package.Name)))];
             bool python = package.Name.StartsWith("python3-", StringComparison.Ordinal);
             string name = python ? "python-" + package.Name["python3-".Length..] : package.Name;
             PackageRule rule = matching.Length <= 1
                 ? matching.FirstOrDefault() ?? new PackageRule(python ? "extra" : "core", name, [package.Name])
-                : throw new StandInException($"packages.conf has patterns for {package.Name} in {string.Join(" and ", matching.Select(r => r.Name))}.");
+                : throw new StandInException(
+                    $"packages.conf has patterns for {package.Name} in {string.Join(" and ", matching.Select(r => r.Name))}.");
             (sources.TryGetValue(rule, out List<DebianPackage>? parts) ? parts : sources[rule] = []).Add(package);
         }
 
@@ -268,7 +294,8 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
     private static void AddLocaleList(FileTree glibc)
     {
         string supported = Encoding.UTF8.GetString(glibc["usr/share/i18n/SUPPORTED"].Content);
-        StringBuilder list = new("# Configuration file for locale-gen\n#\n# lists of locales that are to be generated by the locale-gen command.\n#\n");
+        StringBuilder list = new(
+            "# Configuration file for locale-gen\n#\n# lists of locales that are to be generated by the locale-gen command.\n#\n");
         foreach (string line in supported.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
         {
             list.Append('#').Append(line).Append("  \n");
@@ -301,7 +328,8 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
             {
                 if (!owner.TryAdd(path, package.Name))
                 {
-                    throw new StandInException($"{path} is in {owner[path]} and in {package.Name}: name one of them in a 'remove' or 'move' line of packages.conf.");
+                    throw new StandInException($"{path} is in {owner[path]} and in {package.Name}: name one of them in a 'remove' or "
+                        + "'move' line of packages.conf.");
                 }
             }
         }
@@ -343,7 +371,8 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
                 continue;
             }
 
-            ArchPackage package = packages.GetValueOrDefault(name) ?? throw new StandInException($"A package depends on {name}, which packages.conf does not make.");
+            ArchPackage package = packages.GetValueOrDefault(name)
+                ?? throw new StandInException($"A package depends on {name}, which packages.conf does not make.");
             foreach (string depend in package.Depends)
             {
                 open.Enqueue(depend);
@@ -354,7 +383,8 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
     }
 
     /// <summary>A root of all the named packages, to chroot into.</summary>
-    private static async Task ExtractAsync(Dictionary<string, ArchPackage> packages, IEnumerable<string> names, string root, CancellationToken cancellation)
+    private static async Task ExtractAsync(
+        Dictionary<string, ArchPackage> packages, IEnumerable<string> names, string root, CancellationToken cancellation)
     {
         _ = Directory.CreateDirectory(root);
         FileTree all = new();
@@ -382,15 +412,21 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
     /// Byte code beside the sources, as in Arch's packages; without it the first start of python programs on an emulated
     /// machine takes half a minute longer. By hash, so it does not depend on times, and unchecked: nobody edits these sources.
     /// </summary>
-    private static async Task CompilePythonAsync(IEnumerable<ArchPackage> packages, string version, string root, CancellationToken cancellation)
+    private static async Task CompilePythonAsync(
+        IEnumerable<ArchPackage> packages, string version, string root, CancellationToken cancellation)
     {
         _ = await Tool.RunAsync("mknod", ["-m", "666", Path.Combine(root, "dev/null"), "c", "1", "3"], cancellation);
-        _ = await Tool.RunAsync("chroot", [root, "/usr/bin/python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", $"/usr/lib/{version}"], cancellation);
+        _ = await Tool.RunAsync(
+            "chroot",
+            [root, "/usr/bin/python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", $"/usr/lib/{version}"],
+            cancellation);
         foreach (ArchPackage package in packages)
         {
-            foreach (string source in package.Files.Entries.Select(e => e.Key).Where(p => p.EndsWith(".py", StringComparison.Ordinal)).ToList())
+            foreach (
+                string source in package.Files.Entries.Select(e => e.Key).Where(p => p.EndsWith(".py", StringComparison.Ordinal)).ToList())
             {
-                string compiled = $"{Path.GetDirectoryName(source)}/__pycache__/{Path.GetFileNameWithoutExtension(source)}.c{version.Replace("3.", "-3", StringComparison.Ordinal)}.pyc";
+                string tag = $"c{version.Replace("3.", "-3", StringComparison.Ordinal)}";
+                string compiled = $"{Path.GetDirectoryName(source)}/__pycache__/{Path.GetFileNameWithoutExtension(source)}.{tag}.pyc";
                 if (File.Exists(Path.Combine(root, compiled)))
                 {
                     package.Files.AddFile(compiled, await File.ReadAllBytesAsync(Path.Combine(root, compiled), cancellation));
@@ -400,13 +436,15 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
     }
 
     /// <summary>Both repositories: packages, signatures and databases.</summary>
-    private static async Task WriteRepositoriesAsync(IEnumerable<ArchPackage> packages, Signer signer, string key, string staged, CancellationToken cancellation)
+    private static async Task WriteRepositoriesAsync(
+        IEnumerable<ArchPackage> packages, Signer signer, string key, string staged, CancellationToken cancellation)
     {
         foreach (IGrouping<string, ArchPackage> repository in packages.GroupBy(p => p.Repository))
         {
             string directory = Directory.CreateDirectory(Path.Combine(staged, repository.Key, "os/x86_64")).FullName;
             SortedDictionary<string, string> descriptions = new(StringComparer.Ordinal);
-            await Parallel.ForEachAsync(repository, new ParallelOptions { MaxDegreeOfParallelism = 2, CancellationToken = cancellation }, async (package, token) =>
+            await Parallel.ForEachAsync(
+                repository, new ParallelOptions { MaxDegreeOfParallelism = 2, CancellationToken = cancellation }, async (package, token) =>
             {
                 string file = await package.WriteAsync(directory, token);
                 string description = await package.DescribeAsync(file, await signer.SignAsync(key, file, token), token);
@@ -421,7 +459,11 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
             {
                 foreach ((string name, string description) in descriptions)
                 {
-                    tar.WriteEntry(new PaxTarEntry(TarEntryType.Directory, name + "/") { Mode = (UnixFileMode)0b111_101_101, ModificationTime = DateTimeOffset.UnixEpoch });
+                    tar.WriteEntry(
+                        new PaxTarEntry(TarEntryType.Directory, name + "/")
+                        {
+                            Mode = (UnixFileMode)0b111_101_101, ModificationTime = DateTimeOffset.UnixEpoch,
+                        });
                     tar.WriteEntry(new PaxTarEntry(TarEntryType.RegularFile, name + "/desc")
                     {
                         Mode = (UnixFileMode)0b110_100_100,
@@ -438,7 +480,8 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
     /// <summary>The bootstrap root by Arch's recipe (pacman installs into it), as signed and dated tarballs.</summary>
     private static async Task WriteReleasesAsync(string root, string staged, Signer signer, CancellationToken cancellation)
     {
-        const string Configuration = "[options]\nArchitecture = x86_64\nSigLevel = Never\n[core]\nServer = file:///srv/mirror/$repo/os/$arch\n[extra]\nServer = file:///srv/mirror/$repo/os/$arch\n";
+        const string Configuration = "[options]\nArchitecture = x86_64\nSigLevel = Never\n[core]\nServer = "
+            + "file:///srv/mirror/$repo/os/$arch\n[extra]\nServer = file:///srv/mirror/$repo/os/$arch\n";
         await File.WriteAllTextAsync(Path.Combine(root, "bootstrap.conf"), Configuration, cancellation);
         string target = Path.Combine(root, "root.x86_64");
         foreach (string directory in (string[])["var/lib/pacman", "dev", "proc"])
@@ -453,7 +496,8 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
             mount -t proc proc "$1/root.x86_64/proc"
             exec chroot "$1" pacman --root /root.x86_64 --config /bootstrap.conf --noconfirm --noprogressbar -Sy base arch-install-scripts
             """;
-        string output = await Tool.RunAsync("unshare", ["--mount", "--propagation", "private", "sh", "-c", Pacman, "sh", root], cancellation);
+        string output = await Tool.RunAsync(
+            "unshare", ["--mount", "--propagation", "private", "sh", "-c", Pacman, "sh", root], cancellation);
         if (output.Contains("error:", StringComparison.Ordinal))
         {
             throw new StandInException($"pacman reported an error while it made the bootstrap root:\n{output}");
@@ -469,7 +513,10 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
         }
 
         await File.WriteAllTextAsync(Path.Combine(target, "etc/machine-id"), "", cancellation);
-        await File.WriteAllTextAsync(Path.Combine(root, "pkglist.x86_64.txt"), await Tool.RunAsync("chroot", [root, "pacman", "--root", "/root.x86_64", "--config", "/bootstrap.conf", "-Q"], cancellation), cancellation);
+        await File.WriteAllTextAsync(
+            Path.Combine(root, "pkglist.x86_64.txt"),
+            await Tool.RunAsync("chroot", [root, "pacman", "--root", "/root.x86_64", "--config", "/bootstrap.conf", "-Q"], cancellation),
+            cancellation);
         string key = await signer.CreateKeyAsync("ArchAzure stand-in release <release@stand-in.invalid>", cancellation);
         string iso = Path.Combine(staged, "iso");
         string? newest = null;
@@ -481,7 +528,8 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
             if (newest is null)
             {
                 await File.WriteAllTextAsync(Path.Combine(root, "version"), release + "\n", cancellation);
-                const string Pack = "bsdtar -C \"$1\" --numeric-owner -cf - root.x86_64 pkglist.x86_64.txt version | zstd -q -3 --long=27 -T2 -f -o \"$2\"";
+                const string Pack = "bsdtar -C \"$1\" --numeric-owner -cf - root.x86_64 pkglist.x86_64.txt version | zstd -q -3 --long=27 "
+                    + "-T2 -f -o \"$2\"";
                 _ = await Tool.RunAsync("bash", ["-o", "pipefail", "-c", Pack, "bash", root, tarball], cancellation);
                 newest = tarball;
             }
@@ -496,7 +544,10 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
             {
                 string sum = Convert.ToHexStringLower(await SHA256.HashDataAsync(stream, cancellation));
                 string image = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(release)));
-                sums.Append(CultureInfo.InvariantCulture, $"{image}  archlinux-{release}-x86_64.iso\n{sum}  {name}\n{image}  archlinux-x86_64.iso\n{sum}  archlinux-bootstrap-x86_64.tar.zst\n");
+                sums.Append(
+                    CultureInfo.InvariantCulture,
+                    $"{image}  archlinux-{release}-x86_64.iso\n{sum}  {name}\n{image}  archlinux-x86_64.iso\n{sum}  "
+                    + $"archlinux-bootstrap-x86_64.tar.zst\n");
             }
 
             await File.WriteAllTextAsync(Path.Combine(directory, "sha256sums.txt"), sums.ToString(), cancellation);
@@ -538,7 +589,12 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
 
         foreach ((string path, byte[] content) in _recipe.FilesBelow("waagent"))
         {
-            tree.AddFile(path, content, path.StartsWith("bin/", StringComparison.Ordinal) || path == "setup.py" ? (UnixFileMode)0b111_101_101 : (UnixFileMode)0b110_100_100);
+            tree.AddFile(
+                path,
+                content,
+                path.StartsWith("bin/", StringComparison.Ordinal) || path == "setup.py"
+                    ? (UnixFileMode)0b111_101_101
+                    : (UnixFileMode)0b110_100_100);
         }
 
         _ = Directory.CreateDirectory(source);
@@ -587,7 +643,14 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
         _ = await Tool.RunAsync("git", ["-C", repository, "update-server-info"], cancellation, environment);
         string commit = (await Tool.RunAsync("git", ["-C", repository, "rev-parse", "HEAD"], cancellation, environment)).Trim();
         await File.WriteAllTextAsync(Path.Combine(staged, "waagent.commit"), commit + "\n", cancellation);
-        _ = await Tool.RunAsync("git", ["-C", repository, "archive", "--format=tar.gz", $"--prefix=WALinuxAgent-{commit}/", "-o", Path.Combine(staged, "waagent.tar.gz"), commit], cancellation, environment);
+        _ = await Tool.RunAsync(
+            "git",
+            [
+                "-C", repository, "archive", "--format=tar.gz", $"--prefix=WALinuxAgent-{commit}/", "-o",
+                Path.Combine(staged, "waagent.tar.gz"), commit,
+            ],
+            cancellation,
+            environment);
     }
 
     private void Stage(string name)

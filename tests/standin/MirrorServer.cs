@@ -80,7 +80,8 @@ public sealed class MirrorServer : IAsyncDisposable
         catch (IOException e) when (e.InnerException is Microsoft.AspNetCore.Connections.AddressInUseException or SocketException)
         {
             await application.DisposeAsync();
-            throw new PortTakenException($"Port {port} of 127.0.0.1 is taken by another program: end it, or name another port with --port.");
+            throw new PortTakenException(
+                $"Port {port} of 127.0.0.1 is taken by another program: end it, or name another port with --port.");
         }
 
         server.BaseUrl = application.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single();
@@ -220,8 +221,15 @@ public sealed class MirrorServer : IAsyncDisposable
         }
 
         StringBuilder html = new();
-        html.Append(CultureInfo.InvariantCulture, $"<html>\r\n<head><title>Index of {WebUtility.HtmlEncode(path)}</title></head>\r\n<body>\r\n<h1>Index of {WebUtility.HtmlEncode(path)}</h1><hr><pre><a href=\"../\">../</a>\r\n");
-        foreach (FileSystemInfo item in new DirectoryInfo(directory).EnumerateFileSystemInfos().OrderBy(i => !Directory.Exists(i.FullName)).ThenBy(i => i.Name, StringComparer.Ordinal))
+        html.Append(
+            CultureInfo.InvariantCulture,
+            $"<html>\r\n<head><title>Index of {WebUtility.HtmlEncode(path)}</title></head>\r\n<body>\r\n<h1>Index of "
+            + $"{WebUtility.HtmlEncode(path)}</h1><hr><pre><a href=\"../\">../</a>\r\n");
+        foreach (
+            FileSystemInfo item in new DirectoryInfo(directory)
+                .EnumerateFileSystemInfos()
+                .OrderBy(i => !Directory.Exists(i.FullName))
+                .ThenBy(i => i.Name, StringComparer.Ordinal))
         {
             bool folder = Directory.Exists(item.FullName);
             string name = folder ? item.Name + "/" : item.Name;
@@ -233,7 +241,13 @@ public sealed class MirrorServer : IAsyncDisposable
             FileSystemInfo target = item.ResolveLinkTarget(returnFinalTarget: true) ?? item;
             string size = folder ? "-" : ((FileInfo)target).Length.ToString(CultureInfo.InvariantCulture);
             string shown = name.Length > 50 ? name[..47] + "..>" : name;
-            html.Append("<a href=\"").Append(Uri.EscapeDataString(item.Name)).Append(folder ? "/" : "").Append("\">").Append(WebUtility.HtmlEncode(shown)).Append("</a>").Append(' ', 51 - shown.Length);
+            html.Append("<a href=\"")
+                .Append(Uri.EscapeDataString(item.Name))
+                .Append(folder ? "/" : "")
+                .Append("\">")
+                .Append(WebUtility.HtmlEncode(shown))
+                .Append("</a>")
+                .Append(' ', 51 - shown.Length);
             html.Append(CultureInfo.InvariantCulture, $"{target.LastWriteTimeUtc:dd-MMM-yyyy HH:mm}{size,20}\r\n");
         }
 
@@ -249,8 +263,10 @@ public sealed class MirrorServer : IAsyncDisposable
 
     private static async Task SendAsync(HttpContext context, string file, MirrorFault? fault, Action<int> sent)
     {
-        await using FileStream stream = new(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, ChunkBytes, FileOptions.Asynchronous);
-        DateTimeOffset modified = DateTimeOffset.FromUnixTimeSeconds(new DateTimeOffset(File.GetLastWriteTimeUtc(stream.SafeFileHandle)).ToUnixTimeSeconds());
+        await using FileStream stream = new(
+            file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, ChunkBytes, FileOptions.Asynchronous);
+        DateTimeOffset modified = DateTimeOffset.FromUnixTimeSeconds(
+            new DateTimeOffset(File.GetLastWriteTimeUtc(stream.SafeFileHandle)).ToUnixTimeSeconds());
         EntityTagHeaderValue tag = new($"\"{modified.ToUnixTimeSeconds():x}-{stream.Length:x}\"");
         ResponseHeaders headers = context.Response.GetTypedHeaders();
         headers.LastModified = modified;

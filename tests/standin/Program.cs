@@ -22,14 +22,19 @@ try
             string cache = named.GetValueOrDefault("--cache") ?? Path.Combine(
                 Set("XDG_CACHE_HOME") ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache"),
                 "archazure-standin");
-            MirrorMaker maker = new(Path.GetFullPath(cache), Named("--suite", "SUITE", "forky"), Named("--kernel", "KERNEL", "cloud-amd64"), Console.Error);
+            MirrorMaker maker = new(
+                Path.GetFullPath(cache), Named("--suite", "SUITE", "forky"), Named("--kernel", "KERNEL", "cloud-amd64"), Console.Error);
             Console.WriteLine(await maker.MakeAsync(named.GetValueOrDefault("--debian") ?? Set("ARCHAZURE_DEBIAN_URL"), stop.Token));
             return 0;
 
-            string Named(string option, string variable, string otherwise) => named.GetValueOrDefault(option) ?? Set("ARCHAZURE_STANDIN_" + variable) ?? otherwise;
+            string Named(string option, string variable, string otherwise) =>
+                named.GetValueOrDefault(option) ?? Set("ARCHAZURE_STANDIN_" + variable) ?? otherwise;
         case ["serve", string directory]:
             return await ServeAsync(directory, 0);
-        case ["serve", string directory, "--port", string port] when int.TryParse(port, NumberStyles.None, CultureInfo.InvariantCulture, out int number):
+        case
+        [
+            "serve", string directory, "--port", string port,
+        ] when int.TryParse(port, NumberStyles.None, CultureInfo.InvariantCulture, out int number):
             return await ServeAsync(directory, number);
         case ["settings", string directory, string url]:
             directory = Path.GetFullPath(directory);
@@ -39,7 +44,8 @@ try
             Console.WriteLine($"RELEASE_URL={url}/iso/");
             Console.WriteLine($"RELEASE_KEY={directory}/iso/release-key.asc");
             Console.WriteLine($"WAAGENT_SOURCE={directory}/waagent.git");
-            Console.WriteLine($"WAAGENT_COMMIT={(await File.ReadAllTextAsync(Path.Combine(directory, "waagent.commit"), stop.Token)).Trim()}");
+            Console.WriteLine(
+                $"WAAGENT_COMMIT={(await File.ReadAllTextAsync(Path.Combine(directory, "waagent.commit"), stop.Token)).Trim()}");
             return 0;
         default:
             Console.Error.WriteLine(Usage);
@@ -76,7 +82,9 @@ static string? Set(string variable) => Environment.GetEnvironmentVariable(variab
 
 // Pairs of a known name and a value; null if they are none.
 static Dictionary<string, string>? Options(string[] words, params string[] known) =>
-    words.Length % 2 == 0 && words.Chunk(2).All(p => known.Contains(p[0])) && words.Chunk(2).DistinctBy(p => p[0]).Count() == words.Length / 2
+    words.Length % 2 == 0
+        && words.Chunk(2).All(p => known.Contains(p[0]))
+        && words.Chunk(2).DistinctBy(p => p[0]).Count() == words.Length / 2
         ? words.Chunk(2).ToDictionary(p => p[0], p => p[1], StringComparer.Ordinal)
         : null;
 

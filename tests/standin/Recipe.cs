@@ -5,7 +5,9 @@ using System.Text;
 
 namespace ArchAzure.StandIn;
 
-/// <summary>What the mirror is made from: <c>recipe/packages.conf</c> (its own comments say how to read it) and the files beside it.</summary>
+/// <summary>
+/// What the mirror is made from: <c>recipe/packages.conf</c> (its own comments say how to read it) and the files beside it.
+/// </summary>
 internal sealed class Recipe
 {
     private const string Prefix = "recipe/";
@@ -56,10 +58,12 @@ internal sealed class Recipe
 
     /// <summary>The files below a folder of the recipe, by path below it.</summary>
     public IEnumerable<(string Path, byte[] Content)> FilesBelow(string folder) =>
-        _resources.Where(r => r.Key.StartsWith(folder + "/", StringComparison.Ordinal)).Select(r => (r.Key[(folder.Length + 1)..], r.Value));
+        _resources.Where(r => r.Key.StartsWith(folder + "/", StringComparison.Ordinal))
+            .Select(r => (r.Key[(folder.Length + 1)..], r.Value));
 
     /// <summary>Whether a name or path matches a pattern: '*' is any text, '?' any one character.</summary>
-    public static bool Matches(string pattern, ReadOnlySpan<char> text) => System.IO.Enumeration.FileSystemName.MatchesSimpleExpression(pattern, text, ignoreCase: false);
+    public static bool Matches(string pattern, ReadOnlySpan<char> text) =>
+        System.IO.Enumeration.FileSystemName.MatchesSimpleExpression(pattern, text, ignoreCase: false);
 
     /// <summary>Whether a name of the recipe stands for all that match it.</summary>
     public static bool IsPattern(string name) => name.AsSpan().IndexOfAny('*', '?') >= 0;
@@ -144,13 +148,16 @@ internal sealed class Recipe
             throw new StandInException($"packages.conf: {arguments[1]} of {arguments[0]} does not contain '{old}'.");
         }
 
-        file.Content = Encoding.UTF8.GetBytes(text.Replace(old, arguments[3].Replace("\\s", " ", StringComparison.Ordinal), StringComparison.Ordinal));
+        file.Content = Encoding.UTF8.GetBytes(
+            text.Replace(old, arguments[3].Replace("\\s", " ", StringComparison.Ordinal), StringComparison.Ordinal));
     }
 
     private static UnixFileMode Octal(string text) => (UnixFileMode)Convert.ToInt32(text, 8);
 
     private PackageRule Rule(string name) =>
-        Packages.TryGetValue(name, out PackageRule? rule) ? rule : throw new StandInException($"packages.conf: {name} is used before a 'package' line names it.");
+        Packages.TryGetValue(name, out PackageRule? rule)
+            ? rule
+            : throw new StandInException($"packages.conf: {name} is used before a 'package' line names it.");
 }
 
 /// <summary>How one Arch package is made.</summary>

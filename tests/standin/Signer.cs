@@ -52,5 +52,6 @@ internal sealed class Signer : IAsyncDisposable
     }
 
     private Task<string> GpgAsync(string[] arguments, CancellationToken cancellation) =>
-        Tool.RunAsync("gpg", ["--homedir", _home, "--batch", "--quiet", "--no-tty", "--pinentry-mode", "loopback", .. arguments], cancellation);
+        Tool.RunAsync(
+            "gpg", ["--homedir", _home, "--batch", "--quiet", "--no-tty", "--pinentry-mode", "loopback", .. arguments], cancellation);
 }

@@ -7,7 +7,11 @@ internal static class Tool
 {
     /// <summary>Runs a program to its end and returns what it printed.</summary>
     /// <exception cref="StandInException">It is not there, or it failed; the message ends in its last lines.</exception>
-    public static async Task<string> RunAsync(string program, IEnumerable<string> arguments, CancellationToken cancellation, IReadOnlyDictionary<string, string>? environment = null)
+    public static async Task<string> RunAsync(
+        string program,
+        IEnumerable<string> arguments,
+        CancellationToken cancellation,
+        IReadOnlyDictionary<string, string>? environment = null)
     {
         using Process process = Start(program, arguments, environment);
         process.StandardInput.Close();
@@ -26,7 +30,8 @@ internal static class Tool
     }
 
     /// <summary>Runs a program, gives what it writes to <paramref name="read"/> and what <paramref name="write"/> writes to it.</summary>
-    public static async Task PipeAsync(string program, IEnumerable<string> arguments, Action<Stream>? write, Action<Stream>? read, CancellationToken cancellation)
+    public static async Task PipeAsync(
+        string program, IEnumerable<string> arguments, Action<Stream>? write, Action<Stream>? read, CancellationToken cancellation)
     {
         using Process process = Start(program, arguments, environment: null);
         using CancellationTokenRegistration kill = cancellation.Register(() => process.Kill(entireProcessTree: true));
@@ -54,7 +59,10 @@ internal static class Tool
 
     private static Process Start(string program, IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment)
     {
-        ProcessStartInfo start = new(program, arguments) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false };
+        ProcessStartInfo start = new(program, arguments)
+        {
+            RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false,
+        };
         start.Environment["LC_ALL"] = "C.UTF-8";
         foreach ((string name, string value) in environment ?? new Dictionary<string, string>())
         {

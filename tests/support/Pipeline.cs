@@ -33,7 +33,9 @@ public sealed class Pipeline : IAsyncLifetime, IDisposable
     public async Task InitializeAsync()
     {
         ImageBuild = BuildStore.Load(Image);
-        Assert.True(ImageBuild.LastGoodStep == 5, $"The build in '{Image.Path}' is not complete ({ImageBuild.Status}); run build.sh --stand-in first.");
+        Assert.True(
+            ImageBuild.LastGoodStep == 5,
+            $"The build in '{Image.Path}' is not complete ({ImageBuild.Status}); run build.sh --stand-in first.");
         Settings = BuildSettings.Load(Image.SettingsFile);
         _mirror = await MirrorServer.StartAsync(TestSetup.StandIn, Settings.ReleaseUrl.Port);
     }
@@ -41,7 +43,10 @@ public sealed class Pipeline : IAsyncLifetime, IDisposable
     /// <summary>The system calls of the small build that flush and name files, as strace(1) lists them.</summary>
     public string SmallTrace => _folder["strace.log"];
 
-    /// <summary>An undisturbed, reproducible build on a small disk, made once; never written. Whoever builds with its settings gets its VHD to the byte.</summary>
+    /// <summary>
+    /// An undisturbed, reproducible build on a small disk, made once; never written. Whoever builds with its settings gets its VHD to
+    /// the byte.
+    /// </summary>
     internal async Task<TestBuild> SmallBuildAsync()
     {
         if (_small is null)
@@ -51,7 +56,8 @@ public sealed class Pipeline : IAsyncLifetime, IDisposable
             // -y: each file descriptor with its path.
             var result = await Pwsh.RunAsync(
                 $"$null = Invoke-ArchBuild {Pwsh.Quote(build.Directory.Path)}",
-                "strace", "-f", "-y", "--seccomp-bpf", "-o", SmallTrace, "-e", "trace=fsync,fdatasync,rename,renameat,renameat2", "-e", "signal=none", "--");
+                "strace", "-f", "-y", "--seccomp-bpf", "-o", SmallTrace, "-e", "trace=fsync,fdatasync,rename,renameat,renameat2", "-e",
+                "signal=none", "--");
             Assert.True(result.ExitCode == 0, result.All);
             _small = build;
         }
@@ -60,7 +66,10 @@ public sealed class Pipeline : IAsyncLifetime, IDisposable
     }
 
     /// <summary>What the small build is made of.</summary>
-    internal static IReadOnlyList<string> SmallSettings { get; } = ["SNAPSHOT=2026.11.15", "REPRODUCIBLE=true", "SEED=undisturbed", $"DISK_SIZE={TestBuild.SmallDisk}"];
+    internal static IReadOnlyList<string> SmallSettings { get; } =
+    [
+        "SNAPSHOT=2026.11.15", "REPRODUCIBLE=true", "SEED=undisturbed", $"DISK_SIZE={TestBuild.SmallDisk}",
+    ];
 
     /// <inheritdoc/>
     public async Task DisposeAsync()

@@ -19,13 +19,21 @@ internal static class Pwsh
     /// <summary>Starts it; the caller waits for its end.</summary>
     public static Process Start(string script, TempFolder folder, IReadOnlyDictionary<string, string>? environment = null) =>
         // A job in the background of a shell has SIGINT ignored, and children inherit that: the tests must not depend on it.
-        Tool.Start("env", ["--default-signal=INT", .. Command(TestSetup.PowerShell, Write(folder, "script.ps1", TestSetup.Module, script))], environment);
+        Tool.Start(
+            "env",
+            ["--default-signal=INT", .. Command(TestSetup.PowerShell, Write(folder, "script.ps1", TestSetup.Module, script))],
+            environment);
 
     /// <summary>The command that runs a script with pwsh or, by dotnet, pwsh.dll.</summary>
     public static string[] Command(string program, string script) =>
-        [.. program.EndsWith(".dll", StringComparison.Ordinal) ? ["dotnet"] : Array.Empty<string>(), program, "-NoProfile", "-NonInteractive", "-File", script];
+        [
+            .. program.EndsWith(".dll", StringComparison.Ordinal) ? ["dotnet"] : Array.Empty<string>(), program, "-NoProfile",
+            "-NonInteractive", "-File", script,
+        ];
 
-    /// <summary>Writes a script that imports the module of a folder. An error ends it with 1 and is one line: pwsh's own view breaks it.</summary>
+    /// <summary>
+    /// Writes a script that imports the module of a folder. An error ends it with 1 and is one line: pwsh's own view breaks it.
+    /// </summary>
     public static string Write(TempFolder folder, string name, string module, string script) => folder.Write(
         name,
         $$"""

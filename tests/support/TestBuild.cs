@@ -34,8 +34,11 @@ internal sealed class TestBuild : IAsyncDisposable
     /// <summary>A new work directory of this name with another's settings and more lines.</summary>
     public static TestBuild WithSettingsOf(TestBuild other, string name, params string[] lines) => Create(other.Directory, name, lines);
 
-    /// <summary>A copy of the shared image's work directory, as it was after a step; with an identity of its own and an empty package cache.</summary>
-    public static Task<TestBuild> AfterStepAsync(Pipeline pipeline, int step, string name = "work") => CopyAsync(pipeline.Image, pipeline.ImageBuild, step, name);
+    /// <summary>
+    /// A copy of the shared image's work directory, as it was after a step; with an identity of its own and an empty package cache.
+    /// </summary>
+    public static Task<TestBuild> AfterStepAsync(Pipeline pipeline, int step, string name = "work") =>
+        CopyAsync(pipeline.Image, pipeline.ImageBuild, step, name);
 
     /// <summary>The same of the small build.</summary>
     public static async Task<TestBuild> SmallAfterStepAsync(Pipeline pipeline, int step)
@@ -52,11 +55,14 @@ internal sealed class TestBuild : IAsyncDisposable
         [
             .. step >= 2 ? [source.Disk] : Array.Empty<string>(),
             .. Enumerable.Range(3, 2).Where(number => number <= step).Select(source.Snapshot),
-            .. step >= 5 ? [sourceBuild.VhdPath!, sourceBuild.VhdPath! + ".cdx.json", Path.Combine(source.Path, "SHA256SUMS")] : Array.Empty<string>(),
+            .. step >= 5
+                ? [sourceBuild.VhdPath!, sourceBuild.VhdPath! + ".cdx.json", Path.Combine(source.Path, "SHA256SUMS")]
+                : Array.Empty<string>(),
         ];
         if (files.Length > 0)
         {
-            await Tool.RunAsync("cp", ["--archive", "--sparse=always", "--reflink=auto", "--target-directory", build.Directory.Path, .. files]);
+            await Tool.RunAsync(
+                "cp", ["--archive", "--sparse=always", "--reflink=auto", "--target-directory", build.Directory.Path, .. files]);
         }
 
         BuildStore.Save(build.Directory, sourceBuild with
@@ -75,7 +81,8 @@ internal sealed class TestBuild : IAsyncDisposable
     public void AddSettings(params string[] lines)
     {
         var keys = lines.Select(line => line.Split('=')[0] + "=").ToList();
-        var kept = File.ReadAllLines(Directory.SettingsFile).Where(line => !keys.Exists(key => line.StartsWith(key, StringComparison.Ordinal)));
+        var kept = File.ReadAllLines(Directory.SettingsFile)
+            .Where(line => !keys.Exists(key => line.StartsWith(key, StringComparison.Ordinal)));
         File.WriteAllLines(Directory.SettingsFile, [.. kept, .. lines]);
     }
 
@@ -86,7 +93,9 @@ internal sealed class TestBuild : IAsyncDisposable
     /// <summary>Runs steps in order, as Invoke-ArchBuild without a number does.</summary>
     public Task<ArchBuild> RunAllAsync(int first = 1, int last = 5) => RunAsync(first, last, null, default);
 
-    /// <summary>Runs a step that must fail, and checks the error: its id, what its text names, and that nothing is left of the try.</summary>
+    /// <summary>
+    /// Runs a step that must fail, and checks the error: its id, what its text names, and that nothing is left of the try.
+    /// </summary>
     public async Task<ArchAzureException> FailsAsync(int step, string errorId, string[] named, StepRequest? request = null)
     {
         var error = await Assert.ThrowsAnyAsync<ArchAzureException>(() => RunAsync(step, request));
@@ -96,11 +105,14 @@ internal sealed class TestBuild : IAsyncDisposable
         return error;
     }
 
-    /// <summary>Checks that no container, no half file, no mount and no loop device of this build is left, and that build.json is whole.</summary>
+    /// <summary>
+    /// Checks that no container, no half file, no mount and no loop device of this build is left, and that build.json is whole.
+    /// </summary>
     public async Task NothingLeftAsync()
     {
         Assert.Empty(await ContainersAsync());
-        Assert.Equal("", await Tool.RunAsync("docker", [.. Engine, "volume", "ls", "--quiet", "--filter", $"label=archazure.build={BuildId()}"]));
+        Assert.Equal(
+            "", await Tool.RunAsync("docker", [.. Engine, "volume", "ls", "--quiet", "--filter", $"label=archazure.build={BuildId()}"]));
         Assert.Empty(HalfFiles());
         Assert.DoesNotContain(_folder.Path + "/", await Tool.RunAsync("losetup", "--all"), StringComparison.Ordinal);
         Assert.DoesNotContain(Mounts(), mount => mount.StartsWith(_folder.Path + "/", StringComparison.Ordinal) && mount != Directory.Path);
@@ -114,13 +126,19 @@ internal sealed class TestBuild : IAsyncDisposable
     /// <summary>The ids of this build's containers, running or not: those that carry its label, and those that see its files.</summary>
     public async Task<IReadOnlyList<string>> ContainersAsync()
     {
-        var ids = (await Tool.RunAsync("docker", [.. Engine, "ps", "--all", "--quiet", "--no-trunc", "--filter", "label=archazure.build"])).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        var ids = (await Tool.RunAsync("docker", [.. Engine, "ps", "--all", "--quiet", "--no-trunc", "--filter", "label=archazure.build"]))
+            .Split('\n', StringSplitOptions.RemoveEmptyEntries);
         List<string> ours = [];
         var id = BuildId();
         foreach (var container in ids)
         {
             // One that is gone by now belongs to another run on this engine.
-            var inspected = await Tool.TryAsync("docker", [.. Engine, "inspect", "--format", "{{index .Config.Labels \"archazure.build\"}} {{range .Mounts}}{{.Source}} {{end}}", container]);
+            var inspected = await Tool.TryAsync(
+                "docker",
+                [
+                    .. Engine, "inspect", "--format", "{{index .Config.Labels \"archazure.build\"}} {{range .Mounts}}{{.Source}} {{end}}",
+                    container,
+                ]);
             var words = inspected.Output.Split([' ', '\n'], StringSplitOptions.RemoveEmptyEntries);
             if (words.Any(word => word == id || word.StartsWith(_folder.Path + "/", StringComparison.Ordinal)))
             {
@@ -140,7 +158,8 @@ internal sealed class TestBuild : IAsyncDisposable
 
         if (Guid.TryParse(BuildId(), out var id))
         {
-            await Tool.TryAsync("docker", [.. Engine, "image", "rm", $"archazure/build:{id:N}-builder", $"archazure/build:{id:N}-bootstrap"]);
+            await Tool.TryAsync(
+                "docker", [.. Engine, "image", "rm", $"archazure/build:{id:N}-builder", $"archazure/build:{id:N}-bootstrap"]);
         }
 
         _folder.Dispose();
@@ -156,7 +175,8 @@ internal sealed class TestBuild : IAsyncDisposable
     }
 
     private Task<ArchBuild> RunAsync(int first, int last, StepRequest? request, CancellationToken cancellationToken) =>
-        new BuildRunner(TestSetup.Layers, Reporter, EngineLimits).RunAsync(Directory, first, last, request ?? new StepRequest(), cancellationToken);
+        new BuildRunner(TestSetup.Layers, Reporter, EngineLimits)
+            .RunAsync(Directory, first, last, request ?? new StepRequest(), cancellationToken);
 
     private string[] Engine => DockerHost is null ? [] : ["--host", DockerHost];
 
@@ -176,8 +196,13 @@ internal sealed class TestBuild : IAsyncDisposable
     private IEnumerable<string> HalfFiles() => !System.IO.Directory.Exists(Directory.Path)
         ? []
         : System.IO.Directory.EnumerateFiles(Directory.Path, "*", SearchOption.AllDirectories)
-            .Where(file => file.EndsWith(".part", StringComparison.Ordinal) || file.EndsWith(".tmp", StringComparison.Ordinal) || file.EndsWith(".new", StringComparison.Ordinal) || Path.GetFileName(file) == ".sparse")
-            .Where(file => Path.GetDirectoryName(file) != Directory.DownloadFolder && Path.GetDirectoryName(file) != Directory.PackageCache);
+            .Where(
+                file => file.EndsWith(".part", StringComparison.Ordinal)
+                    || file.EndsWith(".tmp", StringComparison.Ordinal)
+                    || file.EndsWith(".new", StringComparison.Ordinal)
+                    || Path.GetFileName(file) == ".sparse")
+            .Where(
+                file => Path.GetDirectoryName(file) != Directory.DownloadFolder && Path.GetDirectoryName(file) != Directory.PackageCache);
 
     private static IEnumerable<string> Mounts() => File.ReadLines("/proc/self/mounts").Select(line => line.Split(' ')[1]);
 }

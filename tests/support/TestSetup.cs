@@ -1,6 +1,8 @@
 namespace ArchAzure.TestSupport;
 
-/// <summary>What test.sh prepares for these tests and names in the environment. What is missing fails the tests; nothing is skipped.</summary>
+/// <summary>
+/// What test.sh prepares for these tests and names in the environment. What is missing fails the tests; nothing is skipped.
+/// </summary>
 internal static class TestSetup
 {
     /// <summary>The assembled module.</summary>
@@ -13,7 +15,8 @@ internal static class TestSetup
     public static string StandIn => Folder("ARCHAZURE_STANDIN", ".standin", "the folder that 'archazure-standin make' prints");
 
     /// <summary>A work directory with a full build against the stand-in. It is read, and never written.</summary>
-    public static string ImageWorkDirectory => Folder("ARCHAZURE_IMAGE_WORKDIR", "build.json", "a work directory in which 'build.sh --stand-in' has made an image");
+    public static string ImageWorkDirectory =>
+        Folder("ARCHAZURE_IMAGE_WORKDIR", "build.json", "a work directory in which 'build.sh --stand-in' has made an image");
 
     /// <summary>The socket of the Docker engine that these tests use: test.sh may have started one of its own.</summary>
     public static string EngineSocket
@@ -22,7 +25,9 @@ internal static class TestSetup
         {
             const string scheme = "unix://";
             var address = Environment.GetEnvironmentVariable("DOCKER_HOST");
-            Assert.True(string.IsNullOrEmpty(address) || address.StartsWith(scheme, StringComparison.Ordinal), $"DOCKER_HOST is '{address}'. These tests use an engine on a unix socket.");
+            Assert.True(
+                string.IsNullOrEmpty(address) || address.StartsWith(scheme, StringComparison.Ordinal),
+                $"DOCKER_HOST is '{address}'. These tests use an engine on a unix socket.");
             return string.IsNullOrEmpty(address) ? "/var/run/docker.sock" : address[scheme.Length..];
         }
     }
@@ -36,7 +41,8 @@ internal static class TestSetup
         get
         {
             var program = Environment.GetEnvironmentVariable("ARCHAZURE_POWERSHELL");
-            Assert.True(File.Exists(program), $"ARCHAZURE_POWERSHELL is '{program}'. It names pwsh or pwsh.dll; run the tests with test.sh.");
+            Assert.True(
+                File.Exists(program), $"ARCHAZURE_POWERSHELL is '{program}'. It names pwsh or pwsh.dll; run the tests with test.sh.");
             return program!;
         }
     }
@@ -45,7 +51,9 @@ internal static class TestSetup
     {
         var path = Environment.GetEnvironmentVariable(variable);
         Assert.True(!string.IsNullOrEmpty(path), $"{variable} is not set. It names {what}; run the tests with test.sh.");
-        Assert.True(File.Exists(Path.Combine(path, mark)), $"{variable} is '{path}', where no {mark} is. It names {what}; run the tests with test.sh.");
+        Assert.True(
+            File.Exists(Path.Combine(path, mark)),
+            $"{variable} is '{path}', where no {mark} is. It names {what}; run the tests with test.sh.");
         return Path.GetFullPath(path);
     }
 
@@ -54,7 +62,8 @@ internal static class TestSetup
         var folder = AppContext.BaseDirectory;
         while (!File.Exists(Path.Combine(folder, "ArchAzure.slnx")))
         {
-            folder = Path.GetDirectoryName(folder) ?? throw new InvalidOperationException($"{AppContext.BaseDirectory} is not in a checkout.");
+            folder = Path.GetDirectoryName(folder)
+                ?? throw new InvalidOperationException($"{AppContext.BaseDirectory} is not in a checkout.");
         }
 
         return folder;

@@ -22,7 +22,8 @@ internal static class Tool
     }
 
     /// <summary>The same in a folder and with an input, for a test that does not wait in other ways.</summary>
-    public static string Run(string program, string[] arguments, string? folder = null, string? input = null, Dictionary<string, string>? environment = null)
+    public static string Run(
+        string program, string[] arguments, string? folder = null, string? input = null, Dictionary<string, string>? environment = null)
     {
         using var process = Start(program, arguments, environment, closeInput: false, folder);
         var error = process.StandardError.ReadToEndAsync();
@@ -35,7 +36,8 @@ internal static class Tool
     }
 
     /// <summary>Runs a program to its end, whatever that is.</summary>
-    public static async Task<ToolResult> TryAsync(string program, IReadOnlyList<string> arguments, IReadOnlyDictionary<string, string>? environment = null)
+    public static async Task<ToolResult> TryAsync(
+        string program, IReadOnlyList<string> arguments, IReadOnlyDictionary<string, string>? environment = null)
     {
         using var process = Start(program, arguments, environment);
         using var limit = new CancellationTokenSource(Limit);
@@ -54,7 +56,12 @@ internal static class Tool
     }
 
     /// <summary>Starts a program with its streams redirected and its input closed, unless told otherwise.</summary>
-    public static Process Start(string program, IReadOnlyList<string> arguments, IReadOnlyDictionary<string, string>? environment = null, bool closeInput = true, string? folder = null)
+    public static Process Start(
+        string program,
+        IReadOnlyList<string> arguments,
+        IReadOnlyDictionary<string, string>? environment = null,
+        bool closeInput = true,
+        string? folder = null)
     {
         var start = new ProcessStartInfo(program, arguments)
         {

@@ -25,10 +25,17 @@ public sealed partial class ArchitectureTests
     {
         string[] rooms =
         [
-            .. Directory.GetDirectories(Path.Combine(s_checkout, "src")).Select(project => Path.GetFileName(project)["ArchAzure.".Length..]).Where(project => project != "Engine"),
-            .. Directory.GetDirectories(Path.Combine(s_checkout, "src/ArchAzure.Engine")).Select(folder => Path.GetFileName(folder)!).Where(folder => folder is not ("bin" or "obj")),
+            .. Directory.GetDirectories(Path.Combine(s_checkout, "src"))
+                .Select(project => Path.GetFileName(project)["ArchAzure.".Length..])
+                .Where(project => project != "Engine"),
+            .. Directory.GetDirectories(Path.Combine(s_checkout, "src/ArchAzure.Engine"))
+                .Select(folder => Path.GetFileName(folder)!)
+                .Where(folder => folder is not ("bin" or "obj")),
         ];
-        var alone = File.ReadLines(s_drawing).Select(line => Alone().Match(line)).Where(match => match.Success).Select(match => match.Groups[1].Value);
+        var alone = File.ReadLines(s_drawing)
+            .Select(line => Alone().Match(line))
+            .Where(match => match.Success)
+            .Select(match => match.Groups[1].Value);
         Assert.Equal(
             rooms.Order(StringComparer.Ordinal),
             s_drawn.SelectMany(arrow => new[] { arrow.From, arrow.To }).Concat(alone).Distinct().Order(StringComparer.Ordinal));
@@ -41,10 +48,29 @@ public sealed partial class ArchitectureTests
     public void The_code_depends_along_the_arrows_only()
     {
         var real = Dependencies();
-        Assert.All(real, dependency => Assert.True(Below(dependency.From).Contains(dependency.To), $"{dependency.From} --> {dependency.To} is not drawn: {dependency.Example}"));
+        Assert.All(
+            real,
+            dependency =>
+                Assert.True(
+                    Below(dependency.From).Contains(dependency.To),
+                    $"{dependency.From} --> {dependency.To} is not drawn: {dependency.Example}"));
 
         // And an arrow that no code needs misleads.
         Assert.All(s_drawn, arrow => Assert.Contains(real, dependency => (dependency.From, dependency.To) == arrow));
+    }
+
+    [Fact]
+    public void No_line_of_code_is_longer_than_140_columns()
+    {
+        var files = new[] { "src", "tests", "tools" }
+            .SelectMany(folder => Directory.EnumerateFiles(Path.Combine(s_checkout, folder), "*.cs", SearchOption.AllDirectories))
+            .Where(file => !file.Contains("/obj/", StringComparison.Ordinal));
+        foreach (var file in files)
+        {
+            // A raw string is a file or a script of its own.
+            var outside = string.Join("", File.ReadAllText(file).Split("\"\"\"").Where((_, index) => index % 2 == 0));
+            Assert.All(outside.Split('\n'), line => Assert.True(line.Length <= 140, $"{file}: {line}"));
+        }
     }
 
     /// <summary>All that a room may use, near and far.</summary>
@@ -73,7 +99,10 @@ public sealed partial class ArchitectureTests
             foreach (var type in assembly.MainModule.GetTypes())
             {
                 var from = Room(type);
-                foreach (var used in UsedBy(type).SelectMany(Parts).Where(used => used.FullName.StartsWith("ArchAzure.", StringComparison.Ordinal)))
+                foreach (
+                    var used in UsedBy(type)
+                        .SelectMany(Parts)
+                        .Where(used => used.FullName.StartsWith("ArchAzure.", StringComparison.Ordinal)))
                 {
                     var to = Room(used);
                     if (from is not null && to is not null && from != to)
@@ -95,7 +124,8 @@ public sealed partial class ArchitectureTests
             type = outer;
         }
 
-        var assembly = (type.Scope is AssemblyNameReference reference ? reference.Name : type.Module.Assembly.Name.Name)["ArchAzure.".Length..];
+        var assembly = (
+            type.Scope is AssemblyNameReference reference ? reference.Name : type.Module.Assembly.Name.Name)["ArchAzure.".Length..];
         var words = type.Namespace.Split('.');
         return assembly != "Engine" ? assembly : words.Length > 1 && words[0] == "ArchAzure" ? words[1] : null;
     }
@@ -104,9 +134,14 @@ public sealed partial class ArchitectureTests
     {
         IEnumerable<TypeReference?> used =
         [
-            type.BaseType, .. type.Interfaces.Select(i => i.InterfaceType), .. type.Fields.Select(field => field.FieldType), .. type.CustomAttributes.Select(a => a.AttributeType),
+            type.BaseType, .. type.Interfaces.Select(i => i.InterfaceType), .. type.Fields.Select(field => field.FieldType),
+            .. type.CustomAttributes.Select(a => a.AttributeType),
             .. type.Methods.SelectMany(method => method.Parameters.Select(parameter => parameter.ParameterType).Append(method.ReturnType)),
-            .. type.Methods.Where(method => method.HasBody).SelectMany(method => method.Body.Variables.Select(variable => variable.VariableType).Concat(method.Body.Instructions.SelectMany(UsedBy))),
+            .. type.Methods.Where(method => method.HasBody)
+                .SelectMany(
+                    method =>
+                        method.Body.Variables.Select(variable => variable.VariableType)
+                            .Concat(method.Body.Instructions.SelectMany(UsedBy))),
         ];
         return used.OfType<TypeReference>();
     }

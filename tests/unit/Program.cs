@@ -11,7 +11,12 @@ internal sealed record CheckReport(IReadOnlyList<ReadinessResult> Results, long 
     /// <summary>Runs the check, in this assembly started as a program.</summary>
     public static CheckReport Of(string vhdPath)
     {
-        var start = new ProcessStartInfo("dotnet", ["exec", typeof(CheckReport).Assembly.Location, vhdPath]) { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false };
+        var start = new ProcessStartInfo(
+            "dotnet",
+            ["exec", typeof(CheckReport).Assembly.Location, vhdPath])
+            {
+                RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false,
+            };
         using var process = Process.Start(start)!;
         var error = process.StandardError.ReadToEndAsync();
         var output = process.StandardOutput.ReadToEnd();
@@ -40,5 +45,9 @@ internal static class Program
 
     /// <summary>The most memory that this process had, in bytes.</summary>
     private static long Peak() =>
-        long.Parse(File.ReadLines("/proc/self/status").First(line => line.StartsWith("VmHWM:", StringComparison.Ordinal)).Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture) << 10;
+        long.Parse(
+            File.ReadLines("/proc/self/status")
+                .First(line => line.StartsWith("VmHWM:", StringComparison.Ordinal))
+                .Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries)[1],
+            CultureInfo.InvariantCulture) << 10;
 }

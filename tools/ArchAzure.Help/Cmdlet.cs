@@ -64,8 +64,17 @@ internal sealed record Cmdlet(string Verb, string Noun, IReadOnlyList<CmdletPara
         }
 
         var first = Named<string?>(attribute, nameof(CmdletAttribute.DefaultParameterSetName), null);
-        var sets = parameters.SelectMany(parameter => parameter.Uses).Select(use => use.Set).Prepend(first).OfType<string>().Distinct().ToList<string?>();
-        return new((string)attribute.ConstructorArguments[0].Value!, (string)attribute.ConstructorArguments[1].Value!, parameters, sets.Count == 0 ? [null] : sets);
+        var sets = parameters.SelectMany(parameter => parameter.Uses)
+            .Select(use => use.Set)
+            .Prepend(first)
+            .OfType<string>()
+            .Distinct()
+            .ToList<string?>();
+        return new(
+            (string)attribute.ConstructorArguments[0].Value!,
+            (string)attribute.ConstructorArguments[1].Value!,
+            parameters,
+            sets.Count == 0 ? [null] : sets);
     }
 
     private static CmdletParameter FromProperty(PropertyInfo property, object? value)
@@ -74,7 +83,9 @@ internal sealed record Cmdlet(string Verb, string Noun, IReadOnlyList<CmdletPara
         return new(property.Name, property.PropertyType, [.. Attributes<ParameterAttribute>(property).Select(Use)])
         {
             Aliases = Listed<AliasAttribute>(property),
-            Values = element.IsEnum ? Enum.GetNames(element) : [.. Listed<ValidateSetAttribute>(property).Where(allowed => allowed.Length > 0)],
+            Values = element.IsEnum
+                ? Enum.GetNames(element)
+                : [.. Listed<ValidateSetAttribute>(property).Where(allowed => allowed.Length > 0)],
             Wildcards = Attributes<SupportsWildcardsAttribute>(property).Any(),
             Default = value switch
             {
@@ -105,9 +116,14 @@ internal sealed record Cmdlet(string Verb, string Noun, IReadOnlyList<CmdletPara
         member.GetCustomAttributesData().Where(data => data.AttributeType == typeof(T));
 
     private static T Named<T>(CustomAttributeData attribute, string name, T otherwise) =>
-        attribute.NamedArguments.Where(argument => argument.MemberName == name).Select(argument => (T)argument.TypedValue.Value!).DefaultIfEmpty(otherwise).First();
+        attribute.NamedArguments.Where(argument => argument.MemberName == name)
+            .Select(argument => (T)argument.TypedValue.Value!)
+            .DefaultIfEmpty(otherwise)
+            .First();
 
     /// <summary>The texts of an attribute with a list of them.</summary>
     private static IReadOnlyList<string> Listed<T>(MemberInfo member) =>
-        [.. Attributes<T>(member).SelectMany(data => (IEnumerable<CustomAttributeTypedArgument>)data.ConstructorArguments[0].Value!).Select(argument => (string)argument.Value!)];
+        [.. Attributes<T>(member)
+            .SelectMany(data => (IEnumerable<CustomAttributeTypedArgument>)data.ConstructorArguments[0].Value!)
+            .Select(argument => (string)argument.Value!)];
 }

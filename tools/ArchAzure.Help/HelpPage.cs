@@ -59,14 +59,19 @@ internal sealed partial class HelpPage
 
     public IReadOnlyList<string> Links { get; }
 
-    /// <summary>The pages of a folder by the names of their cmdlets. shared.md is none: it has the texts that several pages share.</summary>
+    /// <summary>
+    /// The pages of a folder by the names of their cmdlets. shared.md is none: it has the texts that several pages share.
+    /// </summary>
     public static IReadOnlyDictionary<string, HelpPage> ReadAll(string folder, Problems problems)
     {
         const string SharedTexts = "shared.md";
         var shared = Markdown.Read(System.IO.Path.Combine(folder, SharedTexts), problems);
         return Directory.GetFiles(folder, "*.md")
             .Where(path => System.IO.Path.GetFileName(path) != SharedTexts)
-            .ToDictionary(path => System.IO.Path.GetFileNameWithoutExtension(path), path => new HelpPage(path, shared, problems), StringComparer.Ordinal);
+            .ToDictionary(
+                path => System.IO.Path.GetFileNameWithoutExtension(path),
+                path => new HelpPage(path, shared, problems),
+                StringComparer.Ordinal);
     }
 
     public int LineOf(string section) => Find(section)?.Line ?? 1;
@@ -158,7 +163,8 @@ internal sealed partial class HelpPage
         {
             foreach (var (_, target) in Markdown.Links(block.Text))
             {
-                if (!target.Contains("://", StringComparison.Ordinal) && !File.Exists(System.IO.Path.Combine(System.IO.Path.GetDirectoryName(Path)!, target.Split('#')[0])))
+                if (!target.Contains("://", StringComparison.Ordinal)
+                    && !File.Exists(System.IO.Path.Combine(System.IO.Path.GetDirectoryName(Path)!, target.Split('#')[0])))
                 {
                     Complain(block.Line, $"the link leads to '{target}', which is not there.");
                 }

@@ -50,7 +50,8 @@ internal sealed class HelpTexts
         : [];
 
     private static string SettingText(SettingDefinition setting, CmdletParameter parameter) =>
-        $"{setting.Documentation.Replace('\n', ' ')} Setting {setting.Key}. The build remembers it once the step has ended well; it then wins over settings.env, and "
+        $"{setting.Documentation.Replace('\n', ' ')} Setting {setting.Key}. The build remembers it once the step has ended well; it then "
+        + "wins over settings.env, and "
         + (parameter.IsSwitch ? $"-{parameter.Name}:$false turns it off." : "an empty text takes it back.");
 
     private static void Check(Cmdlet cmdlet, HelpPage page)
@@ -64,7 +65,8 @@ internal sealed class HelpTexts
             }
             else if (Setting(parameter) is { } setting)
             {
-                page.Complain(written.Line, $"-{name} is the setting {setting.Key}: its text stands in SettingDefinition.cs. Remove this one.");
+                page.Complain(
+                    written.Line, $"-{name} is the setting {setting.Key}: its text stands in SettingDefinition.cs. Remove this one.");
             }
             else if (s_common.ContainsKey(name))
             {
@@ -72,7 +74,11 @@ internal sealed class HelpTexts
             }
         }
 
-        foreach (var parameter in cmdlet.Parameters.Where(parameter => Setting(parameter) is null && !s_common.ContainsKey(parameter.Name) && !page.Parameters.ContainsKey(parameter.Name)))
+        foreach (
+            var parameter in cmdlet.Parameters.Where(
+                parameter => Setting(parameter) is null
+                    && !s_common.ContainsKey(parameter.Name)
+                    && !page.Parameters.ContainsKey(parameter.Name)))
         {
             page.Complain(page.LineOf("PARAMETERS"), $"there is no text for -{parameter.Name}.");
         }
@@ -80,7 +86,10 @@ internal sealed class HelpTexts
         var text = File.ReadAllText(page.Path);
         if (SyntaxSection.Replace(text, cmdlet) != text)
         {
-            page.Complain(page.LineOf("SYNTAX"), $"this is not the syntax of {cmdlet.Name} any more. Write it with: dotnet build src/ArchAzure.PowerShell -p:UpdateHelp=true");
+            page.Complain(
+                page.LineOf("SYNTAX"),
+                $"this is not the syntax of {cmdlet.Name} any more. Write it with: "
+                + "dotnet build src/ArchAzure.PowerShell -p:UpdateHelp=true");
         }
     }
 }

@@ -100,5 +100,6 @@ internal static class Maml
 
     private static XElement Description(IEnumerable<string> text) => new(s_maml + "description", Paragraphs(text));
 
-    private static IEnumerable<XElement> Paragraphs(IEnumerable<string> text) => text.Select(paragraph => new XElement(s_maml + "para", paragraph));
+    private static IEnumerable<XElement> Paragraphs(IEnumerable<string> text) =>
+        text.Select(paragraph => new XElement(s_maml + "para", paragraph));
 }

@@ -27,7 +27,10 @@ internal static partial class Markdown
         {
             var line = lines[i].Trim();
             var heading = Heading().Match(line);
-            if (line.Length == 0 || heading.Success || line.StartsWith(Fence, StringComparison.Ordinal) || line.StartsWith("- ", StringComparison.Ordinal))
+            if (line.Length == 0
+                || heading.Success
+                || line.StartsWith(Fence, StringComparison.Ordinal)
+                || line.StartsWith("- ", StringComparison.Ordinal))
             {
                 EndParagraph(i);
             }

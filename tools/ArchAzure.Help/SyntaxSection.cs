@@ -21,7 +21,9 @@ internal static partial class SyntaxSection
                 text.Append("### ").Append(set).Append(set == cmdlet.Sets[0] ? " (Default)" : "").Append("\n\n");
             }
 
-            text.Append("```\n").Append(Wrapped([cmdlet.Name, .. cmdlet.InOrder(set).Select(Shown), "[<CommonParameters>]"])).Append("\n```\n\n");
+            text.Append("```\n")
+                .Append(Wrapped([cmdlet.Name, .. cmdlet.InOrder(set).Select(Shown), "[<CommonParameters>]"]))
+                .Append("\n```\n\n");
         }
 
         return text.ToString();
@@ -31,7 +33,11 @@ internal static partial class SyntaxSection
     {
         var (parameter, use) = item;
         var name = use.Position is null || parameter.IsSwitch ? $"-{parameter.Name}" : $"[-{parameter.Name}]";
-        var value = parameter.IsSwitch ? "" : parameter.Values.Count > 0 ? $" {{{string.Join(" | ", parameter.Values)}}}" : $" <{parameter.Type.Name}>";
+        var value = parameter.IsSwitch
+            ? ""
+            : parameter.Values.Count > 0
+            ? $" {{{string.Join(" | ", parameter.Values)}}}"
+            : $" <{parameter.Type.Name}>";
         return use.Required ? name + value : $"[{name}{value}]";
     }
 

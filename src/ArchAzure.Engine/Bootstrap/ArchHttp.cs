@@ -20,10 +20,14 @@ internal sealed record TransferLimits
     public TimeSpan MaxPause { get; init; } = TimeSpan.FromSeconds(30);
 }
 
-/// <summary>What the release index and the downloader share: the client, one request with a limit on silence, and what is worth a retry.</summary>
+/// <summary>
+/// What the release index and the downloader share: the client, one request with a limit on silence, and what is worth a retry.
+/// </summary>
 internal static class ArchHttp
 {
-    /// <summary>A client fit for long downloads: no limit on the whole time, no decompression (it would break ranges), the system's proxy.</summary>
+    /// <summary>
+    /// A client fit for long downloads: no limit on the whole time, no decompression (it would break ranges), the system's proxy.
+    /// </summary>
     public static HttpClient CreateClient()
     {
         var client = new HttpClient(new SocketsHttpHandler
@@ -36,7 +40,8 @@ internal static class ArchHttp
         {
             Timeout = Timeout.InfiniteTimeSpan,
         };
-        client.DefaultRequestHeaders.UserAgent.Add(new ProductInfoHeaderValue("ArchAzure", typeof(ArchHttp).Assembly.GetName().Version?.ToString(3)));
+        client.DefaultRequestHeaders.UserAgent.Add(
+            new ProductInfoHeaderValue("ArchAzure", typeof(ArchHttp).Assembly.GetName().Version?.ToString(3)));
         return client;
     }
 
@@ -46,7 +51,8 @@ internal static class ArchHttp
         if (!uri.IsAbsoluteUri || (uri.Scheme != Uri.UriSchemeHttp && uri.Scheme != Uri.UriSchemeHttps))
         {
             throw new ArchAzureException("UnsupportedAddress", ErrorKind.InvalidInput,
-                $"'{WebText.Show(uri)}' cannot be downloaded: only http:// and https:// addresses can. Give one of those, or a local file by -BootstrapPath.", uri);
+                $"'{WebText.Show(uri)}' cannot be downloaded: only http:// and https:// addresses can. Give one of those, or a local file "
+                + "by -BootstrapPath.", uri);
         }
     }
 
@@ -69,7 +75,10 @@ internal static class ArchHttp
             token => client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, token), limits, cancellationToken);
     }
 
-    /// <summary>Runs one wait on the network under the limit on silence, and turns what may pass by itself into <see cref="TransientTransferException"/>.</summary>
+    /// <summary>
+    /// Runs one wait on the network under the limit on silence, and turns what may pass by itself into
+    /// <see cref="TransientTransferException"/>.
+    /// </summary>
     internal static async Task<T> WithStallLimitAsync<T>(
         Func<CancellationToken, Task<T>> operation, TransferLimits limits, CancellationToken cancellationToken)
     {
@@ -86,7 +95,8 @@ internal static class ArchHttp
         catch (HttpRequestException e) when (e.HttpRequestError == HttpRequestError.SecureConnectionError)
         {
             throw new PermanentTransferException("DownloadFailed",
-                $"no secure connection could be made ({Innermost(e)})", "Check this machine's clock and its certificates (package ca-certificates)", e);
+                $"no secure connection could be made ({Innermost(e)})", "Check this machine's clock and its certificates (package "
+                + "ca-certificates)", e);
         }
         catch (Exception e) when (e is HttpRequestException or IOException)
         {
@@ -96,7 +106,8 @@ internal static class ArchHttp
 
     /// <summary>Whether a server has a file; its content is not read.</summary>
     /// <exception cref="ArchAzureException"><c>DownloadDenied</c> or <c>DownloadFailed</c>.</exception>
-    internal static async Task<bool> ExistsAsync(HttpClient client, Uri uri, TransferLimits limits, IReporter reporter, CancellationToken cancellationToken)
+    internal static async Task<bool> ExistsAsync(
+        HttpClient client, Uri uri, TransferLimits limits, IReporter reporter, CancellationToken cancellationToken)
     {
         try
         {
@@ -135,11 +146,13 @@ internal static class ArchHttp
             case 404 or 410:
                 throw new PermanentTransferException("DownloadNotFound", status, "Check the address, or choose another server");
             case 401 or 403 or 407:
-                throw new PermanentTransferException("DownloadDenied", status, "Choose a server that asks for no password, or check your proxy's settings");
+                throw new PermanentTransferException(
+                    "DownloadDenied", status, "Choose a server that asks for no password, or check your proxy's settings");
             case >= 300 and < 400:
                 var target = response.Headers.Location is { } location ? $" to {WebText.Show(location)}" : "";
                 throw new PermanentTransferException("DownloadFailed",
-                    $"{status}, a redirect{target} that is not followed (from https to http, or too many of them)", "Give the final address");
+                    $"{status}, a redirect{target} that is not followed (from https to http, or too many of them)",
+                    "Give the final address");
             default:
                 throw new PermanentTransferException("DownloadFailed", status, "Check the address, or choose another server");
         }
@@ -150,7 +163,8 @@ internal static class ArchHttp
     {
         var permanent = cause as PermanentTransferException;
         var attempts = permanent is null ? $" (tried {limits.MaxAttempts} times)" : "";
-        var remedy = permanent?.Remedy ?? "Check the network and run the command again, or choose another server by -ReleaseUrl or RELEASE_URL";
+        var remedy = permanent?.Remedy
+            ?? "Check the network and run the command again, or choose another server by -ReleaseUrl or RELEASE_URL";
         return new ArchAzureException(
             permanent?.ErrorId ?? "DownloadFailed",
             permanent?.ErrorId == "DownloadNotFound" ? ErrorKind.NotFound : ErrorKind.ConnectionError,
@@ -177,13 +191,15 @@ internal static class ArchHttp
 }
 
 /// <summary>Something a later attempt may get over.</summary>
-internal sealed class TransientTransferException(string message, TimeSpan? retryAfter = null, Exception? inner = null) : Exception(message, inner)
+internal sealed class TransientTransferException(
+    string message, TimeSpan? retryAfter = null, Exception? inner = null) : Exception(message, inner)
 {
     public TimeSpan? RetryAfter { get; } = retryAfter;
 }
 
 /// <summary>Something no retry changes.</summary>
-internal sealed class PermanentTransferException(string errorId, string message, string remedy, Exception? inner = null) : Exception(message, inner)
+internal sealed class PermanentTransferException(
+    string errorId, string message, string remedy, Exception? inner = null) : Exception(message, inner)
 {
     public string ErrorId { get; } = errorId;
 

@@ -27,14 +27,17 @@ internal sealed record ArchiveLimits
 }
 
 /// <summary>What was found in a bootstrap archive.</summary>
-/// <param name="Version">The release by the archive's own <c>version</c> file, <c>YYYY.MM.DD</c>; null in old releases, which have none.</param>
+/// <param name="Version">The release by the archive's own <c>version</c> file, <c>YYYY.MM.DD</c>; null in old releases, which have
+/// none.</param>
 /// <param name="Entries">Entries written.</param>
 /// <param name="Bytes">Bytes of all files written.</param>
 internal sealed record BootstrapSummary(string? Version, long Entries, long Bytes);
 
 /// <summary>
-/// Turns a release's <c>.tar.zst</c> or <c>.tar.gz</c> into the plain tar of its root file system, as a Docker engine imports it: what is below
-/// <c>root.ARCH/</c> without that prefix (hard link targets too), and nothing else. It streams: memory holds one buffer, the decoder's window and
+/// Turns a release's <c>.tar.zst</c> or <c>.tar.gz</c> into the plain tar of its root file system, as a Docker engine imports it: what
+/// is below
+/// <c>root.ARCH/</c> without that prefix (hard link targets too), and nothing else. It streams: memory holds one buffer, the decoder's
+/// window and
 /// the names seen.
 /// </summary>
 /// <remarks>
@@ -52,8 +55,10 @@ internal static partial class BootstrapArchive
     /// <param name="architecture">The ARCH in <c>root.ARCH/</c>.</param>
     /// <param name="limits">Limits; null for the default.</param>
     /// <param name="cancellationToken">Ends the work; the output is then incomplete.</param>
-    /// <exception cref="ArchAzureException"><c>UnsupportedArchive</c> (another ending), <c>CorruptArchive</c> (cut short, altered, not a tar),
-    /// <c>HostileArchive</c> (names the entry), <c>NotABootstrapArchive</c> (nothing below <c>root.ARCH/</c>). What the output stream throws passes
+    /// <exception cref="ArchAzureException"><c>UnsupportedArchive</c> (another ending), <c>CorruptArchive</c> (cut short, altered, not
+    /// a tar),
+    /// <c>HostileArchive</c> (names the entry), <c>NotABootstrapArchive</c> (nothing below <c>root.ARCH/</c>). What the output stream
+    /// throws passes
     /// through.</exception>
     public static async Task<BootstrapSummary> RewriteAsync(
         Stream compressed, string fileName, Stream output, string architecture, ArchiveLimits? limits, CancellationToken cancellationToken)
@@ -77,7 +82,8 @@ internal static partial class BootstrapArchive
             return zstd;
         }
 
-        if (fileName.EndsWith(".tar.gz", StringComparison.OrdinalIgnoreCase) || fileName.EndsWith(".tgz", StringComparison.OrdinalIgnoreCase))
+        if (fileName.EndsWith(".tar.gz", StringComparison.OrdinalIgnoreCase)
+            || fileName.EndsWith(".tgz", StringComparison.OrdinalIgnoreCase))
         {
             return new GZipStream(compressed, CompressionMode.Decompress, leaveOpen: true);
         }
@@ -150,7 +156,8 @@ internal static partial class BootstrapArchive
             if (_written == 0)
             {
                 throw new ArchAzureException("NotABootstrapArchive", ErrorKind.InvalidData,
-                    $"'{WebText.Plain(fileName)}' has nothing below {_root}/, as an Arch Linux bootstrap archive for {architecture} has. Give the archlinux-bootstrap file of a release.", fileName);
+                    $"'{WebText.Plain(fileName)}' has nothing below {_root}/, as an Arch Linux bootstrap archive for {architecture} has. "
+                    + "Give the archlinux-bootstrap file of a release.", fileName);
             }
 
             await output.WriteAsync(new byte[2 * TarHeader.BlockSize], cancellationToken);
@@ -334,7 +341,11 @@ internal static partial class BootstrapArchive
 
                 if (_seen[parent] != '5')
                 {
-                    throw Hostile(header.Name, _seen[parent] == '2' ? $"it leads through the symbolic link '{parent}'" : $"it is below '{parent}', which is a file");
+                    throw Hostile(
+                        header.Name,
+                        _seen[parent] == '2'
+                            ? $"it leads through the symbolic link '{parent}'"
+                            : $"it is below '{parent}', which is a file");
                 }
 
                 break;

@@ -7,4 +7,5 @@ namespace ArchAzure.Bootstrap;
 /// <param name="SignedBy">The OpenPGP fingerprint that signed it.</param>
 /// <param name="BootstrapImage">The Docker image of the archive.</param>
 /// <param name="BuilderImage">The Docker image the other steps run in.</param>
-public sealed record BootstrapProduct(string Version, string FileName, string Sha256, string SignedBy, string BootstrapImage, string BuilderImage);
+public sealed record BootstrapProduct(
+    string Version, string FileName, string Sha256, string SignedBy, string BootstrapImage, string BuilderImage);

@@ -33,7 +33,10 @@ internal static class BuilderRecipe
 
         """;
 
-    /// <summary>Where pacman's list of mirrors lies in the builder: what an image remembers may have changed since, and most builders cannot write to their root.</summary>
+    /// <summary>
+    /// Where pacman's list of mirrors lies in the builder: what an image remembers may have changed since, and most builders cannot
+    /// write to their root.
+    /// </summary>
     public const string MirrorListPath = "/run/mirrorlist";
 
     /// <summary>The list of one mirror.</summary>

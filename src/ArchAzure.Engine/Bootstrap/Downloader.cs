@@ -10,7 +10,8 @@ namespace ArchAzure.Bootstrap;
 internal sealed record DownloadOptions
 {
     /// <summary>The checksum the file should have, in hexadecimal. It only tells whether a resumed file was put together rightly; the
-    /// file itself is judged by <see cref="ReleaseVerifier"/>. Without it nothing could tell: each attempt starts from the beginning.</summary>
+    /// file itself is judged by <see cref="ReleaseVerifier"/>. Without it nothing could tell: each attempt starts from the
+    /// beginning.</summary>
     public string? ExpectedSha256 { get; init; }
 
     /// <summary>Whether an existing file is replaced.</summary>

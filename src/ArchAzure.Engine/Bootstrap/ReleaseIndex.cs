@@ -20,7 +20,8 @@ internal sealed record ArchRelease(string Version, string FileName, Uri Uri, Uri
 /// <param name="reporter">Gets each decision as a verbose message.</param>
 /// <param name="architecture">The architecture in the file names.</param>
 /// <param name="limits">Retries and limits on silence; null for the default.</param>
-internal sealed partial class ReleaseIndex(HttpClient client, IReporter reporter, string architecture = "x86_64", TransferLimits? limits = null)
+internal sealed partial class ReleaseIndex(
+    HttpClient client, IReporter reporter, string architecture = "x86_64", TransferLimits? limits = null)
 {
     // A listing of every month since 2005 is some 100 KiB.
     private const int MaximumPageBytes = 4 << 20;
@@ -39,7 +40,8 @@ internal sealed partial class ReleaseIndex(HttpClient client, IReporter reporter
     /// <param name="version"><c>latest</c> or <c>YYYY.MM.DD</c>.</param>
     /// <param name="cancellationToken">Ends the search.</param>
     /// <param name="notAfter">The last date that <c>latest</c> may mean, <c>YYYY.MM.DD</c>; null for the server's own word.</param>
-    /// <exception cref="ArchAzureException"><c>UnknownVersion</c>, <c>ReleaseIncomplete</c>, <c>UnsupportedAddress</c>, or as for <see cref="Downloader"/>.</exception>
+    /// <exception cref="ArchAzureException"><c>UnknownVersion</c>, <c>ReleaseIncomplete</c>, <c>UnsupportedAddress</c>, or as for
+    /// <see cref="Downloader"/>.</exception>
     public async Task<ArchRelease> FindAsync(Uri releaseUrl, string version, CancellationToken cancellationToken, string? notAfter = null)
     {
         ArgumentNullException.ThrowIfNull(releaseUrl);
@@ -120,13 +122,19 @@ internal sealed partial class ReleaseIndex(HttpClient client, IReporter reporter
             var order = best is null ? 1 : string.CompareOrdinal(date, best.Version);
             if (order > 0 || (order == 0 && name.EndsWith(".zst", StringComparison.Ordinal)))
             {
-                best = new ArchRelease(date, name, new Uri(root, $"{folder}/{name}"), new Uri(root, $"{folder}/{name}.sig"), match.Groups["sum"].Value.ToLowerInvariant());
+                best = new ArchRelease(
+                    date,
+                    name,
+                    new Uri(root, $"{folder}/{name}"),
+                    new Uri(root, $"{folder}/{name}.sig"),
+                    match.Groups["sum"].Value.ToLowerInvariant());
             }
         }
 
         return best ?? throw new ArchAzureException("ReleaseIncomplete", ErrorKind.InvalidData,
             $"{WebText.Show(sums)} names no archlinux-bootstrap-{version ?? "YYYY.MM.DD"}-{architecture}.tar.zst or .tar.gz. "
-            + "Wait until the server has its files, choose another version by -Version, or another server by -ReleaseUrl.", WebText.Show(sums));
+            + "Wait until the server has its files, choose another version by -Version, or another server by -ReleaseUrl.",
+            WebText.Show(sums));
     }
 
     private async Task<ArchAzureException> UnknownAsync(Uri root, string version, string? notAfter, CancellationToken cancellationToken)
@@ -183,7 +191,8 @@ internal sealed partial class ReleaseIndex(HttpClient client, IReporter reporter
                         if (text.Length > MaximumPageBytes)
                         {
                             throw new PermanentTransferException("DownloadFailed",
-                                $"it is larger than {MaximumPageBytes >> 20} MiB, which no list is", "Check the address, or choose another server");
+                                $"it is larger than {MaximumPageBytes >> 20} MiB, which no list is", "Check the address, or choose "
+                                + "another server");
                         }
                     }
 
@@ -205,11 +214,15 @@ internal sealed partial class ReleaseIndex(HttpClient client, IReporter reporter
     [GeneratedRegex(@"^(?<sum>[0-9a-fA-F]{64}) [ *](?<name>[A-Za-z0-9._+-]+)\r?$", RegexOptions.Multiline | RegexOptions.CultureInvariant)]
     private static partial Regex SumLine();
 
-    [GeneratedRegex(@"^archlinux-bootstrap-(?<date>[0-9]{4}\.[0-9]{2}\.[0-9]{2})-(?<arch>[a-z0-9_]+)\.tar\.(?:zst|gz)\z", RegexOptions.CultureInvariant)]
+    [GeneratedRegex(
+        @"^archlinux-bootstrap-(?<date>[0-9]{4}\.[0-9]{2}\.[0-9]{2})-(?<arch>[a-z0-9_]+)\.tar\.(?:zst|gz)\z",
+        RegexOptions.CultureInvariant)]
     private static partial Regex BootstrapName();
 
     // Listings link relative ("2026.11.01/"), with "./", or absolute ("/iso/2026.11.01/"). No '=' before the date: of a page that
     // says nothing but "href=" each would be read to the page's end.
-    [GeneratedRegex(@"href\s*=\s*[""']?(?:[^""'>=\s]*/)?(?<date>[0-9]{4}\.[0-9]{2}\.[0-9]{2})/?[""'>\s]", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
+    [GeneratedRegex(
+        @"href\s*=\s*[""']?(?:[^""'>=\s]*/)?(?<date>[0-9]{4}\.[0-9]{2}\.[0-9]{2})/?[""'>\s]",
+        RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
     private static partial Regex FolderLink();
 }

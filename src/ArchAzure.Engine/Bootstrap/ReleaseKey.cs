@@ -5,8 +5,10 @@ using Org.BouncyCastle.Bcpg.OpenPgp;
 namespace ArchAzure.Bootstrap;
 
 /// <summary>
-/// The OpenPGP public key a release must be signed with, and what its own self-signatures say about it: how long it is valid, whether it was
-/// revoked, which of its subkeys may sign. BouncyCastle reads those packets without checking them, so every one that is relied on is verified here
+/// The OpenPGP public key a release must be signed with, and what its own self-signatures say about it: how long it is valid, whether
+/// it was
+/// revoked, which of its subkeys may sign. BouncyCastle reads those packets without checking them, so every one that is relied on is
+/// verified here
 /// (RFC 9580, 5.2 and 10.1).
 /// </summary>
 internal sealed class ReleaseKey
@@ -24,7 +26,9 @@ internal sealed class ReleaseKey
         UserId = ring.GetPublicKey().GetUserIds().FirstOrDefault() is { } id ? WebText.Plain(id) : "no name";
     }
 
-    /// <summary>Arch's release key (Pierre Schmitz, pierre@archlinux.org, EdDSA, valid to October 2037), as Debian's archlinux-keyring has it.</summary>
+    /// <summary>
+    /// Arch's release key (Pierre Schmitz, pierre@archlinux.org, EdDSA, valid to October 2037), as Debian's archlinux-keyring has it.
+    /// </summary>
     public static ReleaseKey Arch { get; } = LoadEmbedded();
 
     /// <summary>The primary key's fingerprint in capital hexadecimal digits.</summary>
@@ -48,7 +52,8 @@ internal sealed class ReleaseKey
             if (!File.Exists(path))
             {
                 throw new ArchAzureException("ReleaseKeyNotFound", ErrorKind.NotFound,
-                    $"The key file '{path}' does not exist. Give the path of an OpenPGP public key, or leave RELEASE_KEY empty for Arch's own.", path);
+                    $"The key file '{path}' does not exist. Give the path of an OpenPGP public key, or leave RELEASE_KEY empty for Arch's "
+                    + "own.", path);
             }
 
             return new FileInfo(path).Length > MaximumBytes
@@ -76,7 +81,9 @@ internal sealed class ReleaseKey
     internal void CheckUsable(DateTimeOffset now)
     {
         var primary = _ring.GetPublicKey();
-        if (primary.GetSignaturesOfType(PgpSignature.KeyRevocation).Any(s => Verified(() => Certifies(s, primary, v => v.VerifyCertification(primary)))))
+        if (
+            primary.GetSignaturesOfType(PgpSignature.KeyRevocation)
+                .Any(s => Verified(() => Certifies(s, primary, v => v.VerifyCertification(primary)))))
         {
             throw Unusable("ReleaseKeyRevoked", "was revoked by its owner");
         }
@@ -88,7 +95,8 @@ internal sealed class ReleaseKey
 
         ArchAzureException Unusable(string id, string what) => new(id, ErrorKind.InvalidData,
             $"The release key {Named(primary)} from {Source} {what}, so what it signed cannot be trusted. "
-            + "Get the current key from a source you trust (https://archlinux.org/download/ names it) and give it by -ReleaseKey or RELEASE_KEY.", Fingerprint);
+            + "Get the current key from a source you trust (https://archlinux.org/download/ names it) and give it by -ReleaseKey or "
+            + "RELEASE_KEY.", Fingerprint);
     }
 
     /// <summary>
@@ -111,10 +119,14 @@ internal sealed class ReleaseKey
         }
         else
         {
-            var bindings = key.GetSignaturesOfType(PgpSignature.SubkeyBinding).Where(s => IsSelfSignature(s, primary, v => v.VerifyCertification(primary, key))).ToList();
+            var bindings = key.GetSignaturesOfType(PgpSignature.SubkeyBinding)
+                .Where(s => IsSelfSignature(s, primary, v => v.VerifyCertification(primary, key)))
+                .ToList();
             newest = bindings.MaxBy(s => s.CreationTime);
             maySign = newest is not null && (Flags(newest) & SignFlag) is > 0 && BoundBack(newest, primary, key);
-            if (key.GetSignaturesOfType(PgpSignature.SubkeyRevocation).Any(s => Verified(() => Certifies(s, primary, v => v.VerifyCertification(primary, key)))))
+            if (
+                key.GetSignaturesOfType(PgpSignature.SubkeyRevocation)
+                    .Any(s => Verified(() => Certifies(s, primary, v => v.VerifyCertification(primary, key)))))
             {
                 problem = $"its subkey {Named(key)} was revoked";
                 return key;
@@ -131,12 +143,14 @@ internal sealed class ReleaseKey
     }
 
     /// <summary>A key's fingerprint with its name, for messages.</summary>
-    internal string Named(PgpPublicKey key) => key.IsMasterKey ? $"{Fingerprint} ({UserId})" : $"{Hex(key)}, a subkey of {Fingerprint} ({UserId})";
+    internal string Named(PgpPublicKey key) =>
+        key.IsMasterKey ? $"{Fingerprint} ({UserId})" : $"{Hex(key)}, a subkey of {Fingerprint} ({UserId})";
 
     internal static DateTimeOffset Utc(DateTime time) => new(DateTime.SpecifyKind(time, DateTimeKind.Utc));
 
     /// <summary>SHA-256 and stronger. SHA-1 and MD5 collide; RIPEMD-160 and SHA-224 are of their time.</summary>
-    internal static bool IsStrong(HashAlgorithmTag hash) => hash is HashAlgorithmTag.Sha256 or HashAlgorithmTag.Sha384 or HashAlgorithmTag.Sha512
+    internal static bool IsStrong(HashAlgorithmTag hash) =>
+        hash is HashAlgorithmTag.Sha256 or HashAlgorithmTag.Sha384 or HashAlgorithmTag.Sha512
         or HashAlgorithmTag.Sha3_256 or HashAlgorithmTag.Sha3_512;
 
     private static string Hex(PgpPublicKey key) => Convert.ToHexString(key.GetFingerprint());
@@ -165,7 +179,10 @@ internal sealed class ReleaseKey
                         rings.Add(ring);
                         break;
                     case PgpSecretKeyRing:
-                        throw Invalid(source, "it holds a secret key. Export only the public one (gpg --armor --export), and keep the secret one to yourself", null);
+                        throw Invalid(
+                            source,
+                            "it holds a secret key. Export only the public one (gpg --armor --export), and keep the secret one to yourself",
+                            null);
                     default:
                         throw Invalid(source, "it holds something else than public keys", null);
                 }
@@ -182,24 +199,31 @@ internal sealed class ReleaseKey
         var key = fitting.Count switch
         {
             1 => new ReleaseKey(fitting[0], source),
-            0 when rings.Count > 0 => throw Invalid(source, $"it holds {string.Join(", ", rings.Take(5).Select(r => Hex(r.GetPublicKey())))} and not {expected}", null),
+            0 when rings.Count > 0 =>
+                throw Invalid(
+                    source, $"it holds {string.Join(", ", rings.Take(5).Select(r => Hex(r.GetPublicKey())))} and not {expected}", null),
             0 => throw Invalid(source, "it is not an OpenPGP public key, or it is empty", null),
-            _ => throw Invalid(source, $"it holds {fitting.Count} keys, and which of them signs releases is not clear. Export that one alone", null),
+            _ =>
+                throw Invalid(
+                    source, $"it holds {fitting.Count} keys, and which of them signs releases is not clear. Export that one alone", null),
         };
         return SelfSignatures(key._ring.GetPublicKey()).Count > 0
             ? key
             : throw Invalid(source, "its owner has not signed it with SHA-256 or stronger (no valid self-signature)", null);
     }
 
-    private static ArchAzureException Invalid(string source, string reason, Exception? inner) => new("ReleaseKeyInvalid", ErrorKind.InvalidInput,
-        $"The release key from '{source}' cannot be used: {reason}. Give a file made by 'gpg --armor --export FINGERPRINT'.", source, inner);
+    private static ArchAzureException Invalid(string source, string reason, Exception? inner) =>
+        new("ReleaseKeyInvalid", ErrorKind.InvalidInput,
+        $"The release key from '{source}' cannot be used: {reason}. Give a file made by 'gpg --armor --export FINGERPRINT'.", source,
+        inner);
 
     private static List<PgpSignature> SelfSignatures(PgpPublicKey primary)
     {
         // None for a name that is not UTF-8: the library looks it up by its text.
         var certifications = primary.GetUserIds().SelectMany(id => (primary.GetSignaturesForId(id) ?? [])
             .Where(s => s.IsCertification() && IsSelfSignature(s, primary, v => v.VerifyCertification(id, primary))));
-        var direct = primary.GetSignaturesOfType(PgpSignature.DirectKey).Where(s => IsSelfSignature(s, primary, v => v.VerifyCertification(primary)));
+        var direct = primary.GetSignaturesOfType(PgpSignature.DirectKey)
+            .Where(s => IsSelfSignature(s, primary, v => v.VerifyCertification(primary)));
         return [.. certifications, .. direct];
     }
 
@@ -243,7 +267,9 @@ internal sealed class ReleaseKey
     }
 
     private static int? Flags(PgpSignature signature) =>
-        signature.GetHashedSubPackets() is { } packets && packets.HasSubpacket(SignatureSubpacketTag.KeyFlags) ? packets.GetKeyFlags() : null;
+        signature.GetHashedSubPackets() is { } packets && packets.HasSubpacket(SignatureSubpacketTag.KeyFlags)
+            ? packets.GetKeyFlags()
+            : null;
 
     // The newest statement counts; of two made in the same second the stricter.
     private static DateTimeOffset? Expiry(PgpPublicKey key, IEnumerable<PgpSignature> signatures)

@@ -13,7 +13,8 @@ namespace ArchAzure.Bootstrap;
 internal sealed record VerifiedRelease(string Fingerprint, string UserId, DateTimeOffset SignedAt, string Sha256);
 
 /// <summary>
-/// Checks a bootstrap tarball: its SHA-256 and its detached OpenPGP signature, in one pass over the file, in this process. A tarball that fails is
+/// Checks a bootstrap tarball: its SHA-256 and its detached OpenPGP signature, in one pass over the file, in this process. A tarball
+/// that fails is
 /// moved aside to <c>NAME.bad</c> (its signature too), so that no later run can take it for good.
 /// </summary>
 /// <param name="clock">The time keys and signatures are judged by; null for the system's.</param>
@@ -29,7 +30,9 @@ internal sealed class ReleaseVerifier(TimeProvider? clock = null)
     /// <summary>The step's name for progress.</summary>
     public string Activity { get; init; } = "New-ArchBootstrap";
 
-    /// <summary>Whether what fails is moved to <c>NAME.bad</c>. Off for a file that is the user's own and not in the work directory.</summary>
+    /// <summary>
+    /// Whether what fails is moved to <c>NAME.bad</c>. Off for a file that is the user's own and not in the work directory.
+    /// </summary>
     public bool SetAside { get; init; } = true;
 
     /// <summary>Checks the file; returns only when all is right.</summary>
@@ -41,10 +44,12 @@ internal sealed class ReleaseVerifier(TimeProvider? clock = null)
     /// <param name="cancellationToken">Ends the check; nothing is moved then.</param>
     /// <exception cref="ArchAzureException">About the key, before the file is looked at, which stays where it is: <c>ReleaseKeyExpired</c>,
     /// <c>ReleaseKeyRevoked</c>. A file is missing: <c>TarballNotFound</c>, <c>SignatureNotFound</c>. About the file, which is moved aside:
-    /// <c>ChecksumMismatch</c>, <c>SignatureByOtherKey</c>, <c>SignatureInvalid</c> (not over this file), <c>SignatureRefused</c> (weak digest, dates,
+    /// <c>ChecksumMismatch</c>, <c>SignatureByOtherKey</c>, <c>SignatureInvalid</c> (not over this file), <c>SignatureRefused</c> (weak
+    /// digest, dates,
     /// a key not meant for it), <c>SignatureUnreadable</c>.</exception>
     public async Task<VerifiedRelease> VerifyAsync(
-        string tarball, string? expectedSha256, string signaturePath, ReleaseKey key, IReporter reporter, CancellationToken cancellationToken)
+        string tarball, string? expectedSha256, string signaturePath, ReleaseKey key, IReporter reporter,
+        CancellationToken cancellationToken)
     {
         ArgumentException.ThrowIfNullOrEmpty(tarball);
         ArgumentException.ThrowIfNullOrEmpty(signaturePath);
@@ -53,7 +58,10 @@ internal sealed class ReleaseVerifier(TimeProvider? clock = null)
         var now = _clock.GetUtcNow();
         key.CheckUsable(now);
         MustExist(tarball, "TarballNotFound", "Download it again, or give another file by -BootstrapPath.");
-        MustExist(signaturePath, "SignatureNotFound", "It lies beside the tarball on the release server, with .sig behind the name; an unsigned file is not used.");
+        MustExist(
+            signaturePath,
+            "SignatureNotFound",
+            "It lies beside the tarball on the release server, with .sig behind the name; an unsigned file is not used.");
         try
         {
             var signature = Read(tarball, signaturePath, key, now);
@@ -61,15 +69,21 @@ internal sealed class ReleaseVerifier(TimeProvider? clock = null)
             if (expectedSha256 is not null && !sha256.Equals(expectedSha256, StringComparison.OrdinalIgnoreCase))
             {
                 throw new Refusal("ChecksumMismatch",
-                    $"its SHA-256 is {sha256}, and the release's is {expectedSha256.ToLowerInvariant()} (the file has {new FileInfo(tarball).Length} bytes; it was cut short or altered)");
+                    $"its SHA-256 is {sha256}, and the release's is {expectedSha256.ToLowerInvariant()} (the file has "
+                    + $"{new FileInfo(tarball).Length} bytes; it was cut short or altered)");
             }
 
             if (!Holds(signature))
             {
-                throw new Refusal("SignatureInvalid", $"the signature by {key.Fingerprint} ({key.UserId}) is not over this file, which was altered or belongs to another signature");
+                throw new Refusal(
+                    "SignatureInvalid",
+                    $"the signature by {key.Fingerprint} ({key.UserId}) is not over this file, which was altered or belongs to another "
+                    + "signature");
             }
 
-            reporter.Verbose($"{Path.GetFileName(tarball)}: sha256 {sha256}, good signature of {ReleaseKey.Utc(signature.CreationTime):yyyy-MM-dd HH:mm} UTC by {key.Fingerprint} ({key.UserId})");
+            reporter.Verbose(
+                $"{Path.GetFileName(tarball)}: sha256 {sha256}, good signature of "
+                + $"{ReleaseKey.Utc(signature.CreationTime):yyyy-MM-dd HH:mm} UTC by {key.Fingerprint} ({key.UserId})");
             return new VerifiedRelease(key.Fingerprint, key.UserId, ReleaseKey.Utc(signature.CreationTime), sha256);
         }
         catch (Refusal refusal)
@@ -94,7 +108,8 @@ internal sealed class ReleaseVerifier(TimeProvider? clock = null)
         if (ours is null)
         {
             throw new Refusal("SignatureByOtherKey",
-                $"it is signed by the key {string.Join(", ", signatures.Select(Issuer))}, and not by {key.Fingerprint} ({key.UserId}) from {key.Source}",
+                $"it is signed by the key {string.Join(", ", signatures.Select(Issuer))}, and not by {key.Fingerprint} ({key.UserId}) "
+                + $"from {key.Source}",
                 "If the release has a new signer, get that key from a source you trust and give it by -ReleaseKey or RELEASE_KEY");
         }
 
@@ -103,10 +118,16 @@ internal sealed class ReleaseVerifier(TimeProvider? clock = null)
         problem ??= ours switch
         {
             { Version: < 4 } => $"the signature has the outdated format {ours.Version}",
-            { SignatureType: not PgpSignature.BinaryDocument } => $"it is a signature of type 0x{ours.SignatureType:X2} and not one over a file",
-            _ when !ReleaseKey.IsStrong(ours.HashAlgorithm) => $"it rests on {ours.HashAlgorithm.ToString().ToUpperInvariant()}, which can be forged; SHA-256 is the least that is accepted",
-            _ when ours.GetHashedSubPackets()?.HasSubpacket(SignatureSubpacketTag.CreationTime) != true => "the signature does not say when it was made",
-            _ when made > now + s_clockSkew => $"it claims to be made in the future ({made:yyyy-MM-dd HH:mm} UTC; it is {now:yyyy-MM-dd HH:mm} UTC here: check this machine's clock)",
+            { SignatureType: not PgpSignature.BinaryDocument } =>
+                $"it is a signature of type 0x{ours.SignatureType:X2} and not one over a file",
+            _ when !ReleaseKey.IsStrong(ours.HashAlgorithm) =>
+                $"it rests on {ours.HashAlgorithm.ToString().ToUpperInvariant()}, which can be forged; SHA-256 is the least that is "
+                + "accepted",
+            _ when ours.GetHashedSubPackets()?.HasSubpacket(SignatureSubpacketTag.CreationTime) != true =>
+                "the signature does not say when it was made",
+            _ when made > now + s_clockSkew =>
+                $"it claims to be made in the future ({made:yyyy-MM-dd HH:mm} UTC; it is {now:yyyy-MM-dd HH:mm} UTC here: check this "
+                + "machine's clock)",
             _ when Expires(ours, made) is { } expiry && expiry <= now => $"the signature expired on {expiry:yyyy-MM-dd}",
             _ when UnknownCritical(ours) is { } tag => $"it has the critical part {tag}, which is not known here",
             _ when IssuerFingerprint(ours) is { } print && print != Convert.ToHexString(signer.GetFingerprint()) =>
@@ -125,7 +146,10 @@ internal sealed class ReleaseVerifier(TimeProvider? clock = null)
         }
         catch (Exception e)
         {
-            throw new Refusal("SignatureUnreadable", $"'{Path.GetFileName(signaturePath)}' cannot be used with the key {key.Named(signer)} ({e.Message.TrimEnd('.')})", inner: e);
+            throw new Refusal(
+                "SignatureUnreadable",
+                $"'{Path.GetFileName(signaturePath)}' cannot be used with the key {key.Named(signer)} ({e.Message.TrimEnd('.')})",
+                inner: e);
         }
     }
 
@@ -134,7 +158,8 @@ internal sealed class ReleaseVerifier(TimeProvider? clock = null)
         var name = Path.GetFileName(path);
         if (new FileInfo(path).Length > MaximumSignatureBytes)
         {
-            throw new Refusal("SignatureUnreadable", $"'{name}' is larger than {MaximumSignatureBytes / 1024} KiB and so no detached signature");
+            throw new Refusal(
+                "SignatureUnreadable", $"'{name}' is larger than {MaximumSignatureBytes / 1024} KiB and so no detached signature");
         }
 
         try
@@ -156,7 +181,9 @@ internal sealed class ReleaseVerifier(TimeProvider? clock = null)
                 }
             }
 
-            return result.Count > 0 ? result : throw new Refusal("SignatureUnreadable", $"'{name}' is not an OpenPGP signature, or it is empty");
+            return result.Count > 0
+                ? result
+                : throw new Refusal("SignatureUnreadable", $"'{name}' is not an OpenPGP signature, or it is empty");
         }
         catch (Exception e) when (e is not Refusal)
         {
@@ -169,7 +196,13 @@ internal sealed class ReleaseVerifier(TimeProvider? clock = null)
         var name = Path.GetFileName(tarball);
         try
         {
-            await using var file = new FileStream(tarball, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0, FileOptions.SequentialScan | FileOptions.Asynchronous);
+            await using var file = new FileStream(
+                tarball,
+                FileMode.Open,
+                FileAccess.Read,
+                FileShare.Read,
+                bufferSize: 0,
+                FileOptions.SequentialScan | FileOptions.Asynchronous);
             using var sha256 = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
             var buffer = new byte[256 * 1024];
             long done = 0;
@@ -191,7 +224,8 @@ internal sealed class ReleaseVerifier(TimeProvider? clock = null)
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new ArchAzureException("TarballUnreadable", e is UnauthorizedAccessException ? ErrorKind.PermissionDenied : ErrorKind.ResourceUnavailable,
+            throw new ArchAzureException(
+                "TarballUnreadable", e is UnauthorizedAccessException ? ErrorKind.PermissionDenied : ErrorKind.ResourceUnavailable,
                 $"'{tarball}' cannot be read: {e.Message.TrimEnd('.')}. Check the file and the disk it is on.", tarball, e);
         }
         finally
@@ -250,13 +284,15 @@ internal sealed class ReleaseVerifier(TimeProvider? clock = null)
         signature.GetHashedSubPackets()?.ToArray()
             .Where(p => p.IsCritical())
             .Select(p => (SignatureSubpacketTag?)p.SubpacketType)
-            .FirstOrDefault(t => t is not (SignatureSubpacketTag.CreationTime or SignatureSubpacketTag.ExpireTime or SignatureSubpacketTag.IssuerKeyId
+            .FirstOrDefault(
+                t => t is not (SignatureSubpacketTag.CreationTime or SignatureSubpacketTag.ExpireTime or SignatureSubpacketTag.IssuerKeyId
                 or SignatureSubpacketTag.IssuerFingerprint or SignatureSubpacketTag.SignerUserId));
 
     private sealed class Refusal(string errorId, string message, string? remedy = null, Exception? inner = null) : Exception(message, inner)
     {
         public string ErrorId { get; } = errorId;
 
-        public string Remedy { get; } = remedy ?? "Run the command again to download a new copy; if it happens again, choose another server and tell the server's owner";
+        public string Remedy { get; } = remedy
+            ?? "Run the command again to download a new copy; if it happens again, choose another server and tell the server's owner";
     }
 }

@@ -41,12 +41,16 @@ internal sealed class TarHeader
     /// <summary>Reads a block; null when it is not a header (checksum, numbers).</summary>
     public static TarHeader? Decode(ReadOnlySpan<byte> block)
     {
-        if (Number(block.Slice(148, 8)) is not { } checksum || checksum != Checksum(block, signed: false) && checksum != Checksum(block, signed: true))
+        if (Number(block.Slice(148, 8)) is not { } checksum
+            || checksum != Checksum(block, signed: false)
+            && checksum != Checksum(block, signed: true))
         {
             return null;
         }
 
-        if (Number(block.Slice(100, 8)) is not { } mode || Number(block.Slice(108, 8)) is not { } user || Number(block.Slice(116, 8)) is not { } group
+        if (Number(block.Slice(100, 8)) is not { } mode
+            || Number(block.Slice(108, 8)) is not { } user
+            || Number(block.Slice(116, 8)) is not { } group
             || Number(block.Slice(124, 12)) is not { } size || Number(block.Slice(136, 12)) is not { } time)
         {
             return null;
@@ -104,7 +108,8 @@ internal sealed class TarHeader
             blocks.Write(Padding(data.Length));
         }
 
-        Write(blocks, header.Name, header.LinkName, header.Type, header.Mode, header.UserId, header.GroupId, header.Size, header.ModifiedAt);
+        Write(
+            blocks, header.Name, header.LinkName, header.Type, header.Mode, header.UserId, header.GroupId, header.Size, header.ModifiedAt);
         return blocks.ToArray();
 
         void AddNumber(string key, long value, long maximum)
@@ -117,7 +122,8 @@ internal sealed class TarHeader
     }
 
     private static void Write(
-        MemoryStream blocks, ReadOnlySpan<byte> name, ReadOnlySpan<byte> link, char type, int mode, long user, long group, long size, long time)
+        MemoryStream blocks, ReadOnlySpan<byte> name, ReadOnlySpan<byte> link, char type, int mode, long user, long group, long size,
+        long time)
     {
         Span<byte> block = stackalloc byte[BlockSize];
         block.Clear();

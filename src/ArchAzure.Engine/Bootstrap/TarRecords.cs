@@ -3,7 +3,9 @@ using System.Text;
 
 namespace ArchAzure.Bootstrap;
 
-/// <summary>The records of a pax header: <c>LENGTH KEY=VALUE\n</c>, the length in bytes of the whole record; values are bytes, not text.</summary>
+/// <summary>
+/// The records of a pax header: <c>LENGTH KEY=VALUE\n</c>, the length in bytes of the whole record; values are bytes, not text.
+/// </summary>
 internal static class TarRecords
 {
     public static void Parse(ReadOnlySpan<byte> data, Dictionary<string, byte[]> records, TarSource source)

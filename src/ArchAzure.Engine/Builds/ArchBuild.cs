@@ -23,7 +23,9 @@ public sealed record ArchBuild
     /// <summary>The build's identity; containers carry it in the label <c>archazure.build</c>.</summary>
     public required Guid Id { get; init; }
 
-    /// <summary>The folder it was last written in; null under a schema before 3. It tells a copy of a work directory from one that was moved.</summary>
+    /// <summary>
+    /// The folder it was last written in; null under a schema before 3. It tells a copy of a work directory from one that was moved.
+    /// </summary>
     public string? Home { get; init; }
 
     /// <summary>The folder the build lives in. Not stored: a work directory may be moved.</summary>

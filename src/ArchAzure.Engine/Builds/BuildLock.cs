@@ -15,7 +15,8 @@ internal sealed class BuildLock : IDisposable
     private BuildLock(FileStream file) => _file = file;
 
     /// <summary>Takes the lock.</summary>
-    /// <exception cref="ArchAzureException"><c>WorkDirectoryInUse</c> if another run has it; <c>WorkDirectoryNotOwn</c> if other users can write to it.</exception>
+    /// <exception cref="ArchAzureException"><c>WorkDirectoryInUse</c> if another run has it; <c>WorkDirectoryNotOwn</c> if other users
+    /// can write to it.</exception>
     public static BuildLock Take(WorkDirectory directory)
     {
         directory.RequireOwn();
@@ -27,7 +28,9 @@ internal sealed class BuildLock : IDisposable
         catch (UnauthorizedAccessException e)
         {
             throw new ArchAzureException(
-                "WorkDirectoryNotWritable", ErrorKind.PermissionDenied, $"The lock '{directory.LockFile}' cannot be written: {e.Message.TrimEnd('.')}. It may belong to another user; run as that user or use another work directory.", directory.LockFile, e);
+                "WorkDirectoryNotWritable", ErrorKind.PermissionDenied, $"The lock '{directory.LockFile}' cannot be written: "
+                + $"{e.Message.TrimEnd('.')}. It may belong to another user; run as that user or use another work directory.",
+                directory.LockFile, e);
         }
         catch (IOException e)
         {

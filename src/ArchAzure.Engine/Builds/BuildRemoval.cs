@@ -14,7 +14,8 @@ internal static class BuildRemoval
     /// <param name="reporter">Gets what is removed.</param>
     /// <param name="cancellationToken">Stops between two removals.</param>
     /// <returns>How many files, folders, images and containers were removed.</returns>
-    public static async Task<int> RunAsync(WorkDirectory directory, bool includeVhd, bool keepImages, IReporter reporter, CancellationToken cancellationToken)
+    public static async Task<int> RunAsync(
+        WorkDirectory directory, bool includeVhd, bool keepImages, IReporter reporter, CancellationToken cancellationToken)
     {
         // A damaged build.json must not keep its owner from clearing up.
         ArchBuild? build = null;
@@ -28,7 +29,10 @@ internal static class BuildRemoval
         }
 
         var removed = 0;
-        using (IDisposable held = build is null ? BuildLock.Take(directory) : await BuildSession.OpenAsync(directory, reporter, cancellationToken))
+        using (
+            IDisposable held = build is null
+                ? BuildLock.Take(directory)
+                : await BuildSession.OpenAsync(directory, reporter, cancellationToken))
         {
             if (held is BuildSession session)
             {
@@ -81,10 +85,16 @@ internal static class BuildRemoval
             return removed;
         }
 
-        if (Posix.EffectiveOwner is { User: not 0 } && Directory.Exists(directory.PackageCache) && await docker.ImageExistsAsync(bootstrap.BuilderImage, cancellationToken))
+        if (Posix.EffectiveOwner is { User: not 0 }
+            && Directory.Exists(directory.PackageCache)
+            && await docker.ImageExistsAsync(bootstrap.BuilderImage, cancellationToken))
         {
             // A killed run may have left files of the builder's root in the cache.
-            var spec = new BuilderSpec { Image = bootstrap.BuilderImage, BuildId = build.Id, Purpose = "remove", Mounts = [new(directory.PackageCache, Pacman.CachePath)] };
+            var spec = new BuilderSpec
+            {
+                Image = bootstrap.BuilderImage, BuildId = build.Id, Purpose = "remove",
+                Mounts = [new(directory.PackageCache, Pacman.CachePath)],
+            };
             await session.LogAsync(
                 Path.Combine(directory.LogFolder, "remove.log"),
                 async log =>
@@ -96,6 +106,6 @@ internal static class BuildRemoval
                 cancellationToken);
         }
 
-        return removed + await BuildImages.ReleaseAsync(docker, build, keepImages, session.Reporter, cancellationToken);
+        return removed + await DockerImageClaims.ReleaseAsync(docker, build, keepImages, session.Reporter, cancellationToken);
     }
 }

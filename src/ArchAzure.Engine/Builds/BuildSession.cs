@@ -2,7 +2,9 @@ using ArchAzure.Containers;
 
 namespace ArchAzure.Builds;
 
-/// <summary>One run's hold on a build: its work directory locked, the Docker engine connected, containers of a killed run removed.</summary>
+/// <summary>
+/// One run's hold on a build: its work directory locked, the Docker engine connected, containers of a killed run removed.
+/// </summary>
 internal sealed class BuildSession : IDisposable
 {
     private readonly BuildLock _lock;
@@ -49,7 +51,9 @@ internal sealed class BuildSession : IDisposable
             taken = BuildLock.Take(directory);
 
             // Read under the lock: another run may have ended in between.
-            var build = begin ? BuildStore.TryLoad(directory) ?? new ArchBuild { Id = Guid.NewGuid(), WorkDirectory = directory.Path } : BuildStore.Load(directory);
+            var build = begin
+                ? BuildStore.TryLoad(directory) ?? new ArchBuild { Id = Guid.NewGuid(), WorkDirectory = directory.Path }
+                : BuildStore.Load(directory);
             if (await docker.RemoveLeftoversAsync(build.Id, cancellationToken) is > 0 and var count)
             {
                 reporter.Verbose($"removed {count} container(s) of a run that was ended");
@@ -88,7 +92,8 @@ internal sealed class BuildSession : IDisposable
         catch (ArchAzureException e)
         {
             log.Write($"{e.ErrorId}: {e.Message}");
-            throw new ArchAzureException(e.ErrorId, e.Kind, $"{e.Message.TrimEnd()}{explain?.Invoke(e)} The log is '{log.Path}'.", e.Target, e);
+            throw new ArchAzureException(
+                e.ErrorId, e.Kind, $"{e.Message.TrimEnd()}{explain?.Invoke(e)} The log is '{log.Path}'.", e.Target, e);
         }
         catch (IOException e) when (!cancellationToken.IsCancellationRequested)
         {
@@ -96,7 +101,8 @@ internal sealed class BuildSession : IDisposable
             throw new ArchAzureException(
                 "WorkDirectoryFailed",
                 ErrorKind.ResourceUnavailable,
-                $"A file of the build could not be read or written: {e.Message.TrimEnd('.')}. Check the free space and the permissions of '{Directory.Path}', "
+                $"A file of the build could not be read or written: {e.Message.TrimEnd('.')}. Check the free space and the permissions of "
+                + $"'{Directory.Path}', "
                 + $"and run the step again. The log is '{log.Path}'.",
                 Directory.Path,
                 e);

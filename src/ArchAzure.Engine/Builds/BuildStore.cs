@@ -46,7 +46,8 @@ internal static class BuildStore
                 throw new ArchAzureException(
                     "BuildFileTooNew",
                     ErrorKind.InvalidData,
-                    $"'{directory.BuildFile}' was written by a newer ArchAzure (schema {schema}; this one knows {ArchBuild.CurrentSchema}). Update the module, or use another work directory.",
+                    $"'{directory.BuildFile}' was written by a newer ArchAzure (schema {schema}; this one knows "
+                    + $"{ArchBuild.CurrentSchema}). Update the module, or use another work directory.",
                     directory.BuildFile);
             }
 
@@ -60,7 +61,8 @@ internal static class BuildStore
             throw new ArchAzureException(
                 "BuildFileDamaged",
                 ErrorKind.InvalidData,
-                $"'{directory.BuildFile}' cannot be read: {e.Message} Restore it from a copy, or start over: Remove-ArchBuild '{directory.Path}'.",
+                $"'{directory.BuildFile}' cannot be read: {e.Message} Restore it from a copy, or start over: Remove-ArchBuild "
+                + $"'{directory.Path}'.",
                 directory.BuildFile,
                 e);
         }
@@ -82,7 +84,8 @@ internal static class BuildStore
             using var original = JsonDocument.Parse(File.ReadAllText(new WorkDirectory(home).BuildFile));
             return original.RootElement.GetProperty("id").GetGuid() == build.Id;
         }
-        catch (Exception e) when (e is IOException or ArgumentException or JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
+        catch (Exception e) when (
+            e is IOException or ArgumentException or JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
         {
             // It was moved, or the original is gone.
             return false;
@@ -96,7 +99,10 @@ internal static class BuildStore
     /// <summary>A folder that is named through a link is no copy.</summary>
     private static string RealPath(string folder) => Directory.ResolveLinkTarget(folder, returnFinalTarget: true)?.FullName ?? folder;
 
-    /// <summary>The deserializer of .NET 8 lets nulls through where none may be, and knows neither steps nor paths; 1e999 is infinite to it, and cannot be written again.</summary>
+    /// <summary>
+    /// The deserializer of .NET 8 lets nulls through where none may be, and knows neither steps nor paths; 1e999 is infinite to it, and
+    /// cannot be written again.
+    /// </summary>
     private static void CheckComplete(ArchBuild build)
     {
         object?[] needed =
@@ -119,7 +125,9 @@ internal static class BuildStore
             throw new JsonException("the VHD's path is none.");
         }
 
-        if (build.Steps!.FirstOrDefault(step => step.Number < 1 || step.Number > StepName.All.Count || !double.IsFinite(step.Seconds)) is { } unknown)
+        if (build.Steps!.FirstOrDefault(step => step.Number < 1
+            || step.Number > StepName.All.Count
+            || !double.IsFinite(step.Seconds)) is { } unknown)
         {
             throw new JsonException($"there is no step {unknown.Number} of {unknown.Seconds} s.");
         }
@@ -131,7 +139,8 @@ internal static class BuildStore
         TryLoad(directory) ?? throw new ArchAzureException(
             "BuildNotFound",
             ErrorKind.NotFound,
-            $"There is no build in '{directory.Path}' (no build.json). Begin one with New-ArchBootstrap '{directory.Path}', or name the right work directory.",
+            $"There is no build in '{directory.Path}' (no build.json). Begin one with New-ArchBootstrap '{directory.Path}', or name the "
+            + "right work directory.",
             directory.Path);
 
     /// <summary>Replaces build.json in one rename, flushed to the disk.</summary>

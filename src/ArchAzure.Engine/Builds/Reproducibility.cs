@@ -7,7 +7,8 @@ using ArchAzure.Settings;
 namespace ArchAzure.Builds;
 
 /// <summary>What a build takes in place of the clock and of chance, so that the same settings give the same bytes.</summary>
-/// <param name="Epoch">The time of all that the build makes: the snapshot's day, 0:00 UTC. Files of packages keep theirs where it is earlier.</param>
+/// <param name="Epoch">The time of all that the build makes: the snapshot's day, 0:00 UTC. Files of packages keep theirs where it is
+/// earlier.</param>
 /// <param name="Seed">What its identities are made from.</param>
 internal sealed partial record Reproducibility(DateTimeOffset Epoch, string Seed)
 {
@@ -17,7 +18,8 @@ internal sealed partial record Reproducibility(DateTimeOffset Epoch, string Seed
     /// <summary>What the programs of the builder find in their environment.</summary>
     public IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string>(StringComparer.Ordinal)
     {
-        // https://reproducible-builds.org/specs/source-date-epoch/: mke2fs, mtools, systemd-sysusers, p11-kit, shadow, python's byte code ...
+        // https://reproducible-builds.org/specs/source-date-epoch/: mke2fs, mtools, systemd-sysusers, p11-kit, shadow, python's byte
+        // code ...
         ["SOURCE_DATE_EPOCH"] = EpochSeconds,
 
         // The order in sets, which goes into byte code.
@@ -26,7 +28,8 @@ internal sealed partial record Reproducibility(DateTimeOffset Epoch, string Seed
 
     /// <summary>What makes a build of these settings the same each time; null if they do not ask for it.</summary>
     public static Reproducibility? Of(BuildSettings settings) => settings is { Reproducible: true, Snapshot: { } day }
-        ? new Reproducibility(DateTimeOffset.ParseExact(day, "yyyy.MM.dd", CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal), settings.Seed)
+        ? new Reproducibility(
+            DateTimeOffset.ParseExact(day, "yyyy.MM.dd", CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal), settings.Seed)
         : null;
 
     /// <summary>
@@ -43,7 +46,8 @@ internal sealed partial record Reproducibility(DateTimeOffset Epoch, string Seed
             throw new ArchAzureException(
                 "SnapshotTooOld",
                 ErrorKind.InvalidInput,
-                $"The same build cannot give the same file system twice with the snapshot's '{version}': e2fsprogs honours SOURCE_DATE_EPOCH from 1.47.1 (May 2024) on. Name a later day with -Snapshot or SNAPSHOT, or leave out -Reproducible.",
+                $"The same build cannot give the same file system twice with the snapshot's '{version}': e2fsprogs honours "
+                + "SOURCE_DATE_EPOCH from 1.47.1 (May 2024) on. Name a later day with -Snapshot or SNAPSHOT, or leave out -Reproducible.",
                 version);
         }
     }

@@ -39,6 +39,7 @@ internal static class StepName
         return index >= 0
             ? index + 1
             : throw new ArchAzureException(
-                "UnknownStep", ErrorKind.InvalidInput, $"There is no step '{step}'. Give a number from 1 to {All.Count} or one of {string.Join(", ", All)}.", step);
+                "UnknownStep", ErrorKind.InvalidInput, $"There is no step '{step}'. Give a number from 1 to {All.Count} or one of "
+                + $"{string.Join(", ", All)}.", step);
     }
 }

@@ -20,7 +20,8 @@ internal sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
     {
         if (scriptPath is not null && !File.Exists(scriptPath))
         {
-            throw new ArchAzureException("ScriptNotFound", ErrorKind.NotFound, $"There is no script '{scriptPath}'. Name an existing file.", scriptPath);
+            throw new ArchAzureException(
+                "ScriptNotFound", ErrorKind.NotFound, $"There is no script '{scriptPath}'. Name an existing file.", scriptPath);
         }
 
         var options = new CommandOptions { OnLine = onLine };
@@ -32,7 +33,8 @@ internal sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
                 {
                     return await (scriptPath is null
                         ? target.ChrootAsync(command!, options, cancellationToken)
-                        : target.RunScriptAsync(scriptPath, new Dictionary<string, string>(StringComparer.Ordinal), options, cancellationToken));
+                        : target.RunScriptAsync(
+                            scriptPath, new Dictionary<string, string>(StringComparer.Ordinal), options, cancellationToken));
                 }
                 catch (CommandFailedException e) when (e.Command[0] == TargetTree.ChrootCommand)
                 {
@@ -40,7 +42,8 @@ internal sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
                     throw new ArchAzureException(
                         e.ErrorId,
                         e.Kind,
-                        $"'{scriptPath ?? string.Join(' ', command!)}' ended with status {e.Result.ExitCode} in the target; nothing it changed is kept.",
+                        $"'{scriptPath ?? string.Join(' ', command!)}' ended with status {e.Result.ExitCode} in the target; nothing it "
+                        + "changed is kept.",
                         scriptPath ?? command![0],
                         e);
                 }
@@ -55,7 +58,10 @@ internal sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
     {
         if (Console.IsInputRedirected || Console.IsOutputRedirected)
         {
-            throw new ArchAzureException("NotATerminal", ErrorKind.InvalidInput, "A shell in the target needs a terminal. In a script use Invoke-ArchTarget -Command or -ScriptPath.");
+            throw new ArchAzureException(
+                "NotATerminal",
+                ErrorKind.InvalidInput,
+                "A shell in the target needs a terminal. In a script use Invoke-ArchTarget -Command or -ScriptPath.");
         }
 
         return InSessionAsync(
@@ -73,7 +79,12 @@ internal sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
     private static Process StartShell(Builder builder)
     {
         var start = new ProcessStartInfo("docker");
-        foreach (var argument in (string[])["--host", builder.Endpoint, "exec", "--interactive", "--tty", builder.Name, .. builder.Confinement, TargetTree.ChrootCommand, TargetChroot.Root, "/bin/bash", "--login"])
+        foreach (
+            var argument in (string[])
+            [
+                "--host", builder.Endpoint, "exec", "--interactive", "--tty", builder.Name, .. builder.Confinement,
+                TargetTree.ChrootCommand, TargetChroot.Root, "/bin/bash", "--login",
+            ])
         {
             start.ArgumentList.Add(argument);
         }
@@ -85,7 +96,8 @@ internal sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
         catch (Win32Exception e)
         {
             throw new ArchAzureException(
-                "DockerClientNotFound", ErrorKind.NotFound, "The program 'docker' is not on the PATH; a shell needs it for the terminal. Install Docker's command line, or use Invoke-ArchTarget.", "docker", e);
+                "DockerClientNotFound", ErrorKind.NotFound, "The program 'docker' is not on the PATH; a shell needs it for the terminal. "
+                + "Install Docker's command line, or use Invoke-ArchTarget.", "docker", e);
         }
     }
 
@@ -97,7 +109,8 @@ internal sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
         if (build.StepState(step) != StepState.Done)
         {
             throw new ArchAzureException(
-                "TargetMissing", ErrorKind.NotFound, $"There is no target in '{directory.Path}' yet. Run Install-ArchBase -WorkDirectory '{directory.Path}' first.", directory.Path);
+                "TargetMissing", ErrorKind.NotFound, $"There is no target in '{directory.Path}' yet. Run Install-ArchBase -WorkDirectory "
+                + $"'{directory.Path}' first.", directory.Path);
         }
 
         reporter.Progress(new("Target", "unpacking the target"));

@@ -14,5 +14,8 @@ internal static class VhdFiles
 
     /// <summary>What a killed run may leave where the VHD was to be.</summary>
     public static IEnumerable<string> Parts(string vhd) =>
-        [ImagePart(vhd), RootPart(vhd), PackageList.PathBeside(vhd) + ".part", Path.Combine(Path.GetDirectoryName(vhd)!, ChecksumFile.Name + ".part")];
+        [
+            ImagePart(vhd), RootPart(vhd), PackageList.PathBeside(vhd) + ".part",
+            Path.Combine(Path.GetDirectoryName(vhd)!, ChecksumFile.Name + ".part"),
+        ];
 }

@@ -39,15 +39,18 @@ internal sealed class WorkDirectory
     public string Vhd(string version) => In($"ArchLinux-{version}.vhd");
 
     /// <summary>What the steps make here, and what is left of each where a run was killed; without the VHD.</summary>
-    public IEnumerable<string> StepFiles => [.. new[] { Disk, Snapshot(3), Snapshot(4), BuildFile }.SelectMany(file => new[] { file + ".part", file }), SettingsFile + ".part"];
+    public IEnumerable<string> StepFiles =>
+        [.. new[] { Disk, Snapshot(3), Snapshot(4), BuildFile }.SelectMany(file => new[] { file + ".part", file }), SettingsFile + ".part"];
 
     /// <summary>Makes the folder where needed and checks that a build can live in it.</summary>
-    /// <exception cref="ArchAzureException"><c>WorkDirectoryNotWritable</c>, <c>WorkDirectoryIsFile</c> or <c>NoSparseFiles</c>.</exception>
+    /// <exception cref="ArchAzureException"><c>WorkDirectoryNotWritable</c>, <c>WorkDirectoryIsFile</c> or
+    /// <c>NoSparseFiles</c>.</exception>
     public void Prepare()
     {
         if (File.Exists(Path))
         {
-            throw new ArchAzureException("WorkDirectoryIsFile", ErrorKind.InvalidInput, $"'{Path}' is a file. Name a folder as the work directory.", Path);
+            throw new ArchAzureException(
+                "WorkDirectoryIsFile", ErrorKind.InvalidInput, $"'{Path}' is a file. Name a folder as the work directory.", Path);
         }
 
         try
@@ -58,14 +61,16 @@ internal sealed class WorkDirectory
                 throw new ArchAzureException(
                     "NoSparseFiles",
                     ErrorKind.ResourceUnavailable,
-                    $"The file system of '{Path}' has no sparse files, and a disk image would take its whole size. Use a work directory on ext4, XFS, btrfs, APFS or NTFS.",
+                    $"The file system of '{Path}' has no sparse files, and a disk image would take its whole size. Use a work directory "
+                    + "on ext4, XFS, btrfs, APFS or NTFS.",
                     Path);
             }
         }
         catch (Exception e) when (e is UnauthorizedAccessException or IOException)
         {
             throw new ArchAzureException(
-                "WorkDirectoryNotWritable", ErrorKind.PermissionDenied, $"The work directory '{Path}' cannot be written: {e.Message.TrimEnd('.')}. Change its permissions or its disk, or name another.", Path, e);
+                "WorkDirectoryNotWritable", ErrorKind.PermissionDenied, $"The work directory '{Path}' cannot be written: "
+                + $"{e.Message.TrimEnd('.')}. Change its permissions or its disk, or name another.", Path, e);
         }
     }
 
@@ -105,7 +110,8 @@ internal sealed class WorkDirectory
         return new(
             "WorkDirectoryNotOwn",
             ErrorKind.PermissionDenied,
-            $"The work directory '{Path}' is not used: '{name}' {reason}. Take a new folder, or make it yours alone: check what is in it, then chown it and chmod o-w it.",
+            $"The work directory '{Path}' is not used: '{name}' {reason}. Take a new folder, or make it yours alone: check what is in it, "
+            + "then chown it and chmod o-w it.",
             name);
     }
 

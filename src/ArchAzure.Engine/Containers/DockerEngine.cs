@@ -162,7 +162,7 @@ internal sealed class DockerEngine : IDisposable
                     error = await Calls.RepeatAsync(
                         $"import {image}",
                         token => ImportOnceAsync(parameters, writeTar, token),
-                        e => e is EngineConnectionException or DockerApiException && EngineCalls.MayPass(e),
+                        e => e is EngineConnectionException or DockerApiException && EngineCalls.IsTransient(e),
                         cancellationToken);
                 }
                 catch (DockerApiException e)

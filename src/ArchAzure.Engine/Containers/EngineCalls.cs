@@ -137,7 +137,7 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
                 again = true;
                 return await StartOnceAsync(parameters, token);
             },
-            MayPass,
+            IsTransient,
             cancellationToken);
     }
 
@@ -246,14 +246,14 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
 
     /// <summary>Repeats a work with growing pauses.</summary>
     public async Task<T> RepeatAsync<T>(
-        string what, Func<CancellationToken, Task<T>> work, Func<Exception, bool> mayPass, CancellationToken cancellationToken) =>
-        await Retries.Pipeline(limits.Retries, $"Docker engine, {what}", reporter.Verbose, mayPass).ExecuteAsync(
+        string what, Func<CancellationToken, Task<T>> work, Func<Exception, bool> isTransient, CancellationToken cancellationToken) =>
+        await Retries.Pipeline(limits.Retries, $"Docker engine, {what}", reporter.Verbose, isTransient).ExecuteAsync(
             async token => await work(token), cancellationToken);
 
     /// <summary>Repeats calls, and puts what is left into words: an engine that keeps silent, one that is not there, a connection that
     /// broke off.</summary>
     private async Task<T> RetryAsync<T>(
-        string what, Func<CancellationToken, Task<T>> work, Func<Exception, bool> mayPass, CancellationToken cancellationToken)
+        string what, Func<CancellationToken, Task<T>> work, Func<Exception, bool> isTransient, CancellationToken cancellationToken)
     {
         var clock = Stopwatch.StartNew();
         var attempts = 0;
@@ -266,7 +266,7 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
                     attempts++;
                     return work(token);
                 },
-                mayPass,
+                isTransient,
                 cancellationToken);
         }
         catch (TimeoutException e)
@@ -282,7 +282,7 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
 
     /// <summary>Whether a later attempt may get over an error: a timeout, a connection that broke off, an error of the engine's
     /// own.</summary>
-    public static bool MayPass(Exception e) =>
+    public static bool IsTransient(Exception e) =>
         e is TimeoutException or DockerApiException { StatusCode: >= HttpStatusCode.InternalServerError }
         || (IsConnectionFailure(e) && !EngineConnectionException.IsNotThere(e))
         || e is EngineConnectionException { NotThere: false };
@@ -339,7 +339,7 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
             cancellationToken);
 
     private Task<T> AskAsync<T>(string what, TimeSpan limit, Func<CancellationToken, Task<T>> call, CancellationToken cancellationToken) =>
-        RetryAsync(what, token => OnceAsync(limit, call, token), MayPass, cancellationToken);
+        RetryAsync(what, token => OnceAsync(limit, call, token), IsTransient, cancellationToken);
 
     private static async Task<T> OnceAsync<T>(TimeSpan limit, Func<CancellationToken, Task<T>> call, CancellationToken cancellationToken)
     {

@@ -38,8 +38,10 @@ internal static class SystemCallFilter
 
     private static readonly (string Name, uint Number)[] s_refused =
     [
-        ("bpf", 321), ("fanotify_init", 300), ("fsconfig", 431), ("fsmount", 432), ("fsopen", 430), ("fspick", 433), ("lookup_dcookie", 212), ("mount", 165),
-        ("mount_setattr", 442), ("move_mount", 429), ("open_tree", 428), ("open_tree_attr", 467), ("perf_event_open", 298), ("pivot_root", 155), ("quotactl", 179), ("quotactl_fd", 443),
+        ("bpf", 321), ("fanotify_init", 300), ("fsconfig", 431), ("fsmount", 432), ("fsopen", 430), ("fspick", 433),
+        ("lookup_dcookie", 212), ("mount", 165),
+        ("mount_setattr", 442), ("move_mount", 429), ("open_tree", 428), ("open_tree_attr", 467), ("perf_event_open", 298),
+        ("pivot_root", 155), ("quotactl", 179), ("quotactl_fd", 443),
         ("setdomainname", 171), ("sethostname", 170), ("setns", 308), ("syslog", 103), ("umount2", 166), ("unshare", 272),
     ];
 

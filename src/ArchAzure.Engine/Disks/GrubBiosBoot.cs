@@ -27,7 +27,8 @@ internal static class GrubBiosBoot
     public const int BootCodeLength = 0x1B8;
 
     /// <summary>Tells the two parts, which lie on the disk already, where they are.</summary>
-    /// <param name="disk">The disk image, open for reading and writing: boot.img's code at its start, the core image at the start of the partition.</param>
+    /// <param name="disk">The disk image, open for reading and writing: boot.img's code at its start, the core image at the start of
+    /// the partition.</param>
     /// <param name="partition">The BIOS boot partition.</param>
     /// <exception cref="ArchAzureException"><c>GrubImageInvalid</c>: a part is missing, or is not what it should be.</exception>
     public static void Link(SafeFileHandle disk, Partition partition)
@@ -63,5 +64,8 @@ internal static class GrubBiosBoot
     }
 
     private static ArchAzureException Invalid(string reason) =>
-        new("GrubImageInvalid", ErrorKind.InvalidData, $"GRUB for BIOS is not right on the disk: {reason}. Run Install-ArchBase -Force, and then the steps after it.");
+        new(
+            "GrubImageInvalid",
+            ErrorKind.InvalidData,
+            $"GRUB for BIOS is not right on the disk: {reason}. Run Install-ArchBase -Force, and then the steps after it.");
 }

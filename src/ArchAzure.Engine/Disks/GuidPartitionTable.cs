@@ -21,7 +21,10 @@ internal sealed record GuidPartition(int Number, Guid Type, Guid Id, long FirstS
 }
 
 /// <summary>The partition types that matter here.</summary>
-/// <remarks>Source: UEFI Specification 2.10, table 5.7; The Discoverable Partitions Specification (uapi-group.org); GRUB manual, "BIOS installation".</remarks>
+/// <remarks>
+/// Source: UEFI Specification 2.10, table 5.7; The Discoverable Partitions Specification (uapi-group.org); GRUB manual, "BIOS
+/// installation".
+/// </remarks>
 internal static class PartitionTypes
 {
     /// <summary>Where GRUB's core image lies for BIOS (sgdisk: ef02).</summary>
@@ -91,8 +94,9 @@ internal sealed class GuidPartitionTable
     /// Reads the table: from its first copy, or from the one at the disk's end where the first is damaged, as firmware and kernel do.
     /// </summary>
     /// <param name="disk">The whole disk.</param>
-    /// <exception cref="ArchAzureException"><c>PartitionTableNotFound</c>: there is none; <c>PartitionTableDamaged</c>: neither copy can be used.</exception>
-    public static GuidPartitionTable Read(ImageRegion disk)
+    /// <exception cref="ArchAzureException"><c>PartitionTableNotFound</c>: there is none; <c>PartitionTableDamaged</c>: neither copy
+    /// can be used.</exception>
+    public static GuidPartitionTable Read(DiskRegion disk)
     {
         ArgumentNullException.ThrowIfNull(disk);
         var sectors = disk.Length / SectorSize;
@@ -122,7 +126,8 @@ internal sealed class GuidPartitionTable
                 ? new ArchAzureException(
                     "PartitionTableDamaged",
                     ErrorKind.InvalidData,
-                    $"The disk's partition table (GPT) is damaged: {string.Join(" ", problems)} Repair it with gdisk or make the disk again.")
+                    $"The disk's partition table (GPT) is damaged: {string.Join(" ", problems)} Repair it with gdisk or make the disk "
+                    + "again.")
                 : NotFound("neither sector 1 nor the last one holds its header");
         }
 
@@ -136,7 +141,9 @@ internal sealed class GuidPartitionTable
     /// </summary>
     /// <param name="disk">The disk; its position is not kept.</param>
     /// <param name="length">The disk's length in bytes, a multiple of <see cref="SectorSize"/>; the stream may go on after it.</param>
-    /// <returns>Why it could not be done, in whole sentences; null where it was, where nothing was to do, and where there is no GPT.</returns>
+    /// <returns>
+    /// Why it could not be done, in whole sentences; null where it was, where nothing was to do, and where there is no GPT.
+    /// </returns>
     public static string? MoveBackupToEnd(FileStream disk, long length)
     {
         ArgumentNullException.ThrowIfNull(disk);
@@ -146,7 +153,7 @@ internal sealed class GuidPartitionTable
             return null;
         }
 
-        var region = new ImageRegion(disk, length);
+        var region = new DiskRegion(disk, length);
         var problems = new List<string>();
         var copy = TryReadCopy(region, 1, sectors, "The primary GPT", problems, out var hasSignature);
         if (copy is null)
@@ -198,8 +205,10 @@ internal sealed class GuidPartitionTable
         return changed;
     }
 
-    /// <summary>The record of the protective MBR that covers the disk, as far as 32 bits go; not one of a hybrid MBR that covers less.</summary>
-    private static void ResizeProtectiveRecord(FileStream disk, ImageRegion region, long before, long last)
+    /// <summary>
+    /// The record of the protective MBR that covers the disk, as far as 32 bits go; not one of a hybrid MBR that covers less.
+    /// </summary>
+    private static void ResizeProtectiveRecord(FileStream disk, DiskRegion region, long before, long last)
     {
         var mbr = region.ReadBytes(0, SectorSize);
         for (var record = FirstRecord; record < FirstRecord + (4 * RecordLength); record += RecordLength)
@@ -221,16 +230,20 @@ internal sealed class GuidPartitionTable
     }
 
     private static ArchAzureException NotFound(string reason) =>
-        new("PartitionTableNotFound", ErrorKind.InvalidData, $"The disk has no partition table of the kind GPT: {reason}. Make the disk again, with a GPT.");
+        new(
+            "PartitionTableNotFound",
+            ErrorKind.InvalidData,
+            $"The disk has no partition table of the kind GPT: {reason}. Make the disk again, with a GPT.");
 
-    private static bool HasProtectiveMbr(ImageRegion disk)
+    private static bool HasProtectiveMbr(DiskRegion disk)
     {
         var mbr = disk.ReadBytes(0, SectorSize);
         return mbr.U16(510) == 0xAA55
-            && Enumerable.Range(0, 4).Any(i => mbr[FirstRecord + (i * RecordLength) + 4] == GptProtective && mbr.U32(FirstRecord + (i * RecordLength) + 8) == 1);
+            && Enumerable.Range(0, 4)
+                .Any(i => mbr[FirstRecord + (i * RecordLength) + 4] == GptProtective && mbr.U32(FirstRecord + (i * RecordLength) + 8) == 1);
     }
 
-    private static Copy? TryReadCopy(ImageRegion disk, long sector, long sectors, string name, List<string> problems, out bool hasSignature)
+    private static Copy? TryReadCopy(DiskRegion disk, long sector, long sectors, string name, List<string> problems, out bool hasSignature)
     {
         var header = disk.ReadBytes(sector * SectorSize, SectorSize);
         hasSignature = header.AsSpan().StartsWith("EFI PART"u8);
@@ -307,13 +320,16 @@ internal sealed class GuidPartitionTable
             var last = entry.U64(40);
             if (first > last || first < (ulong)copy.FirstUsable || last > (ulong)copy.LastUsable)
             {
-                problems.Add($"Partition {number} (sectors {first} to {last}) does not lie within the usable sectors {copy.FirstUsable} to {copy.LastUsable}.");
+                problems.Add(
+                    $"Partition {number} (sectors {first} to {last}) does not lie within the usable sectors {copy.FirstUsable} to "
+                    + $"{copy.LastUsable}.");
                 continue;
             }
 
             var name = System.Text.Encoding.Unicode.GetString(entry[56..128]);
             var end = name.IndexOf('\0', StringComparison.Ordinal);
-            partitions.Add(new(number, type, new Guid(entry[16..32]), (long)first, (long)last, entry.U64(48), end < 0 ? name : name[..end]));
+            partitions.Add(
+                new(number, type, new Guid(entry[16..32]), (long)first, (long)last, entry.U64(48), end < 0 ? name : name[..end]));
         }
 
         partitions.Sort((a, b) => a.FirstSector.CompareTo(b.FirstSector));

@@ -33,7 +33,8 @@ internal static class PartitionPlan
             new(2, "EFI system", "ef00", newGuid(), firstSector + SectorsPerMiB, 300 * SectorsPerMiB),
             new(3, "root", "8304", newGuid(), rootStart, rootEnd - rootStart),
         ];
-        return new DiskProduct(sizeMiB, newGuid(), partitions, rootFileSystem, newGuid(), newGuid(), BitConverter.ToUInt32(newGuid().ToByteArray()));
+        return new DiskProduct(
+            sizeMiB, newGuid(), partitions, rootFileSystem, newGuid(), newGuid(), BitConverter.ToUInt32(newGuid().ToByteArray()));
     }
 
     /// <summary>The arguments with which sgdisk writes the plan to an image.</summary>

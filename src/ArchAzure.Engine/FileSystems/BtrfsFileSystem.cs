@@ -11,7 +11,7 @@ namespace ArchAzure.FileSystems;
 /// The log tree is not replayed: an image that needs that shows its state before.
 /// </summary>
 /// <remarks>Source: btrfs documentation, "On-disk Format" (btrfs.readthedocs.io/en/latest/dev/On-disk-format.html).</remarks>
-internal sealed class BtrfsFileSystem : ImageFileSystem
+internal sealed class BtrfsFileSystem : FileSystemView
 {
     private const int SuperblockOffset = 0x10000;
     private const int SuperblockLength = 4096;
@@ -37,16 +37,16 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
     private const ulong FileTreeId = 5;
     private const ulong FirstInode = 256;
 
-    private readonly ImageRegion _region;
+    private readonly DiskRegion _region;
     private readonly uint _nodeSize;
     private readonly bool _hasCrc32C;
     private readonly SortedList<ulong, (ulong Length, ulong Physical)> _chunks = [];
     private readonly Dictionary<ulong, byte[]> _nodes = [];
     private readonly Tree _rootTree;
-    private readonly Lazy<ImageNode> _root;
+    private readonly Lazy<FileNode> _root;
     private (ulong Start, byte[] Bytes)? _unpacked;
 
-    public BtrfsFileSystem(ImageRegion region, FileSystemIdentity identity)
+    public BtrfsFileSystem(DiskRegion region, FileSystemIdentity identity)
         : base(region.Budget)
     {
         Identity = identity;
@@ -54,25 +54,25 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
         var s = region.ReadBytes(SuperblockOffset, SuperblockLength);
         if (!s.At(0x40, 8).SequenceEqual("_BHRfS_M"u8))
         {
-            throw ImageErrors.Damaged("a btrfs superblock has no magic number.");
+            throw DiskErrors.Damaged("a btrfs superblock has no magic number.");
         }
 
         _hasCrc32C = s.U16(0xC4) == 0;
         CheckSum(s, "superblock");
         if ((s.U64(0xBC) & ~KnownIncompat) != 0)
         {
-            throw ImageErrors.Unsupported($"its btrfs has features that are not known here (incompat 0x{s.U64(0xBC) & ~KnownIncompat:x}).");
+            throw DiskErrors.Unsupported($"its btrfs has features that are not known here (incompat 0x{s.U64(0xBC) & ~KnownIncompat:x}).");
         }
 
         if (s.U64(0x88) != 1)
         {
-            throw ImageErrors.Unsupported($"its btrfs spans {s.U64(0x88)} devices.");
+            throw DiskErrors.Unsupported($"its btrfs spans {s.U64(0x88)} devices.");
         }
 
         _nodeSize = s.U32(0x94);
         if (_nodeSize is < 4096 or > 65536 || !BitOperations.IsPow2(_nodeSize))
         {
-            throw ImageErrors.Damaged($"a btrfs superblock claims nodes of {_nodeSize} bytes.");
+            throw DiskErrors.Damaged($"a btrfs superblock claims nodes of {_nodeSize} bytes.");
         }
 
         // The chunks that hold the chunk tree are listed in the superblock itself.
@@ -100,12 +100,13 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
 
     public override FileSystemIdentity Identity { get; }
 
-    protected override ImageNode Root => _root.Value;
+    protected override FileNode Root => _root.Value;
 
-    protected override IEnumerable<ImageName> ReadNames(ImageNode directory)
+    protected override IEnumerable<NodeName> ReadNames(FileNode directory)
     {
         var inode = (Inode)directory;
-        foreach (var (_, data) in Items(inode.Tree, new(inode.Number, DirectoryIndex, 0), new(inode.Number, DirectoryIndex, ulong.MaxValue)))
+        foreach (
+            var (_, data) in Items(inode.Tree, new(inode.Number, DirectoryIndex, 0), new(inode.Number, DirectoryIndex, ulong.MaxValue)))
         {
             var (location, name) = ReadDirectoryItem(data.Span);
             yield return new(
@@ -114,7 +115,7 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
         }
     }
 
-    protected internal override int ReadContent(ImageNode node, long position, Span<byte> buffer)
+    protected internal override int ReadContent(FileNode node, long position, Span<byte> buffer)
     {
         var inode = (Inode)node;
         if (Search(inode.Tree, new(inode.Number, ExtentData, (ulong)position)) is not var (key, item)
@@ -129,7 +130,7 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
         var compression = extent.U8(16);
         if (extent.U8(17) != 0)
         {
-            throw ImageErrors.Unsupported($"a file (inode {inode.Number}) is encrypted.");
+            throw DiskErrors.Unsupported($"a file (inode {inode.Number}) is encrypted.");
         }
 
         switch (extent.U8(20))
@@ -159,7 +160,7 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
             case 1 or 2:
                 return Hole(position, buffer);
             default:
-                throw ImageErrors.Damaged($"an extent of btrfs inode {inode.Number} is of no known type.");
+                throw DiskErrors.Damaged($"an extent of btrfs inode {inode.Number} is of no known type.");
         }
     }
 
@@ -181,13 +182,14 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
 
     private static Key ReadKey(ReadOnlySpan<byte> bytes) => new(bytes.U64(0), bytes.U8(8), bytes.U64(9));
 
-    private static (Key Location, string Name) ReadDirectoryItem(ReadOnlySpan<byte> data) => (ReadKey(data), data.At(30, data.U16(27)).Text());
+    private static (Key Location, string Name) ReadDirectoryItem(ReadOnlySpan<byte> data) =>
+        (ReadKey(data), data.At(30, data.U16(27)).Text());
 
     private byte[] Unpack(byte[] packed, ulong length, byte compression)
     {
         if (length > MaximumCompressedExtent)
         {
-            throw ImageErrors.Damaged($"a compressed extent of btrfs claims {length} bytes.");
+            throw DiskErrors.Damaged($"a compressed extent of btrfs claims {length} bytes.");
         }
 
         Budget.Spend(ReadCost.Bytes, (long)length);
@@ -209,19 +211,22 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
                     {
                         // Behind the frame the decoder takes the padding for another one, and refuses it.
                         var status = decompressor.UnwrapStream(packed, bytes, out var consumed, out var written);
-                        var atPadding = status == OperationStatus.InvalidData && written > 0 && packed.AsSpan(consumed).IndexOfAnyExcept((byte)0) < 0;
+                        var atPadding = status == OperationStatus.InvalidData
+                            && written > 0
+                            && packed.AsSpan(consumed).IndexOfAnyExcept((byte)0) < 0;
                         return status is OperationStatus.Done or OperationStatus.DestinationTooSmall || atPadding
                             ? bytes
-                            : throw ImageErrors.Damaged("an extent of btrfs cannot be unpacked.");
+                            : throw DiskErrors.Damaged("an extent of btrfs cannot be unpacked.");
                     }
 
                 default:
-                    throw ImageErrors.Unsupported($"a file of its btrfs is compressed with {(compression == 2 ? "lzo" : "an unknown algorithm")}.");
+                    throw DiskErrors.Unsupported(
+                        $"a file of its btrfs is compressed with {(compression == 2 ? "lzo" : "an unknown algorithm")}.");
             }
         }
         catch (Exception e) when (e is InvalidDataException or ZstdException or EndOfStreamException)
         {
-            throw ImageErrors.Damaged($"an extent of btrfs cannot be unpacked ({e.Message}).", e);
+            throw DiskErrors.Damaged($"an extent of btrfs cannot be unpacked ({e.Message}).", e);
         }
     }
 
@@ -235,7 +240,7 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
 
         if (packedLength > MaximumCompressedExtent)
         {
-            throw ImageErrors.Damaged($"a compressed extent of btrfs claims {packedLength} bytes on disk.");
+            throw DiskErrors.Damaged($"a compressed extent of btrfs claims {packedLength} bytes on disk.");
         }
 
         var packed = new byte[packedLength];
@@ -270,7 +275,7 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
             return new(id, data.Span.U64(176));
         }
 
-        throw ImageErrors.Damaged($"its btrfs has no subvolume {id}.");
+        throw DiskErrors.Damaged($"its btrfs has no subvolume {id}.");
     }
 
     private Inode ReadInode(Tree tree, ulong number)
@@ -278,7 +283,7 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
         var key = new Key(number, InodeItem, 0);
         if (Search(tree, key) is not var (found, data) || found != key)
         {
-            throw ImageErrors.Damaged($"its btrfs has no inode {number} in tree {tree.Id}.");
+            throw DiskErrors.Damaged($"its btrfs has no inode {number} in tree {tree.Id}.");
         }
 
         var item = data.Span;
@@ -289,11 +294,11 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
             Number = number,
             Type = (mode & 0xF000) switch
             {
-                0x8000 => ImageFileType.File,
-                0x4000 => ImageFileType.Directory,
-                0xA000 => ImageFileType.SymbolicLink,
-                0x1000 or 0x2000 or 0x6000 or 0xC000 => ImageFileType.Special,
-                _ => ImageFileType.Unknown,
+                0x8000 => FileType.File,
+                0x4000 => FileType.Directory,
+                0xA000 => FileType.SymbolicLink,
+                0x1000 or 0x2000 or 0x6000 or 0xC000 => FileType.Special,
+                _ => FileType.Unknown,
             },
             Mode = (int)mode & 0xFFF,
             UserId = item.U32(44),
@@ -306,12 +311,16 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
     {
         if ((chunk.U64(24) & RedundantProfiles) != 0)
         {
-            throw ImageErrors.Unsupported("its btrfs is spread over several devices (RAID).");
+            throw DiskErrors.Unsupported("its btrfs is spread over several devices (RAID).");
         }
 
-        if (key.Type != ChunkItem || chunk.U16(44) == 0 || key.Offset > long.MaxValue || chunk.U64(0) > long.MaxValue || _chunks.Count >= MaximumChunks)
+        if (key.Type != ChunkItem
+            || chunk.U16(44) == 0
+            || key.Offset > long.MaxValue
+            || chunk.U64(0) > long.MaxValue
+            || _chunks.Count >= MaximumChunks)
         {
-            throw ImageErrors.Damaged("a chunk of its btrfs is impossible.");
+            throw DiskErrors.Damaged("a chunk of its btrfs is impossible.");
         }
 
         _chunks[key.Offset] = (chunk.U64(0), chunk.At(48, 32).U64(8));
@@ -330,7 +339,7 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
 
         if (low == 0 || address - keys[low - 1] >= _chunks.Values[low - 1].Length)
         {
-            throw ImageErrors.Damaged($"its btrfs refers to the address {address}, which is in no chunk.");
+            throw DiskErrors.Damaged($"its btrfs refers to the address {address}, which is in no chunk.");
         }
 
         var (length, physical) = _chunks.Values[low - 1];
@@ -347,7 +356,7 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
             node = new byte[_nodeSize];
             if (ReadLogical(address, node) != node.Length)
             {
-                throw ImageErrors.Damaged("a node of its btrfs does not lie in one chunk.");
+                throw DiskErrors.Damaged("a node of its btrfs does not lie in one chunk.");
             }
 
             CheckSum(node, "node");
@@ -356,7 +365,7 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
             {
                 if (ReadKey(node.At(Slot(node, index - 1), KeyLength)).Order(ReadKey(node.At(Slot(node, index), KeyLength))) >= 0)
                 {
-                    throw ImageErrors.Damaged("a node of its btrfs has keys out of order.");
+                    throw DiskErrors.Damaged("a node of its btrfs has keys out of order.");
                 }
             }
 
@@ -370,7 +379,7 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
 
         if (node.U64(0x30) != address || node[0x64] >= MaximumLevel || (level is { } wanted && node[0x64] != wanted))
         {
-            throw ImageErrors.Damaged("a node of its btrfs is not the one it should be.");
+            throw DiskErrors.Damaged("a node of its btrfs is not the one it should be.");
         }
 
         return node;
@@ -392,7 +401,7 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
 
         if (~crc != block.U32(0))
         {
-            throw ImageErrors.Damaged($"the checksum of a btrfs {what} is wrong.");
+            throw DiskErrors.Damaged($"the checksum of a btrfs {what} is wrong.");
         }
     }
 
@@ -448,9 +457,12 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
             var child = ReadNode(node.U64(Slot(node, index) + KeyLength), node[0x64] - 1);
             var children = Count(child);
             if (children == 0 || ReadKey(child.At(Slot(child, 0), KeyLength)) != key
-                || (index + 1 < count && ReadKey(child.At(Slot(child, children - 1), KeyLength)).Order(ReadKey(node.At(Slot(node, index + 1), KeyLength))) >= 0))
+                || (
+                    index + 1 < count
+                        && ReadKey(child.At(Slot(child, children - 1), KeyLength))
+                            .Order(ReadKey(node.At(Slot(node, index + 1), KeyLength))) >= 0))
             {
-                throw ImageErrors.Damaged("a node of its btrfs has keys that belong elsewhere.");
+                throw DiskErrors.Damaged("a node of its btrfs has keys that belong elsewhere.");
             }
 
             foreach (var item in Items(child, first, last))
@@ -467,7 +479,7 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
         var count = node.U32(0x60);
         return count <= (node.Length - HeaderLength) / (node[0x64] == 0 ? KeyLength + 8 : KeyLength + 16)
             ? (int)count
-            : throw ImageErrors.Damaged($"a node of its btrfs claims {count} items.");
+            : throw DiskErrors.Damaged($"a node of its btrfs claims {count} items.");
     }
 
     private static (Key Key, ReadOnlyMemory<byte> Data) Item(byte[] node, int index)
@@ -477,7 +489,7 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
         var length = node.U32(slot + KeyLength + 4);
         return offset + length <= node.Length
             ? (ReadKey(node.At(slot, KeyLength)), node.AsMemory((int)offset, (int)length))
-            : throw ImageErrors.Damaged("an item of its btrfs lies outside its node.");
+            : throw DiskErrors.Damaged("an item of its btrfs lies outside its node.");
     }
 
     private static int LastAtOrBefore(byte[] node, Key key)
@@ -502,7 +514,7 @@ internal sealed class BtrfsFileSystem : ImageFileSystem
 
     private sealed record Tree(ulong Id, ulong RootAddress);
 
-    private sealed class Inode : ImageNode
+    private sealed class Inode : FileNode
     {
         public required Tree Tree { get; init; }
 

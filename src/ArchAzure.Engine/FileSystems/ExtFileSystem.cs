@@ -7,7 +7,7 @@ namespace ArchAzure.FileSystems;
 /// 64-bit, meta_bg and flex_bg layouts. The journal is not replayed: an image that needs that shows its state before.
 /// </summary>
 /// <remarks>Source: Linux kernel documentation, filesystems/ext4 ("Data Structures and Algorithms").</remarks>
-internal sealed class ExtFileSystem : ImageFileSystem
+internal sealed class ExtFileSystem : FileSystemView
 {
     public const int SuperblockOffset = 1024;
     public const int SuperblockLength = 1024;
@@ -21,7 +21,8 @@ internal sealed class ExtFileSystem : ImageFileSystem
 
     // FILETYPE, RECOVER, META_BG, EXTENTS, 64BIT, MMP, FLEX_BG, EA_INODE, CSUM_SEED, LARGEDIR, INLINE_DATA, ENCRYPT, CASEFOLD.
     // Encryption is per directory (fscrypt): only what is encrypted cannot be read, see ReadInode.
-    private const uint KnownIncompat = 0x2 | 0x4 | 0x10 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x2000 | 0x4000 | 0x8000 | 0x10000 | 0x20000;
+    private const uint KnownIncompat
+        = 0x2 | 0x4 | 0x10 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x2000 | 0x4000 | 0x8000 | 0x10000 | 0x20000;
 
     private const uint CompatSparseSuper2 = 0x200;
     private const uint RoCompatSparseSuper = 0x1;
@@ -36,7 +37,7 @@ internal sealed class ExtFileSystem : ImageFileSystem
     private const int MaximumExtentDepth = 5;
     private const int MaximumUnwrittenLength = 32768;
 
-    private readonly ImageRegion _region;
+    private readonly DiskRegion _region;
     private readonly byte[] _superblock;
     private readonly int _blockSize;
     private readonly int _inodeSize;
@@ -48,7 +49,7 @@ internal sealed class ExtFileSystem : ImageFileSystem
     private readonly uint _incompat;
     private readonly Dictionary<long, byte[]> _mapBlocks = [];
 
-    public ExtFileSystem(ImageRegion region, FileSystemIdentity identity)
+    public ExtFileSystem(DiskRegion region, FileSystemIdentity identity)
         : base(region.Budget)
     {
         Identity = identity;
@@ -56,26 +57,27 @@ internal sealed class ExtFileSystem : ImageFileSystem
         var s = _superblock = region.ReadBytes(SuperblockOffset, SuperblockLength);
         if (s.U16(0x38) != Magic)
         {
-            throw ImageErrors.Damaged("an ext superblock has no magic number.");
+            throw DiskErrors.Damaged("an ext superblock has no magic number.");
         }
 
         if ((s.U32(0x64) & RoCompatMetadataChecksum) != 0 && s.U32(0x3FC) != Crc32C(s.AsSpan(0, 0x3FC)))
         {
-            throw ImageErrors.Damaged("the checksum of an ext4 superblock is wrong.");
+            throw DiskErrors.Damaged("the checksum of an ext4 superblock is wrong.");
         }
 
         var revision = s.U32(0x4C);
         _incompat = revision == 0 ? 0 : s.U32(0x60);
         if ((_incompat & ~KnownIncompat) != 0)
         {
-            throw ImageErrors.Unsupported($"its ext file system has features that are not known here (incompat 0x{_incompat & ~KnownIncompat:x}).");
+            throw DiskErrors.Unsupported(
+                $"its ext file system has features that are not known here (incompat 0x{_incompat & ~KnownIncompat:x}).");
         }
 
         var logBlockSize = s.U32(0x18);
         _inodeSize = revision == 0 ? 128 : s.U16(0x58);
         if (logBlockSize > 6 || _inodeSize < 128 || _inodeSize > 1024 << (int)logBlockSize || !BitOperations.IsPow2(_inodeSize))
         {
-            throw ImageErrors.Damaged("an ext superblock has an impossible size of blocks or inodes.");
+            throw DiskErrors.Damaged("an ext superblock has an impossible size of blocks or inodes.");
         }
 
         _blockSize = 1024 << (int)logBlockSize;
@@ -87,27 +89,27 @@ internal sealed class ExtFileSystem : ImageFileSystem
         if (_blocksPerGroup == 0 || _inodesPerGroup == 0 || _firstDataBlock > 1
             || _descriptorSize < 32 || _descriptorSize > _blockSize || !BitOperations.IsPow2(_descriptorSize))
         {
-            throw ImageErrors.Damaged("an ext superblock has impossible block groups.");
+            throw DiskErrors.Damaged("an ext superblock has impossible block groups.");
         }
     }
 
     public override FileSystemIdentity Identity { get; }
 
-    protected override ImageNode Root
+    protected override FileNode Root
     {
         get
         {
             var root = ReadInode(RootInode);
-            return root.Type == ImageFileType.Directory ? root : throw ImageErrors.Damaged("the root of an ext file system is no directory.");
+            return root.Type == FileType.Directory ? root : throw DiskErrors.Damaged("the root of an ext file system is no directory.");
         }
     }
 
-    protected override IEnumerable<ImageName> ReadNames(ImageNode directory)
+    protected override IEnumerable<NodeName> ReadNames(FileNode directory)
     {
         var node = (Inode)directory;
         if (node.Size > MaximumDirectoryBytes)
         {
-            throw ImageErrors.TooLarge($"a directory (inode {node.Number}) has {node.Size} bytes.");
+            throw DiskErrors.TooLarge($"a directory (inode {node.Number}) has {node.Size} bytes.");
         }
 
         if ((node.Flags & InodeInlineData) != 0)
@@ -118,7 +120,7 @@ internal sealed class ExtFileSystem : ImageFileSystem
             return [.. DirectoryBlock(data.At(4, first - 4)), .. DirectoryBlock(data.At(first, data.Length - first))];
         }
 
-        var names = new List<ImageName>();
+        var names = new List<NodeName>();
         var block = new byte[_blockSize];
         for (long position = 0; position < node.Size; position += _blockSize)
         {
@@ -130,7 +132,7 @@ internal sealed class ExtFileSystem : ImageFileSystem
         return names;
     }
 
-    protected internal override int ReadContent(ImageNode node, long position, Span<byte> buffer)
+    protected internal override int ReadContent(FileNode node, long position, Span<byte> buffer)
     {
         var inode = (Inode)node;
         if ((inode.Flags & InodeInlineData) != 0)
@@ -164,7 +166,7 @@ internal sealed class ExtFileSystem : ImageFileSystem
         return count;
     }
 
-    protected override byte[] ReadLinkContent(ImageNode link)
+    protected override byte[] ReadLinkContent(FileNode link)
     {
         // A fast link keeps its target where other files keep their block map. Extended attributes may own blocks; the target does not.
         var inode = (Inode)link;
@@ -195,9 +197,9 @@ internal sealed class ExtFileSystem : ImageFileSystem
         return number == 1;
     }
 
-    private List<ImageName> DirectoryBlock(ReadOnlySpan<byte> block)
+    private List<NodeName> DirectoryBlock(ReadOnlySpan<byte> block)
     {
-        var names = new List<ImageName>();
+        var names = new List<NodeName>();
         for (var offset = 0; offset + 8 <= block.Length;)
         {
             var inode = block.U32(offset);
@@ -212,7 +214,7 @@ internal sealed class ExtFileSystem : ImageFileSystem
             int nameLength = (_incompat & IncompatFileType) != 0 ? block.U8(offset + 6) : block.U16(offset + 6);
             if (recordLength < 8 || recordLength % 4 != 0 || recordLength > block.Length - offset || nameLength > recordLength - 8)
             {
-                throw ImageErrors.Damaged("a directory of an ext file system has an impossible entry.");
+                throw DiskErrors.Damaged("a directory of an ext file system has an impossible entry.");
             }
 
             if (inode != 0 && nameLength != 0)
@@ -227,13 +229,15 @@ internal sealed class ExtFileSystem : ImageFileSystem
     }
 
     private long BlockPosition(long block) =>
-        block <= _region.Length / _blockSize ? block * _blockSize : throw ImageErrors.Damaged($"an ext file system refers to its block {block}, beyond its end.");
+        block <= _region.Length / _blockSize
+            ? block * _blockSize
+            : throw DiskErrors.Damaged($"an ext file system refers to its block {block}, beyond its end.");
 
     private Inode ReadInode(uint number)
     {
         if (number == 0 || number > _inodeCount)
         {
-            throw ImageErrors.Damaged($"an ext file system refers to inode {number} of {_inodeCount}.");
+            throw DiskErrors.Damaged($"an ext file system refers to inode {number} of {_inodeCount}.");
         }
 
         var group = (number - 1) / _inodesPerGroup;
@@ -249,20 +253,20 @@ internal sealed class ExtFileSystem : ImageFileSystem
         var mode = raw.U16(0x00);
         var type = (mode & 0xF000) switch
         {
-            0x8000 => ImageFileType.File,
-            0x4000 => ImageFileType.Directory,
-            0xA000 => ImageFileType.SymbolicLink,
-            0x1000 or 0x2000 or 0x6000 or 0xC000 => ImageFileType.Special,
-            _ => ImageFileType.Unknown,
+            0x8000 => FileType.File,
+            0x4000 => FileType.Directory,
+            0xA000 => FileType.SymbolicLink,
+            0x1000 or 0x2000 or 0x6000 or 0xC000 => FileType.Special,
+            _ => FileType.Unknown,
         };
         var flags = raw.U32(0x20);
         if ((flags & InodeEncrypted) != 0)
         {
-            throw ImageErrors.Unsupported($"a file or directory (inode {number}) is encrypted.");
+            throw DiskErrors.Unsupported($"a file or directory (inode {number}) is encrypted.");
         }
 
         var size = (ulong)raw.U32(0x04);
-        if (type is ImageFileType.File or ImageFileType.Directory)
+        if (type is FileType.File or FileType.Directory)
         {
             size |= (ulong)raw.U32(0x6C) << 32;
         }
@@ -294,9 +298,12 @@ internal sealed class ExtFileSystem : ImageFileSystem
         long block;
         if ((_incompat & IncompatMetaBlockGroups) != 0 && descriptorBlock >= _superblock.U32(0x104))
         {
-            // With meta_bg the descriptors of a run of groups lie at the start of its first group, behind a superblock's copy if there is one.
+            // With meta_bg the descriptors of a run of groups lie at the start of its first group, behind a superblock's copy if there
+            // is one.
             var firstGroup = (long)descriptorBlock * perBlock;
-            block = firstGroup == 0 ? afterSuperblock : _firstDataBlock + (firstGroup * _blocksPerGroup) + (HasSuperblock(firstGroup) ? 1 : 0);
+            block = firstGroup == 0
+                ? afterSuperblock
+                : _firstDataBlock + (firstGroup * _blocksPerGroup) + (HasSuperblock(firstGroup) ? 1 : 0);
         }
         else
         {
@@ -332,9 +339,12 @@ internal sealed class ExtFileSystem : ImageFileSystem
         {
             int entries = node.U16(2);
             int depth = node.U16(6);
-            if (node.U16(0) != ExtentMagic || depth > MaximumExtentDepth || (parentDepth is { } d && depth != d - 1) || entries > (node.Length - 12) / 12)
+            if (node.U16(0) != ExtentMagic
+                || depth > MaximumExtentDepth
+                || (parentDepth is { } d && depth != d - 1)
+                || entries > (node.Length - 12) / 12)
             {
-                throw ImageErrors.Damaged($"the extents of inode {inode.Number} of an ext file system are impossible.");
+                throw DiskErrors.Damaged($"the extents of inode {inode.Number} of an ext file system are impossible.");
             }
 
             parentDepth = depth;
@@ -407,7 +417,7 @@ internal sealed class ExtFileSystem : ImageFileSystem
             return (block, 1);
         }
 
-        throw ImageErrors.Damaged($"inode {inode.Number} of an ext file system is larger than its block map can be.");
+        throw DiskErrors.Damaged($"inode {inode.Number} of an ext file system is larger than its block map can be.");
     }
 
     private byte[] MapBlockBytes(long block)
@@ -426,7 +436,9 @@ internal sealed class ExtFileSystem : ImageFileSystem
         return bytes;
     }
 
-    /// <summary>The data kept in the inode: 60 bytes in place of the block map, the rest in the attribute system.data behind the inode's fields.</summary>
+    /// <summary>
+    /// The data kept in the inode: 60 bytes in place of the block map, the rest in the attribute system.data behind the inode's fields.
+    /// </summary>
     private static byte[] InlineData(Inode inode)
     {
         var length = (int)Math.Min(inode.Size, inode.Raw.Length);
@@ -460,7 +472,7 @@ internal sealed class ExtFileSystem : ImageFileSystem
         return [.. inode.Block];
     }
 
-    private sealed class Inode : ImageNode
+    private sealed class Inode : FileNode
     {
         public required uint Number { get; init; }
 

@@ -5,7 +5,7 @@ namespace ArchAzure.FileSystems;
 
 /// <summary>Reads FAT12, FAT16 and FAT32 with long names.</summary>
 /// <remarks>Source: Microsoft, FAT32 File System Specification 1.03 (fatgen103), which UEFI refers to.</remarks>
-internal sealed class FatFileSystem : ImageFileSystem
+internal sealed class FatFileSystem : FileSystemView
 {
     private const int EntryLength = 32;
 
@@ -16,7 +16,7 @@ internal sealed class FatFileSystem : ImageFileSystem
     private const byte AttributeDirectory = 0x10;
     private const byte AttributeLongName = 0x0F;
 
-    private readonly ImageRegion _region;
+    private readonly DiskRegion _region;
     private readonly int _clusterSize;
     private readonly long _fatPosition;
     private readonly long _rootPosition;
@@ -26,7 +26,7 @@ internal sealed class FatFileSystem : ImageFileSystem
     private readonly int _bits;
     private readonly FatNode _root;
 
-    public FatFileSystem(ImageRegion region, FileSystemIdentity identity)
+    public FatFileSystem(DiskRegion region, FileSystemIdentity identity)
         : base(region.Budget)
     {
         Identity = identity;
@@ -34,7 +34,7 @@ internal sealed class FatFileSystem : ImageFileSystem
         var boot = region.ReadBytes(0, 512);
         if (!IsBootSector(boot))
         {
-            throw ImageErrors.Damaged("a FAT boot sector has impossible fields.");
+            throw DiskErrors.Damaged("a FAT boot sector has impossible fields.");
         }
 
         int sectorSize = boot.U16(11);
@@ -51,7 +51,7 @@ internal sealed class FatFileSystem : ImageFileSystem
         var clusters = dataSectors / boot[13];
         if (dataSectors < 0 || clusters > 0x0FFF_FFF5 || sectors * sectorSize > region.Length)
         {
-            throw ImageErrors.Damaged("a FAT file system is larger than its partition, or smaller than its tables.");
+            throw DiskErrors.Damaged("a FAT file system is larger than its partition, or smaller than its tables.");
         }
 
         // The count of clusters, and nothing else, decides the kind.
@@ -59,12 +59,12 @@ internal sealed class FatFileSystem : ImageFileSystem
         _bits = clusters < 4085 ? 12 : clusters < 65525 ? 16 : 32;
         if (((_clusters + 2L) * _bits / 8) > fatSectors * sectorSize)
         {
-            throw ImageErrors.Damaged("a FAT is too small for the clusters of its file system.");
+            throw DiskErrors.Damaged("a FAT is too small for the clusters of its file system.");
         }
 
         _root = new FatNode
         {
-            Type = ImageFileType.Directory,
+            Type = FileType.Directory,
             Mode = 0x1ED,
             Size = MaximumDirectoryLength,
             FirstCluster = _bits == 32 ? boot.U32(44) : 0,
@@ -73,7 +73,7 @@ internal sealed class FatFileSystem : ImageFileSystem
 
     public override FileSystemIdentity Identity { get; }
 
-    protected override ImageNode Root => _root;
+    protected override FileNode Root => _root;
 
     protected override StringComparer NameComparer => StringComparer.OrdinalIgnoreCase;
 
@@ -96,11 +96,13 @@ internal sealed class FatFileSystem : ImageFileSystem
         return new(FileSystemKind.Fat, "FAT", $"{serial >> 16:X4}-{serial & 0xFFFF:X4}", label is "" or "NO NAME" ? null : label);
     }
 
-    protected override IEnumerable<ImageName> ReadNames(ImageNode directory)
+    protected override IEnumerable<NodeName> ReadNames(FileNode directory)
     {
         var node = (FatNode)directory;
-        var bytes = ReferenceEquals(node, _root) && _bits != 32 ? _region.ReadBytes(_rootPosition, _rootLength) : ReadChain(node.FirstCluster);
-        var names = new List<ImageName>();
+        var bytes = ReferenceEquals(node, _root) && _bits != 32
+            ? _region.ReadBytes(_rootPosition, _rootLength)
+            : ReadChain(node.FirstCluster);
+        var names = new List<NodeName>();
         var longName = new LongName();
         for (var offset = 0; offset + EntryLength <= bytes.Length && bytes[offset] != 0; offset += EntryLength)
         {
@@ -122,7 +124,7 @@ internal sealed class FatFileSystem : ImageFileSystem
                 var isDirectory = (entry[11] & AttributeDirectory) != 0;
                 var child = new FatNode
                 {
-                    Type = isDirectory ? ImageFileType.Directory : ImageFileType.File,
+                    Type = isDirectory ? FileType.Directory : FileType.File,
                     Mode = 0x1ED,
                     Size = isDirectory ? MaximumDirectoryLength : entry.U32(28),
                     FirstCluster = entry.U16(26) | (_bits == 32 ? (uint)entry.U16(20) << 16 : 0),
@@ -136,7 +138,7 @@ internal sealed class FatFileSystem : ImageFileSystem
         return names;
     }
 
-    protected internal override int ReadContent(ImageNode node, long position, Span<byte> buffer)
+    protected internal override int ReadContent(FileNode node, long position, Span<byte> buffer)
     {
         var file = (FatNode)node;
 
@@ -204,7 +206,7 @@ internal sealed class FatFileSystem : ImageFileSystem
         {
             if (bytes.Length + _clusterSize > MaximumDirectoryLength + _clusterSize)
             {
-                throw ImageErrors.Damaged("a FAT directory is larger than any may be; its chain of clusters may run in a circle.");
+                throw DiskErrors.Damaged("a FAT directory is larger than any may be; its chain of clusters may run in a circle.");
             }
 
             _region.Read(ClusterPosition(cluster), buffer);
@@ -225,7 +227,7 @@ internal sealed class FatFileSystem : ImageFileSystem
     private long ClusterPosition(uint cluster) =>
         cluster >= 2 && cluster - 2 < _clusters
             ? _dataPosition + ((cluster - 2L) * _clusterSize)
-            : throw ImageErrors.Damaged($"a chain of a FAT leads to cluster {cluster}, which is none.");
+            : throw DiskErrors.Damaged($"a chain of a FAT leads to cluster {cluster}, which is none.");
 
     private uint Next(uint cluster)
     {
@@ -246,7 +248,7 @@ internal sealed class FatFileSystem : ImageFileSystem
         }
     }
 
-    private sealed class FatNode : ImageNode
+    private sealed class FatNode : FileNode
     {
         public required uint FirstCluster { get; init; }
 
@@ -255,7 +257,9 @@ internal sealed class FatFileSystem : ImageFileSystem
         public override (ulong, ulong) Key => (FirstCluster, 0);
     }
 
-    /// <summary>Gathers the parts of a long name, which come last part first and belong to the short entry behind them by its checksum.</summary>
+    /// <summary>
+    /// Gathers the parts of a long name, which come last part first and belong to the short entry behind them by its checksum.
+    /// </summary>
     private sealed class LongName
     {
         private const int MaximumParts = 20;

@@ -38,12 +38,15 @@ internal enum FileSystemKind
 /// <param name="Label">The label, or null.</param>
 internal sealed record FileSystemIdentity(FileSystemKind Kind, string Name, string? Uuid = null, string? Label = null)
 {
-    /// <summary>Tells by magic numbers what a partition holds. Never throws for what it holds, only for a file that ends too early.</summary>
-    public static FileSystemIdentity Probe(ImageRegion region)
+    /// <summary>
+    /// Tells by magic numbers what a partition holds. Never throws for what it holds, only for a file that ends too early.
+    /// </summary>
+    public static FileSystemIdentity Probe(DiskRegion region)
     {
         ArgumentNullException.ThrowIfNull(region);
         var head = region.ReadBytes(0, (int)Math.Min(region.Length, 68 << 10));
-        bool Has(int offset, ReadOnlySpan<byte> magic) => offset + magic.Length <= head.Length && head.At(offset, magic.Length).SequenceEqual(magic);
+        bool Has(int offset, ReadOnlySpan<byte> magic) =>
+            offset + magic.Length <= head.Length && head.At(offset, magic.Length).SequenceEqual(magic);
 
         if (Has(0, "LUKS"u8) && head.Length >= 512 && head[4] == 0xBA && head[5] == 0xBE)
         {
@@ -96,7 +99,7 @@ internal sealed record FileSystemIdentity(FileSystemKind Kind, string Name, stri
 
     /// <summary>A reader for a file system.</summary>
     /// <exception cref="ArchAzureException"><c>ImageNotReadable</c>: no reader for its kind; <c>ImageDamaged</c>.</exception>
-    public static IImageFileSystem Open(ImageRegion region)
+    public static IFileSystemView Open(DiskRegion region)
     {
         var identity = Probe(region);
         return identity.Kind switch
@@ -104,9 +107,9 @@ internal sealed record FileSystemIdentity(FileSystemKind Kind, string Name, stri
             FileSystemKind.Ext => new ExtFileSystem(region, identity),
             FileSystemKind.Fat => new FatFileSystem(region, identity),
             FileSystemKind.Btrfs => new BtrfsFileSystem(region, identity),
-            FileSystemKind.Luks => throw ImageErrors.Unsupported("a file system is encrypted (LUKS)."),
-            FileSystemKind.Unknown => throw ImageErrors.Unsupported("a partition holds no file system that is known here."),
-            _ => throw ImageErrors.Unsupported($"a partition holds {identity.Name}, which cannot be read here."),
+            FileSystemKind.Luks => throw DiskErrors.Unsupported("a file system is encrypted (LUKS)."),
+            FileSystemKind.Unknown => throw DiskErrors.Unsupported("a partition holds no file system that is known here."),
+            _ => throw DiskErrors.Unsupported($"a partition holds {identity.Name}, which cannot be read here."),
         };
     }
 

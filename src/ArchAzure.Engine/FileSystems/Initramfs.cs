@@ -7,11 +7,12 @@ namespace ArchAzure.FileSystems;
 
 /// <summary>
 /// What an initramfs unpacks to: cpio archives (newc) one after the other, uncompressed ones (microcode, modules) first, the last one
-/// compressed with zstd or gzip, or not at all. Of the files' contents it keeps what its users read: the beginnings, and the lists of modules.
+/// compressed with zstd or gzip, or not at all. Of the files' contents it keeps what its users read: the beginnings, and the lists of
+/// modules.
 /// </summary>
 /// <param name="budget">Pays for what is unpacked and kept.</param>
 /// <remarks>Source: Linux kernel documentation, driver-api/early-userspace/buffer-format; init/initramfs.c.</remarks>
-internal sealed class Initramfs(ReadBudget budget) : ImageFileSystem(budget)
+internal sealed class Initramfs(ReadBudget budget) : FileSystemView(budget)
 {
     /// <summary>The most bytes of a list of modules; modules.dep has some 1 MiB.</summary>
     public const int MaximumListLength = 8 << 20;
@@ -25,18 +26,19 @@ internal sealed class Initramfs(ReadBudget budget) : ImageFileSystem(budget)
     // What a file takes besides its name and what is kept of it.
     private const int BytesOfNode = 300;
 
-    private readonly Node _root = new() { Type = ImageFileType.Directory, Mode = 0x1ED, Size = 0, Number = 0 };
+    private readonly Node _root = new() { Type = FileType.Directory, Mode = 0x1ED, Size = 0, Number = 0 };
     private int _entries;
 
     /// <inheritdoc/>
     public override FileSystemIdentity Identity { get; } = new(FileSystemKind.Unknown, "initramfs");
 
     /// <inheritdoc/>
-    protected override ImageNode Root => _root;
+    protected override FileNode Root => _root;
 
     /// <summary>Unpacks one file over what is there, as the kernel does with all that the boot loader hands over.</summary>
     /// <param name="stream">The file, positioned at its start.</param>
-    /// <exception cref="ArchAzureException"><c>ImageDamaged</c>, <c>CheckLimitReached</c> or, for another compression, <c>ImageNotReadable</c>.</exception>
+    /// <exception cref="ArchAzureException"><c>ImageDamaged</c>, <c>CheckLimitReached</c> or, for another compression,
+    /// <c>ImageNotReadable</c>.</exception>
     public void Add(Stream stream)
     {
         // What comes from the disk is paid for there.
@@ -64,18 +66,19 @@ internal sealed class Initramfs(ReadBudget budget) : ImageFileSystem(budget)
     }
 
     /// <inheritdoc/>
-    protected override ImageNode? Lookup(ImageNode directory, string name) => ((Node)directory).Names.GetValueOrDefault(name);
+    protected override FileNode? Lookup(FileNode directory, string name) => ((Node)directory).Names.GetValueOrDefault(name);
 
     /// <inheritdoc/>
-    protected override IEnumerable<ImageName> ReadNames(ImageNode directory) => ((Node)directory).Names.Select(pair => new ImageName(pair.Key, () => pair.Value));
+    protected override IEnumerable<NodeName> ReadNames(FileNode directory) =>
+        ((Node)directory).Names.Select(pair => new NodeName(pair.Key, () => pair.Value));
 
     /// <inheritdoc/>
-    protected internal override int ReadContent(ImageNode node, long position, Span<byte> buffer)
+    protected internal override int ReadContent(FileNode node, long position, Span<byte> buffer)
     {
         var kept = ((Node)node).Kept;
         if (position >= kept.Length)
         {
-            throw ImageErrors.Unsupported("only the beginnings of the files in an initramfs are read.");
+            throw DiskErrors.Unsupported("only the beginnings of the files in an initramfs are read.");
         }
 
         var count = (int)Math.Min(buffer.Length, kept.Length - position);
@@ -100,13 +103,14 @@ internal sealed class Initramfs(ReadBudget budget) : ImageFileSystem(budget)
 
         var name = magic.StartsWith((ReadOnlySpan<byte>)[0xFD, 0x37, 0x7A, 0x58, 0x5A]) ? "xz"
             : magic.StartsWith("BZh"u8) ? "bzip2"
-            : magic.StartsWith((ReadOnlySpan<byte>)[0x02, 0x21, 0x4C, 0x18]) || magic.StartsWith((ReadOnlySpan<byte>)[0x04, 0x22, 0x4D, 0x18]) ? "lz4"
+            : magic.StartsWith((ReadOnlySpan<byte>)[0x02, 0x21, 0x4C, 0x18])
+                || magic.StartsWith((ReadOnlySpan<byte>)[0x04, 0x22, 0x4D, 0x18]) ? "lz4"
             : magic.StartsWith((ReadOnlySpan<byte>)[0x5D, 0x00, 0x00]) ? "lzma"
             : magic.StartsWith((ReadOnlySpan<byte>)[0x89, 0x4C, 0x5A, 0x4F]) ? "lzop"
             : null;
         throw name is null
-            ? ImageErrors.Damaged("an initramfs is no cpio archive and not compressed in any way that is known here.")
-            : ImageErrors.Unsupported($"its initramfs is compressed with {name}; zstd, gzip and none can be read.");
+            ? DiskErrors.Damaged("an initramfs is no cpio archive and not compressed in any way that is known here.")
+            : DiskErrors.Unsupported($"its initramfs is compressed with {name}; zstd, gzip and none can be read.");
     }
 
     private void AddCompressed(Reader reader)
@@ -125,7 +129,7 @@ internal sealed class Initramfs(ReadBudget budget) : ImageFileSystem(budget)
 
                 if (!IsCpio(magic[..count]))
                 {
-                    throw ImageErrors.Damaged("what an initramfs unpacks to is no cpio archive.");
+                    throw DiskErrors.Damaged("what an initramfs unpacks to is no cpio archive.");
                 }
 
                 AddArchive(reader);
@@ -137,7 +141,7 @@ internal sealed class Initramfs(ReadBudget budget) : ImageFileSystem(budget)
             // Behind a complete archive there may be padding, which a decoder takes for damage. The kernel skips it.
             if (!complete)
             {
-                throw ImageErrors.Damaged($"an initramfs cannot be unpacked ({e.Message}).", e);
+                throw DiskErrors.Damaged($"an initramfs cannot be unpacked ({e.Message}).", e);
             }
         }
     }
@@ -150,7 +154,7 @@ internal sealed class Initramfs(ReadBudget budget) : ImageFileSystem(budget)
             reader.ReadExactly(header);
             if (!IsCpio(header[..6]))
             {
-                throw ImageErrors.Damaged("a cpio archive of an initramfs has an entry without its magic number.");
+                throw DiskErrors.Damaged("a cpio archive of an initramfs has an entry without its magic number.");
             }
 
             var mode = Number(header, 14);
@@ -158,7 +162,7 @@ internal sealed class Initramfs(ReadBudget budget) : ImageFileSystem(budget)
             var nameLength = Number(header, 94);
             if (nameLength is 0 or > MaximumNameLength)
             {
-                throw ImageErrors.Damaged($"a cpio archive of an initramfs has a name of {nameLength} bytes.");
+                throw DiskErrors.Damaged($"a cpio archive of an initramfs has a name of {nameLength} bytes.");
             }
 
             var nameBytes = new byte[nameLength];
@@ -188,13 +192,16 @@ internal sealed class Initramfs(ReadBudget budget) : ImageFileSystem(budget)
         path = path.TrimEnd('/');
         var slash = path.LastIndexOf('/');
         var name = path[(slash + 1)..];
-        if (name is "" or "." or ".." || Find(path[..Math.Max(slash, 0)], followLinks: true) is not Node { Type: ImageFileType.Directory } directory)
+        if (name is "" or "." or ".."
+            || Find(path[..Math.Max(slash, 0)], followLinks: true) is not Node { Type: FileType.Directory } directory)
         {
             return;
         }
 
         // A directory that is there stays, with what is in it.
-        if (!directory.Names.TryGetValue(name, out var old) || old.Type != ImageFileType.Directory || (old.Names.Count == 0 && node.Type != ImageFileType.Directory))
+        if (!directory.Names.TryGetValue(name, out var old)
+            || old.Type != FileType.Directory
+            || (old.Names.Count == 0 && node.Type != FileType.Directory))
         {
             directory.Put(name, node);
         }
@@ -202,29 +209,34 @@ internal sealed class Initramfs(ReadBudget budget) : ImageFileSystem(budget)
 
     private static int MostKept(string name, uint mode) => TypeOf(mode) switch
     {
-        ImageFileType.SymbolicLink => MaximumNameLength,
-        ImageFileType.File => name[(name.LastIndexOf('/') + 1)..].StartsWith("modules.", StringComparison.Ordinal) ? MaximumListLength : BeginningLength,
+        FileType.SymbolicLink => MaximumNameLength,
+        FileType.File =>
+            name[(name.LastIndexOf('/') + 1)..].StartsWith("modules.", StringComparison.Ordinal) ? MaximumListLength : BeginningLength,
         _ => 0,
     };
 
     // inode(7): S_IFMT.
-    private static ImageFileType TypeOf(uint mode) => (mode >> 12) switch
+    private static FileType TypeOf(uint mode) => (mode >> 12) switch
     {
-        0x8 => ImageFileType.File,
-        0x4 => ImageFileType.Directory,
-        0xA => ImageFileType.SymbolicLink,
-        0x1 or 0x2 or 0x6 or 0xC => ImageFileType.Special,
-        _ => ImageFileType.Unknown,
+        0x8 => FileType.File,
+        0x4 => FileType.Directory,
+        0xA => FileType.SymbolicLink,
+        0x1 or 0x2 or 0x6 or 0xC => FileType.Special,
+        _ => FileType.Unknown,
     };
 
     private static uint Number(ReadOnlySpan<byte> header, int offset) =>
-        uint.TryParse(Encoding.Latin1.GetString(header.Slice(offset, 8)), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var number)
+        uint.TryParse(
+            Encoding.Latin1.GetString(header.Slice(offset, 8)),
+            NumberStyles.AllowHexSpecifier,
+            CultureInfo.InvariantCulture,
+            out var number)
             ? number
-            : throw ImageErrors.Damaged("a cpio archive of an initramfs has a field that is no number.");
+            : throw DiskErrors.Damaged("a cpio archive of an initramfs has a field that is no number.");
 
     private static long Padding(long length) => -length & 3;
 
-    private sealed class Node : ImageNode
+    private sealed class Node : FileNode
     {
         private static readonly Dictionary<string, Node> s_none = [];
 
@@ -303,7 +315,7 @@ internal sealed class Initramfs(ReadBudget budget) : ImageFileSystem(budget)
         {
             if (_start == _end && !Fill())
             {
-                throw ImageErrors.Damaged("an initramfs is cut short.");
+                throw DiskErrors.Damaged("an initramfs is cut short.");
             }
 
             var count = (int)Math.Min(most, _end - _start);

@@ -30,7 +30,9 @@ internal sealed record ReadLimits
     /// <summary>Bytes.</summary>
     public long Bytes { get; init; } = 2L << 30;
 
-    /// <summary>Bytes. What is garbage by then, the decoder's window of 128 MiB at most and the readers' caches come on top: 256 MiB in all.</summary>
+    /// <summary>
+    /// Bytes. What is garbage by then, the decoder's window of 128 MiB at most and the readers' caches come on top: 256 MiB in all.
+    /// </summary>
     public long Memory { get; init; } = 96L << 20;
 
     /// <summary>A count.</summary>
@@ -144,5 +146,8 @@ internal sealed class ReadBudget
     };
 
     private static ArchAzureException LimitReached(string share, string limit) =>
-        new("CheckLimitReached", ErrorKind.InvalidData, $"The image cannot be looked into: the check stops after {share} for one rule, {limit} in all. Check it by hand.");
+        new(
+            "CheckLimitReached",
+            ErrorKind.InvalidData,
+            $"The image cannot be looked into: the check stops after {share} for one rule, {limit} in all. Check it by hand.");
 }

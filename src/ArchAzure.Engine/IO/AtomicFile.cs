@@ -36,7 +36,10 @@ internal static class AtomicFile
         FlushFolder(Path.GetDirectoryName(path)!);
     }
 
-    /// <summary>Makes a rename durable: on Linux the folder itself has to be flushed (fsync(2), "Calling fsync() does not necessarily ensure...").</summary>
+    /// <summary>
+    /// Makes a rename durable: on Linux the folder itself has to be flushed (fsync(2), "Calling fsync() does not necessarily
+    /// ensure...").
+    /// </summary>
     private static void FlushFolder(string folder)
     {
         if (!OperatingSystem.IsLinux())

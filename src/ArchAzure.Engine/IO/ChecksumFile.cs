@@ -1,7 +1,10 @@
 namespace ArchAzure.IO;
 
 /// <summary><c>SHA256SUMS</c>: a line a file of the same folder, as <c>sha256sum --check</c> reads it.</summary>
-/// <remarks>GNU coreutils manual, "cksum output modes": hash, two spaces, name; a name with a backslash or a line break is escaped, and its line begins with a backslash.</remarks>
+/// <remarks>
+/// GNU coreutils manual, "cksum output modes": hash, two spaces, name; a name with a backslash or a line break is escaped, and its line
+/// begins with a backslash.
+/// </remarks>
 internal static class ChecksumFile
 {
     /// <summary>The file's name.</summary>
@@ -28,12 +31,16 @@ internal static class ChecksumFile
     private static bool IsOf(string line, string ending)
     {
         var escaped = line.StartsWith('\\');
-        return escaped == ending.StartsWith('\\') && line.Length > HashLength + 1 && line[(HashLength + (escaped ? 1 : 0))..] == ending[(escaped ? 1 : 0)..];
+        return escaped == ending.StartsWith('\\')
+            && line.Length > HashLength + 1
+            && line[(HashLength + (escaped ? 1 : 0))..] == ending[(escaped ? 1 : 0)..];
     }
 
     private static string Line(string hash, string name)
     {
-        var escaped = name.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal).Replace("\r", "\\r", StringComparison.Ordinal);
+        var escaped = name.Replace("\\", "\\\\", StringComparison.Ordinal)
+            .Replace("\n", "\\n", StringComparison.Ordinal)
+            .Replace("\r", "\\r", StringComparison.Ordinal);
         return $"{(escaped == name ? "" : "\\")}{hash}  {escaped}";
     }
 

@@ -11,6 +11,7 @@ internal static class FreeSpace
         new(
             "NotEnoughSpace",
             ErrorKind.ResourceUnavailable,
-            $"'{folder}' has {freeBytes >> 20} MiB free, but {what} needs up to {neededBytes >> 20} MiB. Free some room, or use another folder.",
+            $"'{folder}' has {freeBytes >> 20} MiB free, but {what} needs up to {neededBytes >> 20} MiB. Free some room, or use another "
+            + "folder.",
             folder);
 }

@@ -10,7 +10,9 @@ namespace ArchAzure.IO;
 /// <param name="Length">Its length in bytes.</param>
 internal readonly record struct DataExtent(long Offset, long Length);
 
-/// <summary>Copying and measuring files with holes. On Linux the kernel tells where they are; elsewhere blocks of zeros count as holes.</summary>
+/// <summary>
+/// Copying and measuring files with holes. On Linux the kernel tells where they are; elsewhere blocks of zeros count as holes.
+/// </summary>
 internal static class SparseFile
 {
     private const int BlockSize = 1 << 20;
@@ -21,7 +23,8 @@ internal static class SparseFile
     /// The destination range must read as zeros already (a new file, or a hole).
     /// </summary>
     public static async Task CopyAsync(
-        SafeFileHandle source, SafeFileHandle destination, long destinationOffset, long length, Action<long>? progress, CancellationToken cancellationToken)
+        SafeFileHandle source, SafeFileHandle destination, long destinationOffset, long length, Action<long>? progress,
+        CancellationToken cancellationToken)
     {
         var buffer = new byte[BlockSize];
         foreach (var extent in DataExtents(source, length))
@@ -80,7 +83,9 @@ internal static class SparseFile
         }
     }
 
-    /// <summary>Makes <paramref name="destination"/> share the source's blocks, where the file system can (btrfs, XFS). False where it cannot.</summary>
+    /// <summary>
+    /// Makes <paramref name="destination"/> share the source's blocks, where the file system can (btrfs, XFS). False where it cannot.
+    /// </summary>
     public static bool TryReflink(SafeFileHandle source, SafeFileHandle destination) =>
         OperatingSystem.IsLinux() && Posix.TryReflink(source, destination);
 
@@ -153,7 +158,8 @@ internal static class SparseFile
         }
     }
 
-    private static async Task WriteNonZeroAsync(SafeFileHandle destination, ReadOnlyMemory<byte> data, long offset, CancellationToken cancellationToken)
+    private static async Task WriteNonZeroAsync(
+        SafeFileHandle destination, ReadOnlyMemory<byte> data, long offset, CancellationToken cancellationToken)
     {
         // The kernel reports data by extent, and file-system tools preallocate: drop whole zero pages, in as few writes as there are runs.
         for (var start = 0; start < data.Length;)

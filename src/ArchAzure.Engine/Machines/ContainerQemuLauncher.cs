@@ -50,7 +50,7 @@ internal sealed class ContainerQemuLauncher : IQemuLauncher
                     docker.Endpoint);
             }
 
-            var image = await QemuImage.EnsureAsync(docker, build, reporter, cancellationToken);
+            var image = await QemuDockerImage.EnsureAsync(docker, build, reporter, cancellationToken);
             return new ContainerQemuLauncher(docker, build.Id, image);
         }
         catch
@@ -66,10 +66,11 @@ internal sealed class ContainerQemuLauncher : IQemuLauncher
         if (_tools is null)
         {
             var labels = await _docker.ImageLabelsAsync(_image, cancellationToken);
-            var code = labels is not null && labels.TryGetValue(QemuImage.FirmwareLabel, out var path) ? path : "";
+            var code = labels is not null && labels.TryGetValue(QemuDockerImage.FirmwareLabel, out var path) ? path : "";
             var kvm = QemuTools.IsKvmUsable() && (!_docker.IsRootless || MachineSpec.IsKvmForAll());
             _tools = new QemuTools(
-                QemuImage.Emulator, QemuImage.ImageTool, kvm, UefiFirmware.KnownPlaces.FirstOrDefault(firmware => firmware.Code == code));
+                QemuDockerImage.Emulator, QemuDockerImage.ImageTool, kvm,
+                UefiFirmware.KnownPlaces.FirstOrDefault(firmware => firmware.Code == code));
         }
 
         return _tools;

@@ -23,11 +23,11 @@ internal sealed class Accounts(IReadOnlyList<Account> all)
 {
     public IReadOnlyList<Account> All { get; } = all;
 
-    public static Accounts Read(IImageFileSystem root)
+    public static Accounts Read(IFileSystemView root)
     {
         if (root.ReadText("/etc/passwd") is not { } passwd)
         {
-            throw ImageErrors.Unsupported("there is no /etc/passwd.");
+            throw DiskErrors.Unsupported("there is no /etc/passwd.");
         }
 
         var shadow = new Dictionary<string, string>(StringComparer.Ordinal);

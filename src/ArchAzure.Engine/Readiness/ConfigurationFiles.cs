@@ -12,7 +12,7 @@ internal static class ConfigurationFiles
     /// <param name="root">The image.</param>
     /// <param name="suffix">How their names end.</param>
     /// <param name="directories">Most important first.</param>
-    public static IReadOnlyList<string> Find(IImageFileSystem root, string suffix, params string[] directories)
+    public static IReadOnlyList<string> Find(IFileSystemView root, string suffix, params string[] directories)
     {
         var found = new SortedDictionary<string, string>(StringComparer.Ordinal);
         foreach (var directory in directories)
@@ -22,17 +22,17 @@ internal static class ConfigurationFiles
                 found.TryAdd(name, $"{directory}/{name}");
                 if (found.Count > MaximumFiles)
                 {
-                    throw ImageErrors.TooLarge($"{directories[0]} and the like have more than {MaximumFiles} files.");
+                    throw DiskErrors.TooLarge($"{directories[0]} and the like have more than {MaximumFiles} files.");
                 }
             }
         }
 
         // A link to /dev/null, or an empty file, only hides others.
-        return [.. found.Values.Where(path => root.GetStatus(path) is { Type: ImageFileType.File, Size: > 0 })];
+        return [.. found.Values.Where(path => root.GetStatus(path) is { Type: FileType.File, Size: > 0 })];
     }
 
     /// <summary>Reads a file in the style of ini: sections, <c>key=value</c>, comments with '#' or ';'.</summary>
-    public static IEnumerable<(string Section, string Key, string Value)> ReadIni(IImageFileSystem root, string path)
+    public static IEnumerable<(string Section, string Key, string Value)> ReadIni(IFileSystemView root, string path)
     {
         var section = "";
         foreach (var line in root.ReadLines(path).Select(line => line.Trim()))

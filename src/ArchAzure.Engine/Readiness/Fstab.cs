@@ -9,7 +9,7 @@ internal sealed record FstabEntry(string Source, string MountPoint, string Type,
 /// <remarks>Source: fstab(5).</remarks>
 internal static class Fstab
 {
-    public static IReadOnlyList<FstabEntry> Read(IImageFileSystem root)
+    public static IReadOnlyList<FstabEntry> Read(IFileSystemView root)
     {
         var entries = new List<FstabEntry>();
         foreach (var line in root.ReadLines("/etc/fstab"))

@@ -95,7 +95,7 @@ internal sealed class GrubConfiguration
                 case { Kind: TokenKind.Open }:
                     if (scopes.Count > MaximumDepth)
                     {
-                        throw ImageErrors.Unsupported($"the blocks of grub.cfg are nested deeper than {MaximumDepth}.");
+                        throw DiskErrors.Unsupported($"the blocks of grub.cfg are nested deeper than {MaximumDepth}.");
                     }
 
                     scopes.Push(Open(scopes.Peek(), words));
@@ -126,7 +126,12 @@ internal sealed class GrubConfiguration
 
         // grub-mkconfig writes the option's name as a variable, $menuentry_id_option, for versions of GRUB that do not know it.
         var at = options.FindIndex(option => option == "--id");
-        var item = new Item(title, at >= 0 && at + 1 < options.Count ? options[at + 1] : options.Find(option => option.StartsWith("--id=", StringComparison.Ordinal))?[5..] ?? "", command == "menuentry");
+        var item = new Item(
+            title,
+            at >= 0 && at + 1 < options.Count
+                ? options[at + 1]
+                : options.Find(option => option.StartsWith("--id=", StringComparison.Ordinal))?[5..] ?? "",
+            command == "menuentry");
         scope.Children.Add(item);
         return item;
     }

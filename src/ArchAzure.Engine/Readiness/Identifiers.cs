@@ -8,27 +8,28 @@ internal static class Identifiers
 {
     private static readonly (string Prefix, string Tag)[] s_links =
     [
-        ("/dev/disk/by-uuid/", "UUID"), ("/dev/disk/by-label/", "LABEL"), ("/dev/disk/by-partuuid/", "PARTUUID"), ("/dev/disk/by-partlabel/", "PARTLABEL"),
+        ("/dev/disk/by-uuid/", "UUID"), ("/dev/disk/by-label/", "LABEL"), ("/dev/disk/by-partuuid/", "PARTUUID"),
+        ("/dev/disk/by-partlabel/", "PARTLABEL"),
     ];
 
     /// <summary>Whether it is a name that stays the same whatever disk comes first.</summary>
     public static bool IsStable(string name) => Tagged(name) is not null;
 
     /// <summary>The partition that is meant, or null if the image has none such (or the name is no stable one).</summary>
-    public static GuidPartition? Resolve(ReadinessImage image, string name)
+    public static GuidPartition? Resolve(CheckedDisk disk, string name)
     {
         if (Tagged(name) is not var (tag, value))
         {
             return null;
         }
 
-        image.Budget.Spend(ReadCost.Lookups, image.PartitionTable.Partitions.Count);
+        disk.Budget.Spend(ReadCost.Lookups, disk.PartitionTable.Partitions.Count);
 
         // udev makes links of these names, so letters count as they are written; it writes the GUIDs in lower case.
-        return image.PartitionTable.Partitions.FirstOrDefault(partition => tag switch
+        return disk.PartitionTable.Partitions.FirstOrDefault(partition => tag switch
         {
-            "UUID" => image.Identify(partition).Uuid == value,
-            "LABEL" => image.Identify(partition).Label == value,
+            "UUID" => disk.Identify(partition).Uuid == value,
+            "LABEL" => disk.Identify(partition).Label == value,
             "PARTUUID" => partition.Id.ToString().Equals(value, StringComparison.OrdinalIgnoreCase),
             _ => partition.Name == value,
         });

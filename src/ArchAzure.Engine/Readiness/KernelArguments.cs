@@ -7,8 +7,12 @@ internal static class KernelArguments
 
     private static readonly (string Argument, Predicate<string> Matches)[] s_needed =
     [
-        ("console=ttyS0,115200n8", argument => argument == "console=ttyS0" || argument.StartsWith("console=ttyS0,", StringComparison.Ordinal)),
-        ("earlyprintk=ttyS0,115200", argument => argument == "earlyprintk=ttyS0" || argument.StartsWith("earlyprintk=ttyS0,", StringComparison.Ordinal)),
+        (
+            "console=ttyS0,115200n8",
+            argument => argument == "console=ttyS0" || argument.StartsWith("console=ttyS0,", StringComparison.Ordinal)),
+        (
+            "earlyprintk=ttyS0,115200",
+            argument => argument == "earlyprintk=ttyS0" || argument.StartsWith("earlyprintk=ttyS0,", StringComparison.Ordinal)),
         ("rootdelay=300", argument => argument == "rootdelay=300"),
         ("net.ifnames=0", argument => argument == "net.ifnames=0"),
     ];

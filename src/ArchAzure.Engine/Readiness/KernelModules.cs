@@ -19,13 +19,13 @@ internal sealed class KernelModules
 
     private static readonly string[] s_suffixes = [".ko", ".ko.zst", ".ko.xz", ".ko.gz"];
 
-    private readonly IImageFileSystem _fileSystem;
+    private readonly IFileSystemView _fileSystem;
     private readonly IReadOnlySet<string> _builtIn;
 
     // By a module's name its line: its path, a colon, and the paths of all that it depends on, most of them relative.
     private readonly Dictionary<string, string> _lines = new(StringComparer.Ordinal);
 
-    private KernelModules(IImageFileSystem fileSystem, string release, IReadOnlySet<string> builtIn)
+    private KernelModules(IFileSystemView fileSystem, string release, IReadOnlySet<string> builtIn)
     {
         _fileSystem = fileSystem;
         _builtIn = builtIn;
@@ -38,7 +38,7 @@ internal sealed class KernelModules
     /// <summary>Reads the lists, or tells by null that there are none.</summary>
     /// <param name="fileSystem">A root file system or an initramfs.</param>
     /// <param name="release">The kernel's release.</param>
-    public static KernelModules? TryRead(IImageFileSystem fileSystem, string release)
+    public static KernelModules? TryRead(IFileSystemView fileSystem, string release)
     {
         var directory = $"/lib/modules/{release}";
         IEnumerable<string> list;
@@ -56,7 +56,10 @@ internal sealed class KernelModules
             return null;
         }
 
-        var modules = new KernelModules(fileSystem, release, fileSystem.ReadLines($"{directory}/modules.builtin").Select(NameOf).OfType<string>().ToHashSet(StringComparer.Ordinal));
+        var modules = new KernelModules(
+            fileSystem,
+            release,
+            fileSystem.ReadLines($"{directory}/modules.builtin").Select(NameOf).OfType<string>().ToHashSet(StringComparer.Ordinal));
         foreach (var line in list)
         {
             if (NameOf(line.Split(':')[0].Trim()) is { } name)
@@ -107,7 +110,7 @@ internal sealed class KernelModules
     {
         if (Number(index, 0) != IndexMagic)
         {
-            throw ImageErrors.Damaged("modules.dep.bin does not begin as an index of modules.");
+            throw DiskErrors.Damaged("modules.dep.bin does not begin as an index of modules.");
         }
 
         List<string> values = [];
@@ -152,7 +155,7 @@ internal sealed class KernelModules
             // The nodes share no bytes; one that a damaged index comes back to does.
             if ((taken += position - start) > index.Length)
             {
-                throw ImageErrors.Damaged("modules.dep.bin refers to itself.");
+                throw DiskErrors.Damaged("modules.dep.bin refers to itself.");
             }
         }
 
@@ -164,6 +167,6 @@ internal sealed class KernelModules
     private static int EndOfText(ReadOnlySpan<byte> index, int position)
     {
         var length = index.At(position, index.Length - position).IndexOf((byte)0);
-        return length < 0 ? throw ImageErrors.Damaged("modules.dep.bin has a text without an end.") : position + length + 1;
+        return length < 0 ? throw DiskErrors.Damaged("modules.dep.bin has a text without an end.") : position + length + 1;
     }
 }

@@ -15,9 +15,12 @@ internal sealed class NetworkFile
     public required string Path { get; init; }
 
     /// <summary>The files in the order in which networkd tries them.</summary>
-    public static IReadOnlyList<NetworkFile> ReadAll(IImageFileSystem root)
+    public static IReadOnlyList<NetworkFile> ReadAll(IFileSystemView root)
     {
-        string[] directories = ["/etc/systemd/network", "/usr/local/lib/systemd/network", "/usr/lib/systemd/network", "/lib/systemd/network"];
+        string[] directories =
+        [
+            "/etc/systemd/network", "/usr/local/lib/systemd/network", "/usr/lib/systemd/network", "/lib/systemd/network",
+        ];
         var files = new List<NetworkFile>();
         foreach (var path in ConfigurationFiles.Find(root, ".network", directories))
         {
@@ -44,7 +47,8 @@ internal sealed class NetworkFile
     public bool? AppliesTo(NetworkInterface network)
     {
         bool? result = true;
-        foreach (var group in _settings.Where(setting => setting.Section == "Match").GroupBy(setting => setting.Key, StringComparer.Ordinal))
+        foreach (
+            var group in _settings.Where(setting => setting.Section == "Match").GroupBy(setting => setting.Key, StringComparer.Ordinal))
         {
             // An empty value takes back what was listed before it.
             var values = group.Select(setting => setting.Value).Reverse().TakeWhile(value => value.Length > 0);
@@ -83,6 +87,8 @@ internal sealed class NetworkFile
         // A leading '!' turns the whole list round.
         var inverted = patterns[0].StartsWith('!');
         var list = inverted ? [patterns[0][1..], .. patterns.Skip(1)] : patterns;
-        return list.Exists(pattern => pattern.Contains('[', StringComparison.Ordinal)) ? null : list.Exists(pattern => ImageGlob.Matches(pattern, value)) != inverted;
+        return list.Exists(pattern => pattern.Contains('[', StringComparison.Ordinal))
+            ? null
+            : list.Exists(pattern => Glob.Matches(pattern, value)) != inverted;
     }
 }

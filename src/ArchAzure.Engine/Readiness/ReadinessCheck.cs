@@ -37,48 +37,64 @@ internal static class ReadinessCheck
     /// or <c>DamagedVhdFooter</c>; or it cannot be read (<c>VhdNotReadable</c>).
     /// Whatever is wrong inside it is a result, not an error.
     /// </exception>
-    public static Task<IReadOnlyList<ReadinessResult>> RunAsync(string vhdPath, ReadinessOptions options, IReporter reporter, CancellationToken cancellationToken)
+    public static Task<IReadOnlyList<ReadinessResult>> RunAsync(
+        string vhdPath, ReadinessOptions options, IReporter reporter, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(vhdPath);
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(reporter);
         if (options.Generation is not (null or 1 or 2))
         {
-            throw new ArchAzureException("GenerationUnknown", ErrorKind.InvalidInput, $"There is no generation {options.Generation} of virtual machines. Say 1, 2 or nothing for both.", options.Generation);
+            throw new ArchAzureException(
+                "GenerationUnknown",
+                ErrorKind.InvalidInput,
+                $"There is no generation {options.Generation} of virtual machines. Say 1, 2 or nothing for both.",
+                options.Generation);
         }
 
         return Task.Run<IReadOnlyList<ReadinessResult>>(() => Run(vhdPath, options, reporter, cancellationToken), cancellationToken);
     }
 
-    private static List<ReadinessResult> Run(string vhdPath, ReadinessOptions options, IReporter reporter, CancellationToken cancellationToken)
+    private static List<ReadinessResult> Run(
+        string vhdPath, ReadinessOptions options, IReporter reporter, CancellationToken cancellationToken)
     {
         try
         {
             var footer = FixedVhd.ReadFooter(vhdPath);
             using var stream = new FileStream(vhdPath, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
-            var image = new ReadinessImage(stream, footer, options, new ReadBudget(options.Limits, cancellationToken: cancellationToken));
-            return Run(image, Path.GetFileName(vhdPath), reporter, cancellationToken);
+            var disk = new CheckedDisk(stream, footer, options, new ReadBudget(options.Limits, cancellationToken: cancellationToken));
+            return Run(disk, Path.GetFileName(vhdPath), reporter, cancellationToken);
         }
         catch (UnauthorizedAccessException e)
         {
-            throw new ArchAzureException("VhdNotReadable", ErrorKind.PermissionDenied, $"'{vhdPath}' may not be read: {e.Message} Get read access to it.", vhdPath, e);
+            throw new ArchAzureException(
+                "VhdNotReadable",
+                ErrorKind.PermissionDenied,
+                $"'{vhdPath}' may not be read: {e.Message} Get read access to it.",
+                vhdPath,
+                e);
         }
         catch (IOException e)
         {
-            throw new ArchAzureException("VhdNotReadable", ErrorKind.ResourceUnavailable, $"'{vhdPath}' cannot be read: {e.Message} Check its disk, or copy it.", vhdPath, e);
+            throw new ArchAzureException(
+                "VhdNotReadable",
+                ErrorKind.ResourceUnavailable,
+                $"'{vhdPath}' cannot be read: {e.Message} Check its disk, or copy it.",
+                vhdPath,
+                e);
         }
     }
 
-    private static List<ReadinessResult> Run(ReadinessImage image, string name, IReporter reporter, CancellationToken cancellationToken)
+    private static List<ReadinessResult> Run(CheckedDisk disk, string name, IReporter reporter, CancellationToken cancellationToken)
     {
-        var rules = s_rules.Where(rule => rule.AppliesTo(image.Options)).ToList();
+        var rules = s_rules.Where(rule => rule.AppliesTo(disk.Options)).ToList();
         var results = new List<ReadinessResult>(rules.Count);
         foreach (var rule in rules)
         {
             cancellationToken.ThrowIfCancellationRequested();
             reporter.Progress(new(Activity, $"{name}: {rule.Name}", results.Count * 100 / rules.Count, Minor: true));
-            image.Budget.BeginShare();
-            var finding = Check(rule, image, cancellationToken);
+            disk.Budget.BeginShare();
+            var finding = Check(rule, disk, cancellationToken);
             var found = Readable(finding.Found);
             results.Add(new(rule.Name, finding.Outcome, found, rule.Wanted, finding.Remedy, rule.Source));
             reporter.Verbose($"{rule.Name}: {finding.Outcome}: {found}");
@@ -89,11 +105,11 @@ internal static class ReadinessCheck
     }
 
     /// <summary>Asks one rule: whatever happens to it but a cancellation becomes its result.</summary>
-    internal static Finding Check(ReadinessRule rule, ReadinessImage image, CancellationToken cancellationToken)
+    internal static Finding Check(ReadinessRule rule, CheckedDisk disk, CancellationToken cancellationToken)
     {
         try
         {
-            return rule.Check(image);
+            return rule.Check(disk);
         }
         catch (ArchAzureException e)
         {
@@ -101,7 +117,10 @@ internal static class ReadinessCheck
         }
         catch (OutOfMemoryException)
         {
-            return new(ReadinessOutcome.Unknown, "The image cannot be looked into: there was not enough memory for it. Check it by hand, or on a machine with more memory.", Remedy: null);
+            return new(
+                ReadinessOutcome.Unknown,
+                "The image cannot be looked into: there was not enough memory for it. Check it by hand, or on a machine with more memory.",
+                Remedy: null);
         }
         catch (IOException e)
         {
@@ -110,7 +129,8 @@ internal static class ReadinessCheck
         catch (Exception e) when (!cancellationToken.IsCancellationRequested)
         {
             // A fault of ours in one rule is no reason to lose what the others found.
-            return new(ReadinessOutcome.Unknown, $"The rule itself failed ({e.GetType().Name}: {e.Message}) Please report this.", Remedy: null);
+            return new(
+                ReadinessOutcome.Unknown, $"The rule itself failed ({e.GetType().Name}: {e.Message}) Please report this.", Remedy: null);
         }
     }
 

@@ -11,7 +11,10 @@ public enum ReadinessOutcome
     /// <summary>It does not; Azure would refuse it, fail to provision it, or run it badly.</summary>
     Failed,
 
-    /// <summary>It could not be seen: another layout, an unreadable file system, damage that another rule reports, or more than a check may cost.</summary>
+    /// <summary>
+    /// It could not be seen: another layout, an unreadable file system, damage that another rule reports, or more than a check may
+    /// cost.
+    /// </summary>
     Unknown,
 }
 

@@ -19,7 +19,7 @@ internal abstract class ReadinessRule
     public virtual bool AppliesTo(ReadinessOptions options) => true;
 
     /// <summary>Looks at the image.</summary>
-    public abstract Finding Check(ReadinessImage image);
+    public abstract Finding Check(CheckedDisk disk);
 
     protected static Finding Pass(string found) => new(ReadinessOutcome.Passed, found, Remedy: null);
 
@@ -49,7 +49,8 @@ internal static class Sources
     public const string AzureGeneration2 = "https://learn.microsoft.com/azure/virtual-machines/generation-2";
     public const string AzureCertification = "https://learn.microsoft.com/partner-center/marketplace-offers/azure-vm-certification-faq";
     public const string AzureLoadBalancerIdle = "https://learn.microsoft.com/azure/load-balancer/load-balancer-tcp-reset";
-    public const string AzureAcceleratedNetworking = "https://learn.microsoft.com/azure/virtual-network/accelerated-networking-how-it-works";
+    public const string AzureAcceleratedNetworking =
+        "https://learn.microsoft.com/azure/virtual-network/accelerated-networking-how-it-works";
     public const string AzureProvisioning = "https://learn.microsoft.com/azure/virtual-machines/linux/provisioning";
     public const string WaAgent = "https://github.com/Azure/WALinuxAgent#configuration-file-options";
     public const string UefiSpecification = "UEFI Specification 2.10";

@@ -19,16 +19,16 @@ internal sealed class SshdConfiguration
     private const int MaximumDepth = 16;
     private const int MaximumFiles = 1000;
 
-    private readonly IImageFileSystem _root;
+    private readonly IFileSystemView _root;
     private readonly List<SshdSetting> _settings = [];
     private int _files;
 
-    private SshdConfiguration(IImageFileSystem root) => _root = root;
+    private SshdConfiguration(IFileSystemView root) => _root = root;
 
     /// <summary>All settings in the order in which sshd sees them.</summary>
     public IReadOnlyList<SshdSetting> Settings => _settings;
 
-    public static SshdConfiguration Read(IImageFileSystem root)
+    public static SshdConfiguration Read(IFileSystemView root)
     {
         var configuration = new SshdConfiguration(root);
         configuration.ReadFile(MainFile, condition: null, depth: 0);
@@ -87,7 +87,7 @@ internal sealed class SshdConfiguration
     {
         if (depth > MaximumDepth || ++_files > MaximumFiles)
         {
-            throw ImageErrors.Damaged($"{MainFile} includes files too often or too deep ({path}).");
+            throw DiskErrors.Damaged($"{MainFile} includes files too often or too deep ({path}).");
         }
 
         // A Match block ends with the file it stands in; a file included from one inherits its condition.
@@ -106,7 +106,7 @@ internal sealed class SshdConfiguration
             {
                 foreach (var pattern in words.Skip(1))
                 {
-                    foreach (var file in ImageGlob.Expand(_root, pattern.StartsWith('/') ? pattern : $"/etc/ssh/{pattern}"))
+                    foreach (var file in Glob.Expand(_root, pattern.StartsWith('/') ? pattern : $"/etc/ssh/{pattern}"))
                     {
                         ReadFile(file, condition, depth + 1);
                     }

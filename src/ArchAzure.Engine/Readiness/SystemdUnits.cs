@@ -6,10 +6,13 @@ namespace ArchAzure.Readiness;
 /// <remarks>Source: systemd.unit(5), "Unit File Load Path".</remarks>
 internal static class SystemdUnits
 {
-    private static readonly string[] s_directories = ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+    private static readonly string[] s_directories =
+    [
+        "/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system",
+    ];
 
     /// <summary>Whether there is such a unit and nothing masks it.</summary>
-    public static bool Exists(IImageFileSystem root, string unit)
+    public static bool Exists(IFileSystemView root, string unit)
     {
         foreach (var directory in s_directories)
         {
@@ -20,21 +23,22 @@ internal static class SystemdUnits
             }
 
             // The first directory that has the name decides; a link to /dev/null or an empty file masks the unit.
-            return link.LinkTarget != "/dev/null" && root.GetStatus(path) is { Type: ImageFileType.File, Size: > 0 };
+            return link.LinkTarget != "/dev/null" && root.GetStatus(path) is { Type: FileType.File, Size: > 0 };
         }
 
         return false;
     }
 
     /// <summary>The link that starts a unit at boot, or null if none does (or the unit is missing or masked).</summary>
-    public static string? EnabledBy(IImageFileSystem root, params string[] units)
+    public static string? EnabledBy(IFileSystemView root, params string[] units)
     {
         foreach (var unit in units.Where(unit => Exists(root, unit)))
         {
             foreach (var directory in s_directories)
             {
                 var link = root.ReadDirectory(directory)
-                    .Where(name => name.EndsWith(".wants", StringComparison.Ordinal) || name.EndsWith(".requires", StringComparison.Ordinal))
+                    .Where(
+                        name => name.EndsWith(".wants", StringComparison.Ordinal) || name.EndsWith(".requires", StringComparison.Ordinal))
                     .Select(name => $"{directory}/{name}/{unit}")
                     .FirstOrDefault(path => root.GetStatus(path, followLinks: false) is not null);
                 if (link is not null)

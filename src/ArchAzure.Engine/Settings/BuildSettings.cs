@@ -3,7 +3,8 @@ using System.Text.RegularExpressions;
 namespace ArchAzure.Settings;
 
 /// <summary>
-/// The settings a build runs with: the defaults, over them a settings file, over that the parameters of a cmdlet. Immutable; every value in it
+/// The settings a build runs with: the defaults, over them a settings file, over that the parameters of a cmdlet. Immutable; every
+/// value in it
 /// has passed its rule in <see cref="SettingDefinition.All"/>.
 /// </summary>
 internal sealed partial class BuildSettings
@@ -112,7 +113,8 @@ internal sealed partial class BuildSettings
 
     /// <summary>
     /// What scripts and templates of a step find by name: the settings that this step or an earlier one works with, and no other, since a
-    /// change of those would not run it again. An address on the build machine's loopback is of no use in the image: the default stands there.
+    /// change of those would not run it again. An address on the build machine's loopback is of no use in the image: the default stands
+    /// there.
     /// </summary>
     /// <param name="step">1 to 5.</param>
     internal IEnumerable<KeyValuePair<string, string>> ScriptValues(int step) =>
@@ -122,7 +124,8 @@ internal sealed partial class BuildSettings
         select KeyValuePair.Create(definition.ScriptName!, SettingRules.IsLoopbackAddress(value) ? definition.DefaultValue : value);
 
     /// <summary>The defaults with a settings file over them. Relative paths in it start at its folder.</summary>
-    /// <exception cref="ArchAzureException">As for <see cref="SettingsFile.Read"/>, and <c>InvalidSettingValue</c>, <c>SettingWrongUnit</c>.</exception>
+    /// <exception cref="ArchAzureException">As for <see cref="SettingsFile.Read"/>, and <c>InvalidSettingValue</c>,
+    /// <c>SettingWrongUnit</c>.</exception>
     public static BuildSettings Load(string path)
     {
         var full = Path.GetFullPath(path);
@@ -139,7 +142,8 @@ internal sealed partial class BuildSettings
     /// <param name="key">A key of <see cref="SettingDefinition.All"/>.</param>
     /// <param name="value">The value; for several, as they would stand in the file.</param>
     /// <param name="parameter">The parameter's name for the error; null takes the one in the table.</param>
-    /// <exception cref="ArchAzureException"><c>UnknownSetting</c>, <c>InvalidSettingValue</c> or <c>SettingWrongUnit</c>; the message begins with the parameter.</exception>
+    /// <exception cref="ArchAzureException"><c>UnknownSetting</c>, <c>InvalidSettingValue</c> or <c>SettingWrongUnit</c>; the message
+    /// begins with the parameter.</exception>
     public BuildSettings With(string key, string value, string? parameter = null)
     {
         ArgumentNullException.ThrowIfNull(value);
@@ -151,7 +155,8 @@ internal sealed partial class BuildSettings
     }
 
     /// <summary>A copy with a list replaced (<c>PACKAGES</c>, <c>LAYERS</c>), each element a package name or a path.</summary>
-    /// <exception cref="ArchAzureException">As for <see cref="With(string, string, string?)"/>; also where an element holds the separator.</exception>
+    /// <exception cref="ArchAzureException">As for <see cref="With(string, string, string?)"/>; also where an element holds the
+    /// separator.</exception>
     public BuildSettings With(string key, IReadOnlyList<string> elements, string? parameter = null)
     {
         ArgumentNullException.ThrowIfNull(elements);
@@ -161,7 +166,10 @@ internal sealed partial class BuildSettings
         {
             throw new ArchAzureException("InvalidSettingValue", ErrorKind.InvalidInput,
                 $"{Named(definition, parameter)}: '{bad}' holds a '{separator}', which separates the elements of a list. "
-                + (definition.Kind == SettingKind.Paths ? "Rename the folder or give another path to it." : "Give each name as its own element."), key);
+                + (
+                    definition.Kind == SettingKind.Paths
+                        ? "Rename the folder or give another path to it."
+                        : "Give each name as its own element."), key);
         }
 
         return With(key, string.Join(separator, elements), parameter);
@@ -175,27 +183,31 @@ internal sealed partial class BuildSettings
         if (Agent != "waagent" && ResourceDiskSwapMiB > 0)
         {
             throw new ArchAzureException("SettingsConflict", ErrorKind.InvalidInput,
-                $"RESOURCE_DISK_SWAP={ResourceDiskSwapMiB} does not go with AGENT={Agent}: then waagent, which makes this swap, does not touch the resource disk. "
+                $"RESOURCE_DISK_SWAP={ResourceDiskSwapMiB} does not go with AGENT={Agent}: then waagent, which makes this swap, does not "
+                + "touch the resource disk. "
                 + "Set RESOURCE_DISK_SWAP=0 and have your custom data make the swap, or set AGENT=waagent.", "RESOURCE_DISK_SWAP");
         }
 
         if (Snapshot is not null && BootstrapPath is null && ArchVersion != "latest" && string.CompareOrdinal(ArchVersion, Snapshot) > 0)
         {
             throw new ArchAzureException("SettingsConflict", ErrorKind.InvalidInput,
-                $"ARCH_VERSION={ArchVersion} does not go with SNAPSHOT={Snapshot}: that bootstrap is newer than the packages of that day, and pacman would have to put back older ones. "
+                $"ARCH_VERSION={ArchVersion} does not go with SNAPSHOT={Snapshot}: that bootstrap is newer than the packages of that day, "
+                + "and pacman would have to put back older ones. "
                 + "Set ARCH_VERSION=latest for the newest one of that day, or take a later day.", "ARCH_VERSION");
         }
 
         if (Reproducible && Snapshot is null)
         {
             throw new ArchAzureException("SettingsConflict", ErrorKind.InvalidInput,
-                "REPRODUCIBLE=true needs SNAPSHOT: from a mirror that goes with the time, each day gives another image. Name a day with -Snapshot or SNAPSHOT=YYYY.MM.DD.", "REPRODUCIBLE");
+                "REPRODUCIBLE=true needs SNAPSHOT: from a mirror that goes with the time, each day gives another image. Name a day with "
+                + "-Snapshot or SNAPSHOT=YYYY.MM.DD.", "REPRODUCIBLE");
         }
 
         if (Reproducible && RootFileSystem == "btrfs")
         {
             throw new ArchAzureException("SettingsConflict", ErrorKind.InvalidInput,
-                "REPRODUCIBLE=true does not go with ROOT_FILE_SYSTEM=btrfs: mkfs.btrfs makes up identities of its own each time. Set ROOT_FILE_SYSTEM=ext4.", "REPRODUCIBLE");
+                "REPRODUCIBLE=true does not go with ROOT_FILE_SYSTEM=btrfs: mkfs.btrfs makes up identities of its own each time. Set "
+                + "ROOT_FILE_SYSTEM=ext4.", "REPRODUCIBLE");
         }
     }
 

@@ -67,11 +67,14 @@ internal sealed class SettingDefinition
     /// <summary>Why the key has no use any more; null for a living key. Such a key is accepted with this as a warning.</summary>
     public string? Obsolete { get; private init; }
 
-    /// <summary>The steps, by number, that work with it: they run again when it changes. None where it does not change what they make.</summary>
+    /// <summary>
+    /// The steps, by number, that work with it: they run again when it changes. None where it does not change what they make.
+    /// </summary>
     internal IReadOnlyList<int> Steps { get; private init; } = [];
 
     /// <summary>
-    /// The name under which scripts and templates of layers find it, from the first of its <see cref="Steps"/> on; null where it is not for them.
+    /// The name under which scripts and templates of layers find it, from the first of its <see cref="Steps"/> on; null where it is not
+    /// for them.
     /// </summary>
     internal string? ScriptName { get; private init; }
 
@@ -93,14 +96,19 @@ internal sealed class SettingDefinition
             OneOf("x86_64"))
         { Steps = [1] },
         new("MIRROR", "https://geo.mirror.pkgbuild.com/$repo/os/$arch",
-            "The package mirror as pacman's Server line has it: $repo and $arch are filled in by pacman. Put it in single quotes: at its prompt\n"
-            + "PowerShell would fill them in. https://archive.archlinux.org/repos/YYYY/MM/DD/$repo/os/$arch is a dated state of all packages.",
+            "The package mirror as pacman's Server line has it: $repo and $arch are filled in by pacman. Put it in single quotes: at its "
+            + "prompt\n"
+            + "PowerShell would fill them in. https://archive.archlinux.org/repos/YYYY/MM/DD/$repo/os/$arch is a dated state of all "
+            + "packages.",
             Mirror)
         { Parameter = "Mirror", Steps = [1, 3, 4], ScriptName = "ARCHAZURE_MIRROR", Kind = SettingKind.Mirror },
         new("SNAPSHOT", "",
-            "Build from the packages as they were on this day (YYYY.MM.DD), kept by the archive (ARCHIVE_URL), and from the newest bootstrap\n"
+            "Build from the packages as they were on this day (YYYY.MM.DD), kept by the archive (ARCHIVE_URL), and from the newest "
+            + "bootstrap\n"
             + "of that day. MIRROR is then only where the machine gets its updates. Empty: the packages of today, from MIRROR.",
-            Rule(SettingRules.IsSnapshot, $"is not a day of the archive. Write it as YYYY.MM.DD, such as 2026.11.15, from {SettingRules.FirstSnapshot} on."))
+            Rule(
+                SettingRules.IsSnapshot,
+                $"is not a day of the archive. Write it as YYYY.MM.DD, such as 2026.11.15, from {SettingRules.FirstSnapshot} on."))
         { Parameter = "Snapshot", Steps = [1, 2, 3, 4, 5] },
         new("ARCHIVE_URL", "https://archive.archlinux.org/",
             "The archive of SNAPSHOT: the folder that holds repos/YYYY/MM/DD/ and iso/YYYY.MM.DD/.",
@@ -124,7 +132,8 @@ internal sealed class SettingDefinition
             SettingCheck.Good)
         { Parameter = "ReleaseKey", Steps = [1], Kind = SettingKind.Path },
         new("BOOTSTRAP_PATH", "",
-            "Path of a bootstrap archive that is here already, with its signature under the same name and .sig. Where the name does not tell\n"
+            "Path of a bootstrap archive that is here already, with its signature under the same name and .sig. Where the name does not "
+            + "tell\n"
             + "the version, as archlinux-bootstrap-YYYY.MM.DD-x86_64.tar.zst does, give ARCH_VERSION too. Empty: download it.",
             SettingCheck.Good)
         { Parameter = "BootstrapPath", Steps = [1], Kind = SettingKind.Path },
@@ -185,13 +194,15 @@ internal sealed class SettingDefinition
             "The commit of the agent to take from a git address, all 40 digits. Not used for an archive or a folder.",
             v => SettingRules.IsCommit(v)
                 ? SettingCheck.Good(v.ToLowerInvariant())
-                : SettingCheck.Bad($"'{v}' is not a full commit id. Write all 40 digits: a branch or a short id could mean something else tomorrow."))
+                : SettingCheck.Bad(
+                    $"'{v}' is not a full commit id. Write all 40 digits: a branch or a short id could mean something else tomorrow."))
         { Parameter = "Commit", Steps = [4] },
         new("REUSE_DHCLIENT", "true",
             "Has no use any more.",
             Boolean)
         {
-            Obsolete = "REUSE_DHCLIENT has no use any more: the image gets its address by systemd-networkd, and no dhclient is built. Remove the line.",
+            Obsolete = "REUSE_DHCLIENT has no use any more: the image gets its address by systemd-networkd, and no dhclient is built. "
+                + "Remove the line.",
         },
     ];
 
@@ -214,7 +225,10 @@ internal sealed class SettingDefinition
         return value.Any(char.IsControl)
             ? SettingCheck.Bad("it holds a control character or a line break. Remove it.")
             : TakesAddress && SettingRules.HoldsSecret(value)
-            ? SettingCheck.Bad("it holds a user name or a password, which would come into logs, build.json and the image. Remove them: use a server that knows this machine without, or a local file.", "SettingHoldsSecret")
+            ? SettingCheck.Bad(
+                "it holds a user name or a password, which would come into logs, build.json and the image. Remove them: use a server that "
+                + "knows this machine without, or a local file.",
+                "SettingHoldsSecret")
             : value.Length == 0 ? SettingCheck.Good(value) : _check(value);
     }
 
@@ -251,7 +265,9 @@ internal sealed class SettingDefinition
     {
         if (!value.Contains("$repo", StringComparison.Ordinal))
         {
-            return SettingCheck.Bad("it has no $repo, so pacman could not find core and extra. Write it as in https://mirror.example.org/archlinux/$repo/os/$arch.");
+            return SettingCheck.Bad(
+                "it has no $repo, so pacman could not find core and extra. Write it as in "
+                + "https://mirror.example.org/archlinux/$repo/os/$arch.");
         }
 
         var filled = value.Replace("$repo", "core", StringComparison.Ordinal).Replace("$arch", "x86_64", StringComparison.Ordinal);
@@ -272,7 +288,8 @@ internal sealed class SettingDefinition
             var remedy = size.MiB is { } whole && SettingRules.IsDiskSizeMiB(whole)
                 ? $"write {whole} for {value}."
                 : $"write a whole number from {SettingRules.MinimumDiskSizeMiB} to {SettingRules.MaximumDiskSizeMiB}.";
-            return SettingCheck.Bad($"'{value}' has a unit, but the size is counted in MiB and written without one: {remedy}", "SettingWrongUnit");
+            return SettingCheck.Bad(
+                $"'{value}' has a unit, but the size is counted in MiB and written without one: {remedy}", "SettingWrongUnit");
         }
 
         if (!Number(value, out var number))
@@ -283,11 +300,14 @@ internal sealed class SettingDefinition
         if (number < SettingRules.MinimumDiskSizeMiB)
         {
             var hint = number is > 1 and <= 2048 ? $" If you meant {number} GiB, write {number * 1024}." : "";
-            return SettingCheck.Bad($"{number} MiB is too small for an Arch Linux with a kernel and the agent. Write {SettingRules.MinimumDiskSizeMiB} or more.{hint}");
+            return SettingCheck.Bad(
+                $"{number} MiB is too small for an Arch Linux with a kernel and the agent. Write {SettingRules.MinimumDiskSizeMiB} or "
+                + $"more.{hint}");
         }
 
         return number > SettingRules.MaximumDiskSizeMiB
-            ? SettingCheck.Bad($"{number} MiB is more than the 4 TiB that Azure takes as an OS disk. Write at most {SettingRules.MaximumDiskSizeMiB}.")
+            ? SettingCheck.Bad(
+                $"{number} MiB is more than the 4 TiB that Azure takes as an OS disk. Write at most {SettingRules.MaximumDiskSizeMiB}.")
             : SettingCheck.Good(number.ToString());
     }
 
@@ -298,12 +318,16 @@ internal sealed class SettingDefinition
             var remedy = size.MiB * SettingRules.SectorsPerMiB is { } sectors && SettingRules.IsBootStart(sectors)
                 ? $"write {sectors} for {value}."
                 : "write a multiple of 2048 up to 65536.";
-            return SettingCheck.Bad($"'{value}' has a unit, but the start is counted in sectors of 512 bytes and written without one: {remedy}", "SettingWrongUnit");
+            return SettingCheck.Bad(
+                $"'{value}' has a unit, but the start is counted in sectors of 512 bytes and written without one: {remedy}",
+                "SettingWrongUnit");
         }
 
         return Number(value, out var number) && SettingRules.IsBootStart(number)
             ? SettingCheck.Good(number.ToString())
-            : SettingCheck.Bad($"'{value}' is not a multiple of 2048 from 2048 to 65536. Partitions start at a whole MiB, which is 2048 sectors; write 2048 if in doubt.");
+            : SettingCheck.Bad(
+                $"'{value}' is not a multiple of 2048 from 2048 to 65536. Partitions start at a whole MiB, which is 2048 sectors; write "
+                + "2048 if in doubt.");
     }
 
     private static SettingCheck ResourceDiskSwap(string value)
@@ -313,12 +337,15 @@ internal sealed class SettingDefinition
             var remedy = size.MiB is { } whole && SettingRules.IsResourceDiskSwapMiB(whole)
                 ? $"write {whole} for {value}."
                 : $"write a multiple of 64 up to {SettingRules.MaximumResourceDiskSwapMiB}.";
-            return SettingCheck.Bad($"'{value}' has a unit, but the size is counted in MiB and written without one: {remedy}", "SettingWrongUnit");
+            return SettingCheck.Bad(
+                $"'{value}' has a unit, but the size is counted in MiB and written without one: {remedy}", "SettingWrongUnit");
         }
 
         return Number(value, out var number) && SettingRules.IsResourceDiskSwapMiB(number)
             ? SettingCheck.Good(number.ToString())
-            : SettingCheck.Bad($"'{value}' is not a multiple of 64 up to {SettingRules.MaximumResourceDiskSwapMiB}: the agent makes whole blocks of 64 MiB. Write for example 2048 (2 GiB), or 0 for no swap.");
+            : SettingCheck.Bad(
+                $"'{value}' is not a multiple of 64 up to {SettingRules.MaximumResourceDiskSwapMiB}: the agent makes whole blocks of 64 "
+                + "MiB. Write for example 2048 (2 GiB), or 0 for no swap.");
     }
 
     private static SettingCheck Packages(string value)
@@ -327,7 +354,9 @@ internal sealed class SettingDefinition
         var bad = names.FirstOrDefault(n => !SettingRules.IsPackageName(n));
         return bad is null
             ? SettingCheck.Good(string.Join(' ', names))
-            : SettingCheck.Bad($"'{bad}' is not a package name (small letters, digits and @._+-, not starting with '-' or '.'). Write names separated by spaces.");
+            : SettingCheck.Bad(
+                $"'{bad}' is not a package name (small letters, digits and @._+-, not starting with '-' or '.'). Write names separated by "
+                + "spaces.");
     }
 
     private static SettingCheck Layers(string value)
@@ -343,23 +372,31 @@ internal sealed class SettingDefinition
         // A leading hyphen would be read as an option by git; "ext::" and the like make git run a command.
         if (value.StartsWith('-') || value.Contains("::", StringComparison.Ordinal))
         {
-            return SettingCheck.Bad($"'{value}' would be read by git as an option or a command. Write an address such as https://github.com/Azure/WALinuxAgent, or a path.");
+            return SettingCheck.Bad(
+                $"'{value}' would be read by git as an option or a command. Write an address such as "
+                + "https://github.com/Azure/WALinuxAgent, or a path.");
         }
 
         if (SettingRules.HoldsOption(value))
         {
-            return SettingCheck.Bad($"'{value}' has a host or user that ssh would read as an option. Write an address such as https://github.com/Azure/WALinuxAgent, or a path.");
+            return SettingCheck.Bad(
+                $"'{value}' has a host or user that ssh would read as an option. Write an address such as "
+                + "https://github.com/Azure/WALinuxAgent, or a path.");
         }
 
         var scheme = value.IndexOf("://", StringComparison.Ordinal);
         if (SettingRules.IsGitAddress(value) && (scheme < 0 || value[..scheme] == "ssh"))
         {
-            return SettingCheck.Bad($"'{value}' is reached by ssh, which needs a key, and the builder has none. Write the repository's https:// address, or clone it and write the path of the clone.");
+            return SettingCheck.Bad(
+                $"'{value}' is reached by ssh, which needs a key, and the builder has none. Write the repository's https:// address, or "
+                + "clone it and write the path of the clone.");
         }
 
         return scheme < 0 || value[..scheme] is "https" or "http" or "git" or "file"
             ? SettingCheck.Good(value)
-            : SettingCheck.Bad($"'{value[..scheme]}' is not a way to reach a git repository. Write an address that starts with https://, http://, git:// or file://, or a path.");
+            : SettingCheck.Bad(
+                $"'{value[..scheme]}' is not a way to reach a git repository. Write an address that starts with https://, http://, git:// "
+                + "or file://, or a path.");
     }
 
     private static bool Number(string value, out long number) =>

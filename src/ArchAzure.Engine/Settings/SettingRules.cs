@@ -56,7 +56,9 @@ internal static partial class SettingRules
     public static bool IsDiskSizeMiB(long value) => value is >= MinimumDiskSizeMiB and <= MaximumDiskSizeMiB;
 
     /// <summary>A size of the resource disk's swap file in MiB, 0 for none: whole blocks of 64 MiB.</summary>
-    /// <remarks>The agent writes the file in such blocks and the rest over the first of them, so that any other size comes out smaller.</remarks>
+    /// <remarks>
+    /// The agent writes the file in such blocks and the rest over the first of them, so that any other size comes out smaller.
+    /// </remarks>
     public static bool IsResourceDiskSwapMiB(long value) => value is >= 0 and <= MaximumResourceDiskSwapMiB && value % 64 == 0;
 
     /// <summary>A start of the first partition in sectors of 512 bytes: whole MiB, up to 32 MiB.</summary>
@@ -105,7 +107,9 @@ internal static partial class SettingRules
     [GeneratedRegex(@"^(?!ssh://[^:/@]*@)[a-z][a-z0-9+.-]+:/+[^/?#]*@", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
     private static partial Regex SecretPattern();
 
-    [GeneratedRegex(@"^(?:[a-z][a-z0-9+.-]*://)(?:[^/]*@)?(?:-|[^/]*%)|^[a-z][a-z0-9+.-]*://-|^[^/:]*@-", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
+    [GeneratedRegex(
+        @"^(?:[a-z][a-z0-9+.-]*://)(?:[^/]*@)?(?:-|[^/]*%)|^[a-z][a-z0-9+.-]*://-|^[^/:]*@-",
+        RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
     private static partial Regex OptionPattern();
 
     [GeneratedRegex(@"^(?:[a-z][a-z0-9+.-]*://|[^/\\\s@:]+@[^/\\\s@:]+:)", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]

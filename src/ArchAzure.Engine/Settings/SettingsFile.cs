@@ -9,7 +9,8 @@ namespace ArchAzure.Settings;
 internal sealed record SettingLine(string Key, string Value, int Line);
 
 /// <summary>
-/// Reads <c>settings.env</c>. The file looks like shell assignments (<c>KEY=VALUE</c>, <c>export KEY=VALUE</c>), since the scripts before this
+/// Reads <c>settings.env</c>. The file looks like shell assignments (<c>KEY=VALUE</c>, <c>export KEY=VALUE</c>), since the scripts
+/// before this
 /// module sourced it, but nothing in it is ever run: what a shell would expand or execute is refused, not guessed at.
 /// </summary>
 /// <remarks>
@@ -32,7 +33,8 @@ internal static class SettingsFile
             if (!info.Exists)
             {
                 throw new ArchAzureException("SettingsFileNotFound", ErrorKind.NotFound,
-                    $"The settings file '{path}' does not exist. Give the path of an existing one, or copy settings.env.default there.", path);
+                    $"The settings file '{path}' does not exist. Give the path of an existing one, or copy settings.env.default there.",
+                    path);
             }
 
             if (info.Length > MaximumBytes)
@@ -78,7 +80,8 @@ internal static class SettingsFile
             if (result.Find(s => s.Key == setting.Key) is { } earlier)
             {
                 throw new ArchAzureException("DuplicateSetting", ErrorKind.InvalidInput,
-                    $"{source}:{number}: {setting.Key} was already given in line {earlier.Line}. Remove one of the two lines.", setting.Key);
+                    $"{source}:{number}: {setting.Key} was already given in line {earlier.Line}. Remove one of the two lines.",
+                    setting.Key);
             }
 
             result.Add(setting);
@@ -110,7 +113,8 @@ internal static class SettingsFile
     public static string DefaultText()
     {
         var text = new StringBuilder();
-        text.Append("# Settings of an ArchAzure build. Copy this file to settings.env and change what you need; a key left out has its default.\n");
+        text.Append(
+            "# Settings of an ArchAzure build. Copy this file to settings.env and change what you need; a key left out has its default.\n");
         text.Append("# KEY=VALUE lines, '#' starts a comment, values with spaces in quotes. The file is read, never executed.\n");
         foreach (var definition in SettingDefinition.Living)
         {
@@ -194,9 +198,17 @@ internal static class SettingsFile
                     i = Dollar(text, i, value, definition, where);
                     break;
                 case ';' or '&' or '|' or '<' or '>' or '(' or ')':
-                    throw NotExecuted(where, definition.Key, $"'{c}' belongs to a shell command", "If it is part of the value, put the value in 'single quotes'; else remove it");
+                    throw NotExecuted(
+                        where,
+                        definition.Key,
+                        $"'{c}' belongs to a shell command",
+                        "If it is part of the value, put the value in 'single quotes'; else remove it");
                 case '\\':
-                    throw NotExecuted(where, definition.Key, "a backslash outside quotes has its own meaning in a shell", "Put the value in 'single quotes'");
+                    throw NotExecuted(
+                        where,
+                        definition.Key,
+                        "a backslash outside quotes has its own meaning in a shell",
+                        "Put the value in 'single quotes'");
                 case '~' when definition.TakesPath && (value.Length == 0 || value[^1] == Path.PathSeparator):
                     throw NotExecuted(where, definition.Key, "a shell would turn '~' into your home folder", "Write the whole path");
                 default:
@@ -211,7 +223,8 @@ internal static class SettingsFile
         {
             throw Syntax(where, value.Length == 0
                 ? $"there is a space after the '='. Write {definition.Key}=VALUE without spaces around it"
-                : $"the value of {definition.Key} goes on after a space ('{Shown(tail)}'). Put the whole value in quotes, or '#' before a comment");
+                : $"the value of {definition.Key} goes on after a space ('{Shown(tail)}'). Put the whole value in quotes, or '#' before a "
+                    + "comment");
         }
 
         return value.ToString();

@@ -15,7 +15,8 @@ internal static partial class SizeText
     {
         var match = Pattern().Match(text);
         if (!match.Success
-            || !decimal.TryParse(match.Groups["number"].ValueSpan, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var number)
+            || !decimal.TryParse(
+                match.Groups["number"].ValueSpan, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var number)
             || number > 1_000_000_000_000m)
         {
             return null;
@@ -34,6 +35,8 @@ internal static partial class SizeText
         return new Size(mib == decimal.Truncate(mib) && mib <= long.MaxValue ? (long)mib : null);
     }
 
-    [GeneratedRegex(@"^(?<number>[0-9]{1,12}(?:\.[0-9]{1,6})?)\s*(?<unit>[KMGT](?:i?B)?|B|bytes|s|sectors?)\z", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
+    [GeneratedRegex(
+        @"^(?<number>[0-9]{1,12}(?:\.[0-9]{1,6})?)\s*(?<unit>[KMGT](?:i?B)?|B|bytes|s|sectors?)\z",
+        RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
     private static partial Regex Pattern();
 }

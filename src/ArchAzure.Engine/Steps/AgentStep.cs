@@ -28,7 +28,8 @@ internal sealed partial class AgentStep : TargetStep
             async (builder, target) =>
             {
                 context.Say("installing packages", 0);
-                await new Pacman(builder, context.Reporter, Name).InstallAsync([.. layers.SelectMany(layer => layer.Packages).Distinct(StringComparer.Ordinal)], cancellationToken);
+                await new Pacman(builder, context.Reporter, Name)
+                    .InstallAsync([.. layers.SelectMany(layer => layer.Packages).Distinct(StringComparer.Ordinal)], cancellationToken);
 
                 if (source is not null)
                 {
@@ -49,14 +50,18 @@ internal sealed partial class AgentStep : TargetStep
             cancellationToken);
     }
 
-    private static async Task InstallWaAgentAsync(StepContext context, Builder builder, TargetTree target, AgentSource source, CancellationToken cancellationToken)
+    private static async Task InstallWaAgentAsync(
+        StepContext context, Builder builder, TargetTree target, AgentSource source, CancellationToken cancellationToken)
     {
         context.Say($"fetching the agent from {source.Location}");
         var folder = await source.FetchAsync(builder, TargetTree.Root + BuildFolder, cancellationToken);
 
         context.Say("installing the agent");
         await target.ChrootAsync(
-            ["env", $"--chdir={folder[TargetTree.Root.Length..]}", "python", "setup.py", "install", "--prefix=/usr", "--lnx-distro=arch"], null, cancellationToken);
+            [
+                "env", $"--chdir={folder[TargetTree.Root.Length..]}", "python", "setup.py", "install", "--prefix=/usr",
+                "--lnx-distro=arch",
+            ], null, cancellationToken);
         await builder.RunAsync(["rm", "-rf", TargetTree.Root + BuildFolder], null, cancellationToken);
     }
 

@@ -52,9 +52,16 @@ internal sealed partial class BootstrapStep : BuildStep
 
             context.Say($"checking {archive.FileName}", 0);
             var verifier = new ReleaseVerifier { SetAside = archive.Release is not null };
-            sha256 = (await verifier.VerifyAsync(archive.Path, archive.Sha256, archive.Path + ".sig", key, context.Reporter, cancellationToken)).Sha256;
+            sha256 = (
+                await verifier.VerifyAsync(
+                    archive.Path, archive.Sha256, archive.Path + ".sig", key, context.Reporter, cancellationToken)).Sha256;
             context.Say($"importing {archive.FileName} into Docker");
-            await ImportAsync(context, archive, image, new Dictionary<string, string>(StringComparer.Ordinal) { [Sha256Label] = sha256, [SignerLabel] = key.Fingerprint }, cancellationToken);
+            await ImportAsync(
+                context,
+                archive,
+                image,
+                new Dictionary<string, string>(StringComparer.Ordinal) { [Sha256Label] = sha256, [SignerLabel] = key.Fingerprint },
+                cancellationToken);
         }
 
         var builderImage = BuilderRecipe.Image(archive.Version, sha256, settings.PackageMirror);
@@ -81,12 +88,14 @@ internal sealed partial class BootstrapStep : BuildStep
             return;
         }
 
-        var folder = context.Settings.PackageMirror.Replace("$repo", "core", StringComparison.Ordinal).Replace("$arch", context.Settings.Architecture, StringComparison.Ordinal);
+        var folder = context.Settings.PackageMirror.Replace("$repo", "core", StringComparison.Ordinal)
+            .Replace("$arch", context.Settings.Architecture, StringComparison.Ordinal);
         var database = new Uri($"{folder}/core.db");
         if (!await ArchHttp.ExistsAsync(http, database, new TransferLimits(), context.Reporter, cancellationToken))
         {
             throw new ArchAzureException(
-                "SnapshotNotFound", ErrorKind.NotFound, $"The archive has no packages of {day}: there is no {database}. Name another day with -Snapshot or SNAPSHOT, at the latest yesterday.", day);
+                "SnapshotNotFound", ErrorKind.NotFound, $"The archive has no packages of {day}: there is no {database}. Name another day "
+                + "with -Snapshot or SNAPSHOT, at the latest yesterday.", day);
         }
     }
 
@@ -95,14 +104,19 @@ internal sealed partial class BootstrapStep : BuildStep
         path = Path.GetFullPath(path);
         if (!File.Exists(path))
         {
-            throw new ArchAzureException("BootstrapNotFound", ErrorKind.NotFound, $"There is no bootstrap archive '{path}'. Correct -BootstrapPath, or leave it out to download one.", path);
+            throw new ArchAzureException(
+                "BootstrapNotFound",
+                ErrorKind.NotFound,
+                $"There is no bootstrap archive '{path}'. Correct -BootstrapPath, or leave it out to download one.",
+                path);
         }
 
         var named = FileVersion().Match(Path.GetFileName(path));
         if (!named.Success && version == "latest")
         {
             throw new ArchAzureException(
-                "BootstrapVersionUnknown", ErrorKind.InvalidInput, $"The name of '{path}' does not tell its version. Give it with -Version YYYY.MM.DD, or name the file archlinux-bootstrap-YYYY.MM.DD-x86_64.tar.zst.", path);
+                "BootstrapVersionUnknown", ErrorKind.InvalidInput, $"The name of '{path}' does not tell its version. Give it with "
+                + "-Version YYYY.MM.DD, or name the file archlinux-bootstrap-YYYY.MM.DD-x86_64.tar.zst.", path);
         }
 
         return new BootstrapArchiveFile(named.Success ? named.Groups[1].Value : version, path, null, null);
@@ -113,23 +127,32 @@ internal sealed partial class BootstrapStep : BuildStep
         context.Say("looking for the release");
         var release = await new ReleaseIndex(http, context.Reporter, context.Settings.Architecture).FindAsync(
             context.Settings.ReleaseUrl, context.Settings.ArchVersion, cancellationToken, notAfter: context.Settings.Snapshot);
-        return new BootstrapArchiveFile(release.Version, Path.Combine(context.Directory.DownloadFolder, release.FileName), release.Sha256, release);
+        return new BootstrapArchiveFile(
+            release.Version, Path.Combine(context.Directory.DownloadFolder, release.FileName), release.Sha256, release);
     }
 
-    private static async Task DownloadAsync(StepContext context, HttpClient http, ArchRelease release, BootstrapArchiveFile archive, CancellationToken cancellationToken)
+    private static async Task DownloadAsync(
+        StepContext context, HttpClient http, ArchRelease release, BootstrapArchiveFile archive, CancellationToken cancellationToken)
     {
         NewFile.CreateFolder(context.Directory.DownloadFolder);
         var downloader = new Downloader(http, context.Reporter);
         if (!File.Exists(archive.Path))
         {
-            await downloader.DownloadAsync(release.Uri, archive.Path, new DownloadOptions { ExpectedSha256 = release.Sha256 }, cancellationToken);
+            await downloader.DownloadAsync(
+                release.Uri, archive.Path, new DownloadOptions { ExpectedSha256 = release.Sha256 }, cancellationToken);
         }
 
-        await downloader.DownloadAsync(release.SignatureUri, archive.Path + ".sig", new DownloadOptions { Overwrite = true }, cancellationToken);
+        await downloader.DownloadAsync(
+            release.SignatureUri, archive.Path + ".sig", new DownloadOptions { Overwrite = true }, cancellationToken);
     }
 
     /// <summary>Streams the archive's root into an image; nothing is unpacked on the host.</summary>
-    private static Task ImportAsync(StepContext context, BootstrapArchiveFile archive, string image, IReadOnlyDictionary<string, string> labels, CancellationToken cancellationToken) =>
+    private static Task ImportAsync(
+        StepContext context,
+        BootstrapArchiveFile archive,
+        string image,
+        IReadOnlyDictionary<string, string> labels,
+        CancellationToken cancellationToken) =>
         context.Docker.ImportImageAsync(
             image,
             async (stream, token) =>
@@ -140,7 +163,8 @@ internal sealed partial class BootstrapStep : BuildStep
             labels,
             cancellationToken);
 
-    private async Task MakeBuilderAsync(StepContext context, string bootstrapImage, string builderImage, CancellationToken cancellationToken)
+    private async Task MakeBuilderAsync(
+        StepContext context, string bootstrapImage, string builderImage, CancellationToken cancellationToken)
     {
         context.Say("making the builder: keyring");
         NewFile.CreateFolder(context.Directory.PackageCache);
@@ -156,7 +180,8 @@ internal sealed partial class BootstrapStep : BuildStep
         try
         {
             await builder.WriteFileAsync("/etc/pacman.conf", BuilderRecipe.PacmanConfiguration, cancellationToken);
-            await builder.WriteFileAsync(BuilderRecipe.MirrorListPath, BuilderRecipe.MirrorList(context.Settings.PackageMirror), cancellationToken);
+            await builder.WriteFileAsync(
+                BuilderRecipe.MirrorListPath, BuilderRecipe.MirrorList(context.Settings.PackageMirror), cancellationToken);
             await builder.RunAsync(["pacman-key", "--init"], null, cancellationToken);
             await builder.RunAsync(["pacman-key", "--populate", "archlinux"], null, cancellationToken);
 
@@ -171,7 +196,8 @@ internal sealed partial class BootstrapStep : BuildStep
             }
         }
 
-        await builder.CommitAsync(builderImage, new Dictionary<string, string>(StringComparer.Ordinal) { ["archazure.builder"] = Name }, cancellationToken);
+        await builder.CommitAsync(
+            builderImage, new Dictionary<string, string>(StringComparer.Ordinal) { ["archazure.builder"] = Name }, cancellationToken);
     }
 
     private static void ShowPackage(StepContext context, string line)

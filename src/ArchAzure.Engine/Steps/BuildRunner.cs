@@ -29,7 +29,8 @@ internal sealed class BuildRunner(string layerFolder, IReporter reporter, Engine
     /// <param name="cancellationToken">Ends the step; those before it are done.</param>
     /// <returns>The build as it is now in build.json.</returns>
     /// <exception cref="ArchAzureException">Names the thing, the reason, the remedy, and the log.</exception>
-    public async Task<ArchBuild> RunAsync(WorkDirectory directory, int first, int last, StepRequest request, CancellationToken cancellationToken)
+    public async Task<ArchBuild> RunAsync(
+        WorkDirectory directory, int first, int last, StepRequest request, CancellationToken cancellationToken)
     {
         // Everything that can be wrong with the input is found before anything is touched.
         var build = first == 1 ? BuildStore.TryLoad(directory) : BuildStore.Load(directory);
@@ -39,7 +40,7 @@ internal sealed class BuildRunner(string layerFolder, IReporter reporter, Engine
         using var session = await BuildSession.OpenAsync(directory, reporter, cancellationToken, begin: first == 1, engineLimits);
 
         // A build of an older version, or a copy of one, has no claim yet.
-        await BuildImages.ClaimAsync(session.Docker, session.Build, cancellationToken);
+        await DockerImageClaims.ClaimAsync(session.Docker, session.Build, cancellationToken);
         foreach (var step in BuildStep.All.Where(step => step.Number >= first && step.Number <= last))
         {
             await RunAsync(session, step, step.Number == first ? request : request with { SettingsPath = null }, cancellationToken);
@@ -68,7 +69,15 @@ internal sealed class BuildRunner(string layerFolder, IReporter reporter, Engine
                 log =>
                 {
                     log.Write($"{step.Name} in {session.Directory.Path}, Docker {session.Docker.Version}");
-                    return RunAsync(session, step, new StepContext { Session = session, Build = before, Settings = settings, Request = request, Log = log, LayerFolder = layerFolder, Step = step.Number }, cancellationToken);
+                    return RunAsync(
+                        session,
+                        step,
+                        new StepContext
+                        {
+                            Session = session, Build = before, Settings = settings, Request = request, Log = log,
+                            LayerFolder = layerFolder, Step = step.Number,
+                        },
+                        cancellationToken);
                 },
                 cancellationToken,
                 error => request.Explain(before, error));
@@ -84,7 +93,9 @@ internal sealed class BuildRunner(string layerFolder, IReporter reporter, Engine
             reporter.Progress(new(step.Name, end, Completed: true));
             if (end != "done" && request.NotRememberedBy(before) is { Count: > 0 } names)
             {
-                reporter.Warning($"{string.Join(", ", names)} will not be remembered, since {step.Name} did not end well. Give it again when you run the step again.");
+                reporter.Warning(
+                    $"{string.Join(", ", names)} will not be remembered, since {step.Name} did not end well. Give it again when you run "
+                    + "the step again.");
             }
         }
     }
@@ -93,9 +104,13 @@ internal sealed class BuildRunner(string layerFolder, IReporter reporter, Engine
     {
         var inputs = Fingerprint(step, context);
         var record = context.Build.Steps.FirstOrDefault(done => done.Number == step.Number);
-        if (record is { State: StepState.Done } && record.Inputs == inputs && !context.Request.Force && await step.ProductExistsAsync(context, cancellationToken))
+        if (record is { State: StepState.Done }
+            && record.Inputs == inputs
+            && !context.Request.Force
+            && await step.ProductExistsAsync(context, cancellationToken))
         {
-            reporter.Information($"{step.Number} {step.Name}: nothing has changed since {record.Finished.ToLocalTime():yyyy-MM-dd HH:mm}, skipped.");
+            reporter.Information(
+                $"{step.Number} {step.Name}: nothing has changed since {record.Finished.ToLocalTime():yyyy-MM-dd HH:mm}, skipped.");
             session.Save(context.Request.Remember(session.Directory, context.Build));
             return session.Build;
         }
@@ -103,8 +118,11 @@ internal sealed class BuildRunner(string layerFolder, IReporter reporter, Engine
         session.Save(context.Build);
         var clock = Stopwatch.StartNew();
         var result = context.Request.Remember(session.Directory, await step.RunAsync(context, cancellationToken));
-        var finished = new StepRecord(step.Number, step.Name, StepState.Done, inputs, DateTimeOffset.UtcNow, Math.Round(clock.Elapsed.TotalSeconds, 1));
-        result = result with { Steps = [.. result.Steps.Where(other => other.Number != step.Number).Append(finished).OrderBy(other => other.Number)] };
+        var finished = new StepRecord(
+            step.Number, step.Name, StepState.Done, inputs, DateTimeOffset.UtcNow, Math.Round(clock.Elapsed.TotalSeconds, 1));
+        result = result with { Steps = [.. result.Steps.Where(other => other.Number != step.Number)
+            .Append(finished)
+            .OrderBy(other => other.Number)] };
         if (record?.Inputs != inputs || !step.MadeTheSame(context.Build, result))
         {
             result = result.WithStaleAfter(step.Number);
@@ -113,7 +131,7 @@ internal sealed class BuildRunner(string layerFolder, IReporter reporter, Engine
         session.Save(result);
         if (result.Bootstrap != context.Build.Bootstrap)
         {
-            await BuildImages.ClaimAsync(session.Docker, result, cancellationToken);
+            await DockerImageClaims.ClaimAsync(session.Docker, result, cancellationToken);
         }
 
         reporter.Verbose($"{step.Name} took {finished.Seconds} s");
@@ -131,7 +149,9 @@ internal sealed class BuildRunner(string layerFolder, IReporter reporter, Engine
                 throw new ArchAzureException(
                     state is null ? "StepMissing" : "StepStale",
                     ErrorKind.NotFound,
-                    $"{missing} (step {step}) builds on {name} (step {number}), which {(state is null ? "has not been run" : "no longer fits, since an earlier step was run again")} in '{directory.Path}'. "
+                    $"{missing} (step {step}) builds on {name} (step {number}), which "
+                    + $"{(state is null ? "has not been run" : "no longer fits, since an earlier step was run again")} in "
+                    + $"'{directory.Path}'. "
                     + $"Run {name} -WorkDirectory '{directory.Path}', or Invoke-ArchBuild '{directory.Path}' for all that is to do.",
                     directory.Path);
             }
@@ -140,7 +160,8 @@ internal sealed class BuildRunner(string layerFolder, IReporter reporter, Engine
 
     private static string Fingerprint(BuildStep step, StepContext context)
     {
-        var text = string.Join('\0', [.. context.Settings.InputsOf(step.Number), .. step.OtherInputs(context), .. step.Number == 1 ? [] : s_code]);
+        var text = string.Join(
+            '\0', [.. context.Settings.InputsOf(step.Number), .. step.OtherInputs(context), .. step.Number == 1 ? [] : s_code]);
         return Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(text))).ToLowerInvariant();
     }
 }

@@ -9,7 +9,10 @@ internal abstract class BuildStep
 {
     /// <summary>The steps in the order of <see cref="StepName.All"/>.</summary>
     public static IReadOnlyList<BuildStep> All { get; } =
-        [.. new BuildStep[] { new BootstrapStep(), new DiskStep(), new BaseStep(), new AgentStep(), new VhdStep() }.OrderBy(step => step.Number)];
+    [
+        .. new BuildStep[] { new BootstrapStep(), new DiskStep(), new BaseStep(), new AgentStep(), new VhdStep() }
+            .OrderBy(step => step.Number),
+    ];
 
     /// <summary>1 to 5.</summary>
     public int Number => StepName.Number(Name);
@@ -23,7 +26,9 @@ internal abstract class BuildStep
     /// <summary>Whether what the step made last time is still there.</summary>
     public abstract Task<bool> ProductExistsAsync(StepContext context, CancellationToken cancellationToken);
 
-    /// <summary>Whether a step that ran again with the same inputs made the very same, so that what later steps made of it still fits.</summary>
+    /// <summary>
+    /// Whether a step that ran again with the same inputs made the very same, so that what later steps made of it still fits.
+    /// </summary>
     public virtual bool MadeTheSame(ArchBuild before, ArchBuild after) => false;
 
     /// <summary>Does the step's work.</summary>

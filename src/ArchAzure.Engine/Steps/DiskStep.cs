@@ -20,7 +20,11 @@ internal sealed class DiskStep : BuildStep
 
     public override async Task<ArchBuild> RunAsync(StepContext context, CancellationToken cancellationToken)
     {
-        var disk = PartitionPlan.Create(context.Settings.DiskSizeMiB, context.Settings.BootStart, context.Settings.RootFileSystem, context.Reproducibility?.Identities("disk") ?? Guid.NewGuid);
+        var disk = PartitionPlan.Create(
+            context.Settings.DiskSizeMiB,
+            context.Settings.BootStart,
+            context.Settings.RootFileSystem,
+            context.Reproducibility?.Identities("disk") ?? Guid.NewGuid);
         var needed = Math.Min(BuildNeeds, disk.SizeMiB << 20);
         var free = FreeSpace.In(context.Directory.Path);
         if (free < needed)
@@ -46,7 +50,8 @@ internal sealed class DiskStep : BuildStep
                 if (context.Reproducibility is not null)
                 {
                     // Step 5 needs it; told before the long steps.
-                    Reproducibility.RequireMke2fs((await builder.RunAsync(["mke2fs", "-V"], null, cancellationToken)).Tail is [var first, ..] ? first : "");
+                    Reproducibility.RequireMke2fs(
+                        (await builder.RunAsync(["mke2fs", "-V"], null, cancellationToken)).Tail is [var first, ..] ? first : "");
                 }
 
                 await builder.RunAsync(PartitionPlan.SgdiskArguments(disk, ImagePath), null, cancellationToken);

@@ -42,7 +42,8 @@ internal sealed class StepContext
     public Reproducibility? Reproducibility => Reproducibility.Of(Settings);
 
     /// <summary>What layers' scripts find in their environment, and what their templates name.</summary>
-    public IReadOnlyDictionary<string, string> ScriptEnvironment => new Dictionary<string, string>(Settings.ScriptValues(Step), StringComparer.Ordinal)
+    public IReadOnlyDictionary<string, string> ScriptEnvironment =>
+        new Dictionary<string, string>(Settings.ScriptValues(Step), StringComparer.Ordinal)
     {
         ["ARCHAZURE_ROOT_FILE_SYSTEM"] = Build.Disk!.RootFileSystem,
         ["ARCHAZURE_ROOT_UUID"] = Build.Disk!.RootUuid.ToString(),
@@ -56,7 +57,8 @@ internal sealed class StepContext
     public Layer Layer(string name) => Target.Layer.Load(Path.Combine(LayerFolder, name));
 
     /// <summary>Shows what the step does now.</summary>
-    public void Say(string status, int? percent = null, bool minor = false) => Reporter.Progress(new(StepName.All[Step - 1], status, percent, Minor: minor));
+    public void Say(string status, int? percent = null, bool minor = false) =>
+        Reporter.Progress(new(StepName.All[Step - 1], status, percent, Minor: minor));
 
     /// <summary>
     /// Writes down in build.json, before its end, what the step is about to make; it and those after it count as not done. A run that is

@@ -19,7 +19,8 @@ internal abstract class TargetStep : BuildStep
     /// <param name="work">The work.</param>
     /// <param name="cancellationToken">Ends the builder; the snapshot before stays.</param>
     protected async Task<ArchBuild> RunInTargetAsync(
-        StepContext context, string purpose, string network, Func<Builder, TargetTree, Task<ArchBuild>> work, CancellationToken cancellationToken)
+        StepContext context, string purpose, string network, Func<Builder, TargetTree, Task<ArchBuild>> work,
+        CancellationToken cancellationToken)
     {
         NewFile.CreateFolder(context.Directory.PackageCache);
         if (Number > 3)
@@ -46,7 +47,8 @@ internal abstract class TargetStep : BuildStep
             {
                 try
                 {
-                    await builder.WriteFileAsync(BuilderRecipe.MirrorListPath, BuilderRecipe.MirrorList(context.Settings.PackageMirror), cancellationToken);
+                    await builder.WriteFileAsync(
+                        BuilderRecipe.MirrorListPath, BuilderRecipe.MirrorList(context.Settings.PackageMirror), cancellationToken);
                     var build = await work(builder, target);
                     context.Say("saving the target");
                     return build;
@@ -63,7 +65,8 @@ internal abstract class TargetStep : BuildStep
     }
 
     /// <summary>Lays layers: all files first, then services, then the scripts, so that a script sees every file.</summary>
-    protected static async Task LayAsync(StepContext context, TargetTree target, IReadOnlyList<Layer> layers, CancellationToken cancellationToken)
+    protected static async Task LayAsync(
+        StepContext context, TargetTree target, IReadOnlyList<Layer> layers, CancellationToken cancellationToken)
     {
         foreach (var layer in layers)
         {
@@ -80,7 +83,11 @@ internal abstract class TargetStep : BuildStep
                 var complaints = new HookComplaints($"'{script}' of the layer '{layer.Name}'");
                 try
                 {
-                    await target.RunScriptAsync(script, context.ScriptEnvironment, new CommandOptions { OnLine = (line, _) => complaints.Add(line) }, cancellationToken);
+                    await target.RunScriptAsync(
+                        script,
+                        context.ScriptEnvironment,
+                        new CommandOptions { OnLine = (line, _) => complaints.Add(line) },
+                        cancellationToken);
                     context.Log.Warn(complaints.Warnings(context.Log.Path));
                 }
                 catch (CommandFailedException e) when (e.Command[0] == TargetTree.ChrootCommand)
@@ -89,7 +96,8 @@ internal abstract class TargetStep : BuildStep
                     throw new ArchAzureException(
                         e.ErrorId,
                         e.Kind,
-                        $"'{script}' of the layer '{layer.Name}' ended with status {e.Result.ExitCode}:{string.Concat(e.Result.Tail.Select(line => $"\n    {line}"))}\n",
+                        $"'{script}' of the layer '{layer.Name}' ended with status "
+                        + $"{e.Result.ExitCode}:{string.Concat(e.Result.Tail.Select(line => $"\n    {line}"))}\n",
                         script,
                         e);
                 }

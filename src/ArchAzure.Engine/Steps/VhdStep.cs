@@ -25,7 +25,8 @@ internal sealed class VhdStep : BuildStep
 
     public override IEnumerable<string> OtherInputs(StepContext context) =>
         [
-            PathInBuild(context, Destination(context)), File.ReadAllText(Script(context, SealScript)), File.ReadAllText(Script(context, BootLoadersScript)),
+            PathInBuild(context, Destination(context)), File.ReadAllText(Script(context, SealScript)),
+            File.ReadAllText(Script(context, BootLoadersScript)),
             .. context.Reproducibility is null ? Array.Empty<string>() : [File.ReadAllText(Script(context, ClampScript))],
         ];
 
@@ -34,7 +35,10 @@ internal sealed class VhdStep : BuildStep
         try
         {
             var (path, vhd) = (context.Build.VhdPath!, context.Build.Vhd!);
-            var listed = vhd.Sha256 is null || (File.Exists(PackageList.PathBeside(path)) && ChecksumFile.Holds(Path.GetDirectoryName(path)!, Path.GetFileName(path), vhd.Sha256));
+            var listed = vhd.Sha256 is null
+                || (
+                    File.Exists(PackageList.PathBeside(path))
+                        && ChecksumFile.Holds(Path.GetDirectoryName(path)!, Path.GetFileName(path), vhd.Sha256));
             return Task.FromResult(listed && FixedVhd.ReadFooter(path).UniqueId == vhd.UniqueId);
         }
         catch (ArchAzureException)
@@ -50,7 +54,11 @@ internal sealed class VhdStep : BuildStep
         var destination = Destination(context);
         if (File.Exists(destination) && destination != context.Build.VhdPath && !context.Request.Force)
         {
-            throw new ArchAzureException("DestinationExists", ErrorKind.InvalidInput, $"'{destination}' exists already. Use -Force to replace it, or name another with -Destination.", destination);
+            throw new ArchAzureException(
+                "DestinationExists",
+                ErrorKind.InvalidInput,
+                $"'{destination}' exists already. Use -Force to replace it, or name another with -Destination.",
+                destination);
         }
 
         var (image, root) = (VhdFiles.ImagePart(destination), VhdFiles.RootPart(destination));
@@ -65,7 +73,11 @@ internal sealed class VhdStep : BuildStep
                 mounts.Add(new(root, RootImagePath));
             }
 
-            var spec = new BuilderSpec { Image = context.BuilderImage, BuildId = context.Build.Id, Purpose = "vhd", HasTarget = true, Mounts = mounts, Environment = reproducibility?.Environment ?? BuilderSpec.NoEnvironment };
+            var spec = new BuilderSpec
+            {
+                Image = context.BuilderImage, BuildId = context.Build.Id, Purpose = "vhd", HasTarget = true, Mounts = mounts,
+                Environment = reproducibility?.Environment ?? BuilderSpec.NoEnvironment,
+            };
             await using (var builder = await Builder.StartAsync(context.Docker, spec, context.Log, cancellationToken))
             {
                 var target = new TargetTree(builder);
@@ -79,7 +91,8 @@ internal sealed class VhdStep : BuildStep
                 await RunScriptAsync(builder, Script(context, SealScript), [TargetTree.Root], cancellationToken);
                 if (reproducibility is not null)
                 {
-                    await RunScriptAsync(builder, Script(context, ClampScript), [TargetTree.Root, reproducibility.EpochSeconds], cancellationToken);
+                    await RunScriptAsync(
+                        builder, Script(context, ClampScript), [TargetTree.Root, reproducibility.EpochSeconds], cancellationToken);
                 }
 
                 context.Say($"writing the root file system ({disk.RootFileSystem})", 60);
@@ -92,14 +105,21 @@ internal sealed class VhdStep : BuildStep
                 if (disk.RootFileSystem == "btrfs")
                 {
                     using var rootHandle = File.OpenHandle(root);
-                    await SparseFile.CopyAsync(rootHandle, handle, disk.Partitions[PartitionPlan.Root].Offset, RandomAccess.GetLength(rootHandle), null, cancellationToken);
+                    await SparseFile.CopyAsync(
+                        rootHandle,
+                        handle,
+                        disk.Partitions[PartitionPlan.Root].Offset,
+                        RandomAccess.GetLength(rootHandle),
+                        null,
+                        cancellationToken);
                 }
 
                 GrubBiosBoot.Link(handle, disk.Partitions[PartitionPlan.BiosBoot]);
             }
 
             // What lies beside the VHD must never speak of another one: it goes before, and comes after.
-            var (folder, name, list) = (Path.GetDirectoryName(destination)!, Path.GetFileName(destination), PackageList.PathBeside(destination));
+            var (folder, name, list) = (
+                Path.GetDirectoryName(destination)!, Path.GetFileName(destination), PackageList.PathBeside(destination));
             ChecksumFile.Remove(folder, [name, Path.GetFileName(list)]);
             File.Delete(list);
             var conversion = new VhdConversion { SourcePath = image, DestinationPath = destination, InPlace = true, Force = true };
@@ -115,7 +135,12 @@ internal sealed class VhdStep : BuildStep
             AtomicFile.WriteAllText(list, PackageList.Write(context.Build.Version!, packages, context.Build.Agent!));
             context.Say("computing the checksum", 95);
             var sha256 = await SparseFile.Sha256Async(destination, cancellationToken);
-            ChecksumFile.Add(folder, new Dictionary<string, string>(StringComparer.Ordinal) { [name] = sha256, [Path.GetFileName(list)] = await SparseFile.Sha256Async(list, cancellationToken) });
+            ChecksumFile.Add(
+                folder,
+                new Dictionary<string, string>(StringComparer.Ordinal)
+                {
+                    [name] = sha256, [Path.GetFileName(list)] = await SparseFile.Sha256Async(list, cancellationToken),
+                });
             return context.Build with { Vhd = product with { Sha256 = sha256 } };
         }
         finally
@@ -147,12 +172,19 @@ internal sealed class VhdStep : BuildStep
     }
 
     /// <summary>Puts GRUB onto the disk: boot code and core image for BIOS, a file in a fresh ESP for UEFI.</summary>
-    private static async Task WriteBootLoadersAsync(Builder builder, DiskProduct disk, bool reproducible, CancellationToken cancellationToken)
+    private static async Task WriteBootLoadersAsync(
+        Builder builder, DiskProduct disk, bool reproducible, CancellationToken cancellationToken)
     {
         const string bios = TargetTree.Root + "/boot/grub/i386-pc";
         var biosBoot = disk.Partitions[PartitionPlan.BiosBoot];
-        await builder.RunAsync(["dd", $"if={bios}/boot.img", $"of={ImagePath}", $"bs={GrubBiosBoot.BootCodeLength}", "count=1", "conv=notrunc", "status=none"], null, cancellationToken);
-        await builder.RunAsync(["dd", $"if={bios}/core.img", $"of={ImagePath}", "bs=512", $"seek={biosBoot.FirstSector}", "conv=notrunc,sync", "status=none"], null, cancellationToken);
+        await builder.RunAsync(
+            ["dd", $"if={bios}/boot.img", $"of={ImagePath}", $"bs={GrubBiosBoot.BootCodeLength}", "count=1", "conv=notrunc", "status=none"],
+            null,
+            cancellationToken);
+        await builder.RunAsync(
+            ["dd", $"if={bios}/core.img", $"of={ImagePath}", "bs=512", $"seek={biosBoot.FirstSector}", "conv=notrunc,sync", "status=none"],
+            null,
+            cancellationToken);
 
         var esp = disk.Partitions[PartitionPlan.Esp];
         var volume = $"{ImagePath}@@{esp.Offset}";
@@ -160,17 +192,22 @@ internal sealed class VhdStep : BuildStep
             [
                 // The label's time; and an identity, which the next option replaces.
                 "mkfs.vfat", .. reproducible ? ["--invariant"] : Array.Empty<string>(),
-                "-F", "32", "-s", "1", "-n", "ESP", "-i", $"{disk.EspVolumeId:X8}", "--offset", $"{esp.FirstSector}", ImagePath, $"{esp.Length / 1024}",
+                "-F", "32", "-s", "1", "-n", "ESP", "-i", $"{disk.EspVolumeId:X8}", "--offset", $"{esp.FirstSector}", ImagePath,
+                $"{esp.Length / 1024}",
             ],
             null,
             cancellationToken);
         await builder.RunAsync(["mmd", "-i", volume, "::/EFI", "::/EFI/BOOT"], null, cancellationToken);
 
         // The removable-media path: what firmware starts without an entry in its variables.
-        await builder.RunAsync(["mcopy", "-i", volume, TargetTree.Root + "/boot/grub/x86_64-efi/core.efi", "::/EFI/BOOT/BOOTX64.EFI"], null, cancellationToken);
+        await builder.RunAsync(
+            ["mcopy", "-i", volume, TargetTree.Root + "/boot/grub/x86_64-efi/core.efi", "::/EFI/BOOT/BOOTX64.EFI"],
+            null,
+            cancellationToken);
     }
 
-    private static Task RunScriptAsync(Builder builder, string script, IReadOnlyList<string> arguments, CancellationToken cancellationToken) =>
+    private static Task RunScriptAsync(
+        Builder builder, string script, IReadOnlyList<string> arguments, CancellationToken cancellationToken) =>
         builder.RunAsync(["bash", "-s", "--", .. arguments], CommandOptions.FromFile(script), cancellationToken);
 
     private static async Task WriteRootAsync(Builder builder, DiskProduct disk, CancellationToken cancellationToken)
@@ -180,7 +217,9 @@ internal sealed class VhdStep : BuildStep
         {
             await builder.RunAsync(["truncate", "--size", $"{root.Length}", RootImagePath], null, cancellationToken);
             await builder.RunAsync(
-                ["mkfs.btrfs", "--quiet", "--label", "root", "--uuid", $"{disk.RootUuid}", "--rootdir", TargetTree.Root, RootImagePath], null, cancellationToken);
+                [
+                    "mkfs.btrfs", "--quiet", "--label", "root", "--uuid", $"{disk.RootUuid}", "--rootdir", TargetTree.Root, RootImagePath,
+                ], null, cancellationToken);
             await builder.RunAsync(["btrfs", "check", "--readonly", RootImagePath], null, cancellationToken);
             return;
         }
@@ -189,7 +228,8 @@ internal sealed class VhdStep : BuildStep
         await builder.RunAsync(
             [
                 "mke2fs", "-q", "-F", "-t", "ext4", "-L", "root", "-U", $"{disk.RootUuid}", "-O", "^metadata_csum_seed,^orphan_file",
-                "-E", $"offset={root.Offset},hash_seed={disk.HashSeed},root_owner=0:0", "-d", TargetTree.Root, ImagePath, $"{root.Length / 1024}k",
+                "-E", $"offset={root.Offset},hash_seed={disk.HashSeed},root_owner=0:0", "-d", TargetTree.Root, ImagePath,
+                $"{root.Length / 1024}k",
             ],
             null,
             cancellationToken);

@@ -57,11 +57,14 @@ internal sealed partial class AgentArchive(string location)
 
     /// <summary>The archive is larger than <see cref="MaximumBytes"/> once it is unpacked.</summary>
     public ArchAzureException TooLarge() =>
-        Invalid(string.Create(CultureInfo.InvariantCulture, $"it unpacks to more than {MaximumBytes >> 20} MiB, which no release of the agent does"));
+        Invalid(
+            string.Create(
+                CultureInfo.InvariantCulture, $"it unpacks to more than {MaximumBytes >> 20} MiB, which no release of the agent does"));
 
     /// <summary>What the error of an archive that is refused says.</summary>
     public ArchAzureException Invalid(string reason) => new(
-        "AgentSourceInvalid", ErrorKind.InvalidData, $"'{location}' cannot be unpacked: {reason.TrimEnd('.')}. Give a tar or zip archive of the agent's source, or a folder, with -Source or WAAGENT_SOURCE.", location);
+        "AgentSourceInvalid", ErrorKind.InvalidData, $"'{location}' cannot be unpacked: {reason.TrimEnd('.')}. Give a tar or zip archive "
+        + "of the agent's source, or a folder, with -Source or WAAGENT_SOURCE.", location);
 
     /// <summary>Follows a path by its parts; a link's starts in the folder that holds the link.</summary>
     private void RequireInside(string name, string link, string path)
@@ -88,6 +91,8 @@ internal sealed partial class AgentArchive(string location)
     private ArchAzureException Refused(string name, string reason) => Invalid($"'{ArchAzureException.Showable(name)}' in it {reason}");
 
     // -rw-r--r--  0 1000   1000        123 Jan  1  2026 name; a device has two numbers for its size.
-    [GeneratedRegex(@"^(?<type>.)[-rwxsStT]{9}[+@. ]? *\d+ +\d+ +\d+ +[\d,]+ +\w{3} +\d+ +[\d:]+ (?<name>.+)$", RegexOptions.CultureInvariant, 1000)]
+    [GeneratedRegex(
+        @"^(?<type>.)[-rwxsStT]{9}[+@. ]? *\d+ +\d+ +\d+ +[\d,]+ +\w{3} +\d+ +[\d:]+ (?<name>.+)$",
+        RegexOptions.CultureInvariant, 1000)]
     private static partial Regex Entry();
 }

@@ -37,13 +37,20 @@ internal abstract class AgentSource
     /// <summary>Words of git and libcurl for what may pass.</summary>
     private static readonly string[] s_brokeOff =
     [
-        "could not resolve host", "unable to look up", "unable to connect", "couldn't connect", "failed to connect", "connection refused", "connection reset", "connection closed", "broken pipe", "timed out",
-        "operation too slow", "early eof", "unexpected disconnect", "the remote end hung up", "could not read from remote repository", "transfer closed", "empty reply", "rpc failed",
+        "could not resolve host", "unable to look up", "unable to connect", "couldn't connect", "failed to connect", "connection refused",
+        "connection reset", "connection closed", "broken pipe", "timed out",
+        "operation too slow", "early eof", "unexpected disconnect", "the remote end hung up", "could not read from remote repository",
+        "transfer closed", "empty reply", "rpc failed",
         "returned error: 408", "returned error: 429", "returned error: 5",
     ];
 
-    /// <summary>What ssh and git servers say of a repository that is not there or may not be read; git adds that it could not read from it.</summary>
-    private static readonly string[] s_refused = ["permission denied", "access denied", "host key verification", "not found", "does not exist", "does not appear to be"];
+    /// <summary>
+    /// What ssh and git servers say of a repository that is not there or may not be read; git adds that it could not read from it.
+    /// </summary>
+    private static readonly string[] s_refused =
+    [
+        "permission denied", "access denied", "host key verification", "not found", "does not exist", "does not appear to be",
+    ];
 
     private AgentSource(string location, string? commit)
     {
@@ -75,7 +82,8 @@ internal abstract class AgentSource
         return File.Exists(path)
             ? new Archive(path)
             : throw new ArchAzureException(
-                "AgentSourceNotFound", ErrorKind.NotFound, $"The agent's source '{source}' is neither an address (https://...) nor an existing archive or folder. Correct -Source or WAAGENT_SOURCE.", source);
+                "AgentSourceNotFound", ErrorKind.NotFound, $"The agent's source '{source}' is neither an address (https://...) nor an "
+                + "existing archive or folder. Correct -Source or WAAGENT_SOURCE.", source);
     }
 
     /// <summary>A text that changes when the source does.</summary>
@@ -87,27 +95,32 @@ internal abstract class AgentSource
     /// <param name="cancellationToken">Ends it.</param>
     /// <param name="limits">How stubborn a fetch over the network is; null for the defaults.</param>
     /// <returns>The folder that holds setup.py.</returns>
-    /// <exception cref="ArchAzureException"><c>AgentCommitNotFound</c>, <c>AgentSourceUnreachable</c> or <c>AgentSourceInvalid</c>.</exception>
+    /// <exception cref="ArchAzureException"><c>AgentCommitNotFound</c>, <c>AgentSourceUnreachable</c> or
+    /// <c>AgentSourceInvalid</c>.</exception>
     public async Task<string> FetchAsync(Builder builder, string folder, CancellationToken cancellationToken, FetchLimits? limits = null)
     {
         await builder.RunAsync(["mkdir", "-p", folder], null, cancellationToken);
         await UnpackAsync(builder, folder, limits ?? new FetchLimits(), cancellationToken);
 
         // Archives have one folder on top, as GitHub's do.
-        var found = await builder.RunAsync(["find", folder, "-maxdepth", "2", "-name", "setup.py", "-printf", "%d %h\\n"], null, cancellationToken);
+        var found = await builder.RunAsync(
+            ["find", folder, "-maxdepth", "2", "-name", "setup.py", "-printf", "%d %h\\n"], null, cancellationToken);
         var top = found.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Order(StringComparer.Ordinal).FirstOrDefault();
         return top?[2..] ?? throw new ArchAzureException(
-            "AgentSourceInvalid", ErrorKind.InvalidData, $"'{Location}' holds no setup.py: it is not the source of the Azure Linux agent. Correct -Source or WAAGENT_SOURCE.", Location);
+            "AgentSourceInvalid", ErrorKind.InvalidData, $"'{Location}' holds no setup.py: it is not the source of the Azure Linux agent. "
+            + "Correct -Source or WAAGENT_SOURCE.", Location);
     }
 
     /// <summary>Unpacks or fetches the source into the folder.</summary>
     protected abstract Task UnpackAsync(Builder builder, string folder, FetchLimits limits, CancellationToken cancellationToken);
 
     private static bool IsGitRepository(string path) =>
-        Path.Exists(Path.Combine(path, ".git")) || (File.Exists(Path.Combine(path, "HEAD")) && Directory.Exists(Path.Combine(path, "objects")));
+        Path.Exists(Path.Combine(path, ".git"))
+            || (File.Exists(Path.Combine(path, "HEAD")) && Directory.Exists(Path.Combine(path, "objects")));
 
     /// <summary>Fetches exactly one commit. Its id is a hash over all it holds: git checks it, so the id is the proof.</summary>
-    private async Task FetchCommitAsync(Builder builder, string folder, string remote, FetchLimits limits, CancellationToken cancellationToken)
+    private async Task FetchCommitAsync(
+        Builder builder, string folder, string remote, FetchLimits limits, CancellationToken cancellationToken)
     {
         // safe.directory: a repository copied into the builder belongs to another user there. lowSpeed: git itself waits for ever.
         (string Key, string Value)[] settings =
@@ -116,7 +129,10 @@ internal abstract class AgentSource
             ("http.lowSpeedLimit", "1"),
             ("http.lowSpeedTime", Seconds(limits.Silence)),
         ];
-        var environment = new Dictionary<string, string>(StringComparer.Ordinal) { ["GIT_CONFIG_COUNT"] = $"{settings.Length}", ["GIT_TERMINAL_PROMPT"] = "0" };
+        var environment = new Dictionary<string, string>(StringComparer.Ordinal)
+        {
+            ["GIT_CONFIG_COUNT"] = $"{settings.Length}", ["GIT_TERMINAL_PROMPT"] = "0",
+        };
         for (var i = 0; i < settings.Length; i++)
         {
             environment[$"GIT_CONFIG_KEY_{i}"] = settings[i].Key;
@@ -129,7 +145,8 @@ internal abstract class AgentSource
         await builder.RunAsync(["git", "-C", folder, "checkout", "--quiet", Commit!], options, cancellationToken);
     }
 
-    private async Task FetchOnceAsync(Builder builder, string folder, string remote, FetchLimits limits, CommandOptions options, CancellationToken cancellationToken)
+    private async Task FetchOnceAsync(
+        Builder builder, string folder, string remote, FetchLimits limits, CommandOptions options, CancellationToken cancellationToken)
     {
         // A fetch that was killed may have left its locks.
         await builder.RunAsync(["rm", "-rf", "--", $"{folder}/.git"], null, cancellationToken);
@@ -137,7 +154,10 @@ internal abstract class AgentSource
 
         // timeout: git:// knows no limit on silence.
         var fetch = await builder.RunAsync(
-            ["timeout", "--kill-after=10", Seconds(limits.Total), "git", "-C", folder, "fetch", "--quiet", "--depth=1", "--no-tags", "--", remote, Commit!],
+            [
+                "timeout", "--kill-after=10", Seconds(limits.Total), "git", "-C", folder, "fetch", "--quiet", "--depth=1", "--no-tags",
+                "--", remote, Commit!,
+            ],
             options with { AllowFailure = true },
             cancellationToken);
         if (fetch.ExitCode == 0)
@@ -149,23 +169,30 @@ internal abstract class AgentSource
         var said = timedOut ? $"it was not done after {Seconds(limits.Total)} s." : string.Join(' ', fetch.Tail);
         if (s_noCommit.Any(words => said.Contains(words, StringComparison.Ordinal)))
         {
-            throw new ArchAzureException("AgentCommitNotFound", ErrorKind.NotFound, $"'{Location}' has no commit {Commit}: {said} Give another with -Commit or WAAGENT_COMMIT.", Commit);
+            throw new ArchAzureException(
+                "AgentCommitNotFound",
+                ErrorKind.NotFound,
+                $"'{Location}' has no commit {Commit}: {said} Give another with -Commit or WAAGENT_COMMIT.",
+                Commit);
         }
 
-        var unreachable = $"The agent could not be fetched from '{Location}': {said} Check the network, or give an archive or a folder with -Source.";
-        throw timedOut || MayPass(said)
+        var unreachable = $"The agent could not be fetched from '{Location}': {said} Check the network, or give an archive or a folder "
+            + "with -Source.";
+        throw timedOut || IsTransient(said)
             ? new FetchBrokeOffException(unreachable, Location)
             : new ArchAzureException("AgentSourceUnreachable", ErrorKind.ConnectionError, unreachable, Location);
     }
 
     /// <summary>Whether what git said leaves hope for the next attempt.</summary>
-    internal static bool MayPass(string said) =>
-        s_brokeOff.Any(words => said.Contains(words, StringComparison.OrdinalIgnoreCase)) && !s_refused.Any(words => said.Contains(words, StringComparison.OrdinalIgnoreCase));
+    internal static bool IsTransient(string said) =>
+        s_brokeOff.Any(words => said.Contains(words, StringComparison.OrdinalIgnoreCase))
+            && !s_refused.Any(words => said.Contains(words, StringComparison.OrdinalIgnoreCase));
 
     private static string Seconds(TimeSpan time) => Math.Ceiling(time.TotalSeconds).ToString(CultureInfo.InvariantCulture);
 
     /// <summary>A fetch that broke off; the next one may come through.</summary>
-    private sealed class FetchBrokeOffException(string message, string location) : ArchAzureException("AgentSourceUnreachable", ErrorKind.ConnectionError, message, location);
+    private sealed class FetchBrokeOffException(string message, string location) : ArchAzureException(
+        "AgentSourceUnreachable", ErrorKind.ConnectionError, message, location);
 
     private sealed class GitAddress(string address, string commit) : AgentSource(address, commit)
     {
@@ -180,7 +207,8 @@ internal abstract class AgentSource
             var copy = folder + ".git";
             await builder.RunAsync(["mkdir", copy], null, cancellationToken);
             await SendFolderAsync(builder, Location, copy, cancellationToken);
-            await FetchCommitAsync(builder, folder, copy, limits with { Retries = limits.Retries with { MaxAttempts = 1 } }, cancellationToken);
+            await FetchCommitAsync(
+                builder, folder, copy, limits with { Retries = limits.Retries with { MaxAttempts = 1 } }, cancellationToken);
             await builder.RunAsync(["rm", "-rf", copy], null, cancellationToken);
         }
     }
@@ -222,7 +250,10 @@ internal abstract class AgentSource
             var archive = new AgentArchive(Location);
             var plain = folder + ".tar";
             var made = await builder.RunAsync(
-                ["prlimit", $"--fsize={AgentArchive.MaximumBytes}", "bsdtar", "--absolute-paths", "--create", "--format=pax", "--file", plain, "@-"],
+                [
+                    "prlimit", $"--fsize={AgentArchive.MaximumBytes}", "bsdtar", "--absolute-paths", "--create", "--format=pax", "--file",
+                    plain, "@-",
+                ],
                 CommandOptions.FromFile(Location) with { AllowFailure = true },
                 cancellationToken);
             if (made.ExitCode != 0)
@@ -246,7 +277,8 @@ internal abstract class AgentSource
                     },
                 },
                 cancellationToken);
-            await builder.RunAsync(["bsdtar", "--extract", "--file", plain, "--directory", folder, "--no-same-owner"], null, cancellationToken);
+            await builder.RunAsync(
+                ["bsdtar", "--extract", "--file", plain, "--directory", folder, "--no-same-owner"], null, cancellationToken);
             await builder.RunAsync(["rm", plain], null, cancellationToken);
         }
     }
@@ -267,7 +299,8 @@ internal abstract class AgentSource
         List<string> paths = [.. all.Order(StringComparer.Ordinal)];
         return paths.Find(Posix.IsSpecial) is { } special
             ? throw new ArchAzureException(
-                "AgentSourceInvalid", ErrorKind.InvalidData, $"'{special}' is neither a file, a folder nor a link, and cannot be a part of the agent's source. Remove it, or give another folder with -Source or WAAGENT_SOURCE.", special)
+                "AgentSourceInvalid", ErrorKind.InvalidData, $"'{special}' is neither a file, a folder nor a link, and cannot be a part "
+                + "of the agent's source. Remove it, or give another folder with -Source or WAAGENT_SOURCE.", special)
             : paths;
     }
 
@@ -282,7 +315,8 @@ internal abstract class AgentSource
         await using var tar = new TarWriter(stream, leaveOpen: true);
         foreach (var path in Entries(folder))
         {
-            await tar.WriteEntryAsync(path, Path.GetRelativePath(folder, path).Replace(Path.DirectorySeparatorChar, '/'), cancellationToken);
+            await tar.WriteEntryAsync(
+                path, Path.GetRelativePath(folder, path).Replace(Path.DirectorySeparatorChar, '/'), cancellationToken);
         }
     }
 }

@@ -20,12 +20,33 @@ internal sealed partial class HookComplaints(string source)
     // in two places, of which Arch has one, and finds no firmware where linux-firmware is not installed, in dozens of lines.
     private static readonly (string Part, Weight Weight, string Meaning)[] s_meanings =
     [
-        ("Possibly missing firmware", Weight.Harmless, "The firmware that these drivers want is in no installed package. No machine of Azure has such devices; for others, add linux-firmware to the packages."),
-        ("hwdb.bin'", Weight.Harmless, "udev's hardware database names keyboards and the like. A machine starts without it, and nothing needs to be done."),
-        ("module not found: ", Weight.Reason, "The kernel has no such module: correct MODULES in the layer's etc/mkinitcpio.conf.d, or leave the name out."),
-        ("' cannot be found", Weight.Reason, "No installed package brings such a hook of mkinitcpio: correct HOOKS in the layer's etc/mkinitcpio.conf.d, or add its package."),
-        ("not found: '", Weight.Reason, "The initramfs goes without that file: add the package that brings it, or leave its name out in the layer's etc/mkinitcpio.conf.d."),
-        ("The image may not be complete", Weight.Consequence, "The initramfs may lack what a machine starts with: Test-AzureVhd looks into it once the VHD is made."),
+        (
+            "Possibly missing firmware",
+            Weight.Harmless,
+            "The firmware that these drivers want is in no installed package. No machine of Azure has such devices; for others, add "
+            + "linux-firmware to the packages."),
+        (
+            "hwdb.bin'",
+            Weight.Harmless,
+            "udev's hardware database names keyboards and the like. A machine starts without it, and nothing needs to be done."),
+        (
+            "module not found: ",
+            Weight.Reason,
+            "The kernel has no such module: correct MODULES in the layer's etc/mkinitcpio.conf.d, or leave the name out."),
+        (
+            "' cannot be found",
+            Weight.Reason,
+            "No installed package brings such a hook of mkinitcpio: correct HOOKS in the layer's etc/mkinitcpio.conf.d, or add its "
+            + "package."),
+        (
+            "not found: '",
+            Weight.Reason,
+            "The initramfs goes without that file: add the package that brings it, or leave its name out in the layer's "
+            + "etc/mkinitcpio.conf.d."),
+        (
+            "The image may not be complete",
+            Weight.Consequence,
+            "The initramfs may lack what a machine starts with: Test-AzureVhd looks into it once the VHD is made."),
         ("command failed to execute correctly", Weight.Consequence, "What the hook or script should have made may be missing."),
         ("command terminated by signal", Weight.Reason, "What the hook or script should have made may be missing."),
     ];
@@ -50,28 +71,37 @@ internal sealed partial class HookComplaints(string source)
         {
             _source = _before;
         }
-        else if (_complaints.Count < MostKept && Complaint().IsMatch(line) && !_complaints.Exists(known => known.Line == line && known.Source == _source))
+        else if (_complaints.Count < MostKept
+            && Complaint().IsMatch(line)
+            && !_complaints.Exists(known => known.Line == line && known.Source == _source))
         {
             _complaints.Add((_source, line.Trim()));
         }
     }
 
-    /// <summary>A warning for each hook or script: what it said, what that means, where the rest is. None where all of it is known to be harmless.</summary>
+    /// <summary>
+    /// A warning for each hook or script: what it said, what that means, where the rest is. None where all of it is known to be
+    /// harmless.
+    /// </summary>
     /// <param name="logPath">The step's log.</param>
     public IEnumerable<string> Warnings(string logPath) =>
         from complaint in _complaints
         group complaint.Line by complaint.Source into lines
         where lines.Any(line => Meaning(line).Weight == Weight.Reason) || !lines.Any(line => Meaning(line).Weight == Weight.Harmless)
-        select $"{lines.Key} complained, and the work went on:{string.Concat(Shown([.. lines]).Select(line => $"\n    {line}"))}\n{string.Concat(Meanings(lines).Select(meaning => meaning + " "))}The whole output is in '{logPath}'.";
+        let shown = string.Concat(Shown([.. lines]).Select(line => $"\n    {line}"))
+        let meanings = string.Concat(Meanings(lines).Select(meaning => meaning + " "))
+        select $"{lines.Key} complained, and the work went on:{shown}\n{meanings}The whole output is in '{logPath}'.";
 
     private static IEnumerable<string> Shown(List<string> lines)
     {
         var drivers = lines.Select(line => Firmware().Match(line)).Where(match => match.Success).ToList();
-        List<string> shown =
-        [
-            .. lines.Where(line => !Firmware().IsMatch(line)),
-            .. drivers.Count == 0 ? [] : new[] { drivers[0].Groups[1].Value + string.Join(", ", drivers.Take(MostShown).Select(match => match.Groups[2].Value)) + (drivers.Count > MostShown ? $" and {drivers.Count - MostShown} more" : "") },
-        ];
+        List<string> shown = [.. lines.Where(line => !Firmware().IsMatch(line))];
+        if (drivers.Count > 0)
+        {
+            var names = string.Join(", ", drivers.Take(MostShown).Select(match => match.Groups[2].Value));
+            shown.Add($"{drivers[0].Groups[1].Value}{names}{(drivers.Count > MostShown ? $" and {drivers.Count - MostShown} more" : "")}");
+        }
+
         return shown.Count <= MostShown ? shown : [.. shown.Take(MostShown - 1), $"({shown.Count - MostShown + 1} more)"];
     }
 
@@ -79,7 +109,8 @@ internal sealed partial class HookComplaints(string source)
         lines.Select(line => Meaning(line).Meaning).OfType<string>().Distinct(StringComparer.Ordinal);
 
     /// <summary>A line's row, or an empty one: what nobody knows is a reason to warn.</summary>
-    private static (string? Part, Weight Weight, string? Meaning) Meaning(string line) => Array.Find(s_meanings, row => line.Contains(row.Part, StringComparison.Ordinal));
+    private static (string? Part, Weight Weight, string? Meaning) Meaning(string line) =>
+        Array.Find(s_meanings, row => line.Contains(row.Part, StringComparison.Ordinal));
 
     [GeneratedRegex(@"^\( *\d+/\d+\) (.+?)\.*$", RegexOptions.None, 1000)]
     private static partial Regex Hook();

@@ -88,5 +88,9 @@ internal sealed record InstalledPackage
     }
 
     private static ArchAzureException Damaged(string reason) =>
-        new("PackageDatabaseDamaged", ErrorKind.InvalidData, $"The target's package database /var/lib/pacman/local cannot be read: {reason}. Make the target again: Install-ArchBase -Force.");
+        new(
+            "PackageDatabaseDamaged",
+            ErrorKind.InvalidData,
+            $"The target's package database /var/lib/pacman/local cannot be read: {reason}. Make the target again: "
+            + "Install-ArchBase -Force.");
 }

@@ -6,14 +6,18 @@ using ArchAzure.Settings;
 
 namespace ArchAzure.Target;
 
-/// <summary>A named set of files, packages, services and a script that goes into the target; a folder of the shape module/layers/README.md tells.</summary>
+/// <summary>
+/// A named set of files, packages, services and a script that goes into the target; a folder of the shape module/layers/README.md
+/// tells.
+/// </summary>
 internal sealed partial class Layer
 {
     /// <summary>Files below this folder are laid before the packages, so that the initramfs is made once and right.</summary>
     private const string EarlyFolder = "etc/mkinitcpio.conf.d/";
 
     private const UnixFileMode PlainMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
-    private const UnixFileMode ExecutableMode = PlainMode | UnixFileMode.UserExecute | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
+    private const UnixFileMode ExecutableMode =
+        PlainMode | UnixFileMode.UserExecute | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
 
     /// <summary>The folders whose content goes into the target: as it is, and with values put in.</summary>
     private const string FilesFolder = "files";
@@ -51,10 +55,16 @@ internal sealed partial class Layer
         path = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
         if (!Directory.Exists(path))
         {
-            throw new ArchAzureException("LayerNotFound", ErrorKind.NotFound, $"There is no layer folder '{path}'. Name an existing folder with files/, templates/, packages, services or configure in it.", path);
+            throw new ArchAzureException(
+                "LayerNotFound",
+                ErrorKind.NotFound,
+                $"There is no layer folder '{path}'. Name an existing folder with files/, templates/, packages, services or configure in "
+                + "it.",
+                path);
         }
 
-        if (!new[] { FilesFolder, TemplatesFolder }.Any(name => Directory.Exists(Path.Combine(path, name))) && !new[] { "packages", "services", "configure" }.Any(name => File.Exists(Path.Combine(path, name))))
+        if (!new[] { FilesFolder, TemplatesFolder }.Any(name => Directory.Exists(Path.Combine(path, name)))
+            && !new[] { "packages", "services", "configure" }.Any(name => File.Exists(Path.Combine(path, name))))
         {
             throw Invalid(path, "it holds none of files/, templates/, packages, services and configure");
         }
@@ -71,7 +81,11 @@ internal sealed partial class Layer
             throw Invalid(path, $"'{badUnit}' in its file 'services' is no systemd unit (such as sshd.service)");
         }
 
-        return new Layer(path, packages, [.. services.Where(name => name[0] != '-')], [.. services.Where(name => name[0] == '-').Select(name => name[1..])]);
+        return new Layer(
+            path,
+            packages,
+            [.. services.Where(name => name[0] != '-')],
+            [.. services.Where(name => name[0] == '-').Select(name => name[1..])]);
     }
 
     /// <summary>A hash over everything in the layer: names, contents, modes.</summary>
@@ -108,14 +122,16 @@ internal sealed partial class Layer
     /// <param name="values">What the names in templates stand for.</param>
     /// <param name="cancellationToken">Stops the writing.</param>
     /// <exception cref="ArchAzureException"><c>LayerInvalid</c>: a template has a name that stands for nothing.</exception>
-    public async Task WriteFilesAsync(Stream output, bool early, IReadOnlyDictionary<string, string> values, CancellationToken cancellationToken)
+    public async Task WriteFilesAsync(
+        Stream output, bool early, IReadOnlyDictionary<string, string> values, CancellationToken cancellationToken)
     {
         await using var tar = new TarWriter(output, TarEntryFormat.Pax, leaveOpen: true);
         foreach (var (name, info, isTemplate) in Entries(early))
         {
             if (info.LinkTarget is { } link)
             {
-                await tar.WriteEntryAsync(new PaxTarEntry(TarEntryType.SymbolicLink, name) { LinkName = WithSlashes(link) }, cancellationToken);
+                await tar.WriteEntryAsync(
+                    new PaxTarEntry(TarEntryType.SymbolicLink, name) { LinkName = WithSlashes(link) }, cancellationToken);
             }
             else if (info is DirectoryInfo)
             {
@@ -123,9 +139,13 @@ internal sealed partial class Layer
             }
             else
             {
-                var content = isTemplate ? await FilledAsync(info.FullName, values, cancellationToken) : await File.ReadAllBytesAsync(info.FullName, cancellationToken);
+                var content = isTemplate
+                    ? await FilledAsync(info.FullName, values, cancellationToken)
+                    : await File.ReadAllBytesAsync(info.FullName, cancellationToken);
                 using var data = new MemoryStream(content, writable: false);
-                await tar.WriteEntryAsync(new PaxTarEntry(TarEntryType.RegularFile, name) { Mode = Mode(name, info, content), DataStream = data }, cancellationToken);
+                await tar.WriteEntryAsync(
+                    new PaxTarEntry(TarEntryType.RegularFile, name) { Mode = Mode(name, info, content), DataStream = data },
+                    cancellationToken);
             }
         }
     }
@@ -163,7 +183,10 @@ internal sealed partial class Layer
     private async Task<byte[]> FilledAsync(string path, IReadOnlyDictionary<string, string> values, CancellationToken cancellationToken) =>
         Encoding.UTF8.GetBytes(TemplateName().Replace(
             await File.ReadAllTextAsync(path, cancellationToken),
-            match => values.TryGetValue(match.Groups[1].Value, out var value) ? value : throw Invalid(FolderPath, $"there is no value for '{match.Value}' in its template '{path}'")));
+            match =>
+                values.TryGetValue(match.Groups[1].Value, out var value)
+                    ? value
+                    : throw Invalid(FolderPath, $"there is no value for '{match.Value}' in its template '{path}'")));
 
     [GeneratedRegex(@"\$\{(ARCHAZURE_[A-Z_]+)\}", RegexOptions.None, 1000)]
     private static partial Regex TemplateName();
@@ -177,7 +200,8 @@ internal sealed partial class Layer
         }
 
         // A checkout on Windows has no execute bits: a script is known by its first line.
-        var executable = content.StartsWith("#!"u8) || (!OperatingSystem.IsWindows() && info.UnixFileMode.HasFlag(UnixFileMode.UserExecute));
+        var executable = content.StartsWith("#!"u8)
+            || (!OperatingSystem.IsWindows() && info.UnixFileMode.HasFlag(UnixFileMode.UserExecute));
         return executable ? ExecutableMode : PlainMode;
     }
 
@@ -194,8 +218,14 @@ internal sealed partial class Layer
 
     // No hyphen before it: systemctl would take the name as an option.
     private static bool IsUnitName(string name) =>
-        name.Contains('.', StringComparison.Ordinal) && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '-' or '_' or '@' or ':' or '\\') && name[0] != '-';
+        name.Contains('.', StringComparison.Ordinal)
+            && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '-' or '_' or '@' or ':' or '\\')
+            && name[0] != '-';
 
     private static ArchAzureException Invalid(string path, string reason) =>
-        new("LayerInvalid", ErrorKind.InvalidInput, $"The layer '{path}' cannot be used: {reason}. See module/layers/README.md for a layer's shape.", path);
+        new(
+            "LayerInvalid",
+            ErrorKind.InvalidInput,
+            $"The layer '{path}' cannot be used: {reason}. See module/layers/README.md for a layer's shape.",
+            path);
 }

@@ -4,12 +4,19 @@ using System.Text.Json.Nodes;
 
 namespace ArchAzure.Target;
 
-/// <summary>The list of what an image is made of, as CycloneDX 1.6 JSON. Equal images have equal lists: it holds no time and no random number.</summary>
-/// <remarks>Schema: https://cyclonedx.org/docs/1.6/json/; package addresses: https://github.com/package-url/purl-spec, type <c>alpm</c>.</remarks>
+/// <summary>
+/// The list of what an image is made of, as CycloneDX 1.6 JSON. Equal images have equal lists: it holds no time and no random number.
+/// </summary>
+/// <remarks>
+/// Schema: https://cyclonedx.org/docs/1.6/json/; package addresses: https://github.com/package-url/purl-spec, type <c>alpm</c>.
+/// </remarks>
 internal static class PackageList
 {
     // The file is read by programs and people, never put into a web page.
-    private static readonly JsonSerializerOptions s_json = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonSerializerOptions s_json = new()
+    {
+        WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    };
 
     /// <summary>The list beside a VHD.</summary>
     public static string PathBeside(string vhd) => vhd + ".cdx.json";
@@ -28,7 +35,8 @@ internal static class PackageList
         {
             ["tools"] = new JsonObject
             {
-                ["components"] = new JsonArray(Component("application", "ArchAzure", typeof(PackageList).Assembly.GetName().Version!.ToString(3))),
+                ["components"] = new JsonArray(
+                    Component("application", "ArchAzure", typeof(PackageList).Assembly.GetName().Version!.ToString(3))),
             },
             ["component"] = Component("operating-system", "ArchLinux", version, reference: "image"),
         },
@@ -37,7 +45,8 @@ internal static class PackageList
 
     private static JsonObject OfPackage(InstalledPackage package)
     {
-        var purl = $"pkg:alpm/arch/{Encode(package.Name.ToLowerInvariant())}@{Encode(package.Version)}{(package.Architecture is { } architecture ? $"?arch={Encode(architecture)}" : "")}";
+        var architecture = package.Architecture is { } name ? $"?arch={Encode(name)}" : "";
+        var purl = $"pkg:alpm/arch/{Encode(package.Name.ToLowerInvariant())}@{Encode(package.Version)}{architecture}";
         var component = Component("library", package.Name, package.Version, reference: purl);
         if (package.Packager is { } packager)
         {
@@ -52,7 +61,8 @@ internal static class PackageList
         if (package.Licenses.Count > 0)
         {
             // As names: an id must be one of the schema's own list, and pacman's packages are not held to it.
-            component["licenses"] = new JsonArray([.. package.Licenses.Select(license => new JsonObject { ["license"] = new JsonObject { ["name"] = license } })]);
+            component["licenses"] = new JsonArray(
+                [.. package.Licenses.Select(license => new JsonObject { ["license"] = new JsonObject { ["name"] = license } })]);
         }
 
         component["purl"] = purl;

@@ -10,7 +10,9 @@ internal sealed partial class Pacman(Builder builder, IReporter reporter, string
     /// <summary>Where the work directory's package cache is mounted, in the builder.</summary>
     public const string CachePath = "/work/cache";
 
-    /// <summary>Some 14 seconds of pauses: a mirror that is restarted is back by then, and nobody waits long for one that is gone.</summary>
+    /// <summary>
+    /// Some 14 seconds of pauses: a mirror that is restarted is back by then, and nobody waits long for one that is gone.
+    /// </summary>
     private static readonly RetryLimits s_limits = RetryLimits.Default with { FirstPause = TimeSpan.FromSeconds(2) };
 
     private const string DownloadFailed = "PackageDownloadFailed";
@@ -18,7 +20,8 @@ internal sealed partial class Pacman(Builder builder, IReporter reporter, string
     private const string CacheDamaged = "PackageCacheDamaged";
 
     /// <summary>Installs packages and all they need; what is installed already is brought to the mirror's state along with them.</summary>
-    /// <exception cref="ArchAzureException"><c>PackageNotFound</c>, <c>PackageDownloadFailed</c>, <c>PackageNotTrusted</c>, <c>PackageCacheDamaged</c>, <c>NotEnoughSpace</c> or <c>CommandFailed</c>.</exception>
+    /// <exception cref="ArchAzureException"><c>PackageNotFound</c>, <c>PackageDownloadFailed</c>, <c>PackageNotTrusted</c>,
+    /// <c>PackageCacheDamaged</c>, <c>NotEnoughSpace</c> or <c>CommandFailed</c>.</exception>
     public async Task InstallAsync(IReadOnlyList<string> packages, CancellationToken cancellationToken)
     {
         var total = 0;
@@ -27,21 +30,31 @@ internal sealed partial class Pacman(Builder builder, IReporter reporter, string
         // --sysupgrade: no partial upgrade when this runs on a later day than the step before.
         await RunAsync(
             builder,
-            ["pacman", "--root", TargetChroot.Root, "--sync", "--refresh", "--sysupgrade", "--noconfirm", "--needed", "--noprogressbar", .. packages],
+            [
+                "pacman", "--root", TargetChroot.Root, "--sync", "--refresh", "--sysupgrade", "--noconfirm", "--needed",
+                "--noprogressbar", .. packages,
+            ],
             line =>
             {
                 if (PackageCount().Match(line) is { Success: true } count)
                 {
                     total = int.Parse(count.Groups[1].ValueSpan, NumberStyles.None, CultureInfo.InvariantCulture);
                 }
-                else if (line.StartsWith("installing ", StringComparison.Ordinal) || line.StartsWith("upgrading ", StringComparison.Ordinal))
+                else if (line.StartsWith("installing ", StringComparison.Ordinal)
+                    || line.StartsWith("upgrading ", StringComparison.Ordinal))
                 {
                     done++;
                     reporter.Progress(new(activity, line.TrimEnd('.'), total == 0 ? null : Math.Min(done * 100 / total, 100), Minor: true));
                 }
-                else if ((line.StartsWith(':') && !line.Contains("[Y/n]", StringComparison.Ordinal)) || line.Contains("downloading", StringComparison.Ordinal))
+                else if ((line.StartsWith(':') && !line.Contains("[Y/n]", StringComparison.Ordinal))
+                    || line.Contains("downloading", StringComparison.Ordinal))
                 {
-                    reporter.Progress(new(activity, line.TrimStart(':', ' ').TrimEnd('.'), total == 0 ? null : done * 100 / total, Minor: !line.StartsWith(':')));
+                    reporter.Progress(
+                        new(
+                            activity,
+                            line.TrimStart(':', ' ').TrimEnd('.'),
+                            total == 0 ? null : done * 100 / total,
+                            Minor: !line.StartsWith(':')));
                 }
             },
             cancellationToken);
@@ -49,10 +62,12 @@ internal sealed partial class Pacman(Builder builder, IReporter reporter, string
 
     /// <summary>Brings a builder up to the mirror's state and installs packages into it.</summary>
     /// <exception cref="ArchAzureException">As <see cref="InstallAsync"/>.</exception>
-    public static async Task UpgradeBuilderAsync(Builder builder, IReadOnlyList<string> packages, Action<string>? onLine, CancellationToken cancellationToken)
+    public static async Task UpgradeBuilderAsync(
+        Builder builder, IReadOnlyList<string> packages, Action<string>? onLine, CancellationToken cancellationToken)
     {
         // An old release's keyring may not know today's packagers: it comes first, as Arch advises.
-        await RunAsync(builder, ["pacman", "-Sy", "--noconfirm", "--needed", "--noprogressbar", "archlinux-keyring"], null, cancellationToken);
+        await RunAsync(
+            builder, ["pacman", "-Sy", "--noconfirm", "--needed", "--noprogressbar", "archlinux-keyring"], null, cancellationToken);
         await RunAsync(builder, ["pacman", "-Su", "--noconfirm", "--needed", "--noprogressbar", .. packages], onLine, cancellationToken);
         await builder.RunAsync(["gpgconf", "--homedir", "/etc/pacman.d/gnupg", "--kill", "all"], null, cancellationToken);
     }
@@ -70,14 +85,16 @@ internal sealed partial class Pacman(Builder builder, IReporter reporter, string
     /// <param name="limits">How often it is tried; null for the defaults.</param>
     /// <exception cref="ArchAzureException">As <see cref="InstallAsync"/>.</exception>
     public static async Task<CommandResult> RunAsync(
-        Builder builder, IReadOnlyList<string> command, Action<string>? onLine, CancellationToken cancellationToken, RetryLimits? limits = null)
+        Builder builder, IReadOnlyList<string> command, Action<string>? onLine, CancellationToken cancellationToken,
+        RetryLimits? limits = null)
     {
         limits ??= s_limits;
-        var mayPass = false;
+        var isTransient = false;
         var parts = false;
         HashSet<string?> refused = [];
         BoundedLines errors = new();
-        return await Retries.Pipeline(limits, command[0], builder.Log.Detail, e => e is ArchAzureException && mayPass, describe: _ => errors.Count > 0 ? errors[0] : "it failed").ExecuteAsync(
+        return await Retries.Pipeline(limits, command[0], builder.Log.Detail, e => e is ArchAzureException
+            && isTransient, describe: _ => errors.Count > 0 ? errors[0] : "it failed").ExecuteAsync(
             async token =>
             {
                 parts |= await HasPartsAsync(builder, token);
@@ -93,7 +110,7 @@ internal sealed partial class Pacman(Builder builder, IReporter reporter, string
                 catch (CommandFailedException e)
                 {
                     var error = Explain(errors, e);
-                    mayPass = !changed && error?.ErrorId == DownloadFailed && errors.All(MayPass);
+                    isTransient = !changed && error?.ErrorId == DownloadFailed && errors.All(IsTransient);
                     if (!changed && parts && error?.ErrorId is null or NotTrusted or CacheDamaged && refused.Add(error?.ErrorId))
                     {
                         // A part that is whole (pacman was killed before it gave it its name) stops it run after run: pacman 6 takes it
@@ -101,7 +118,7 @@ internal sealed partial class Pacman(Builder builder, IReporter reporter, string
                         // come. Whatever a refusal without a known cause comes from: without the parts, what they hold is fetched
                         // again. Once for each kind: a part may have become a damaged package before another one stops pacman.
                         await RemovePartsAsync(builder, token);
-                        mayPass = true;
+                        isTransient = true;
                     }
 
                     throw error ?? e;
@@ -110,7 +127,8 @@ internal sealed partial class Pacman(Builder builder, IReporter reporter, string
                 void OnLine(string line, bool isError)
                 {
                     // The second names the file, the first does not.
-                    if (line.Contains("error: ", StringComparison.Ordinal) || line.EndsWith(" is invalid or corrupted", StringComparison.Ordinal))
+                    if (line.Contains("error: ", StringComparison.Ordinal)
+                        || line.EndsWith(" is invalid or corrupted", StringComparison.Ordinal))
                     {
                         errors.Add(line);
                     }
@@ -123,8 +141,10 @@ internal sealed partial class Pacman(Builder builder, IReporter reporter, string
             cancellationToken);
     }
 
-    /// <summary>Whether a line of pacman's errors leaves hope for the next attempt: not where the mirror says that it will not deliver.</summary>
-    internal static bool MayPass(string line)
+    /// <summary>
+    /// Whether a line of pacman's errors leaves hope for the next attempt: not where the mirror says that it will not deliver.
+    /// </summary>
+    internal static bool IsTransient(string line)
     {
         if (StatusCode().Match(line) is { Success: true } status)
         {
@@ -136,7 +156,9 @@ internal sealed partial class Pacman(Builder builder, IReporter reporter, string
     }
 
     private static async Task<bool> HasPartsAsync(Builder builder, CancellationToken cancellationToken) =>
-        (await builder.RunAsync(["find", CachePath, "-maxdepth", "1", "-name", "*.part", "-print", "-quit"], null, cancellationToken)).Output.Length > 0;
+        (
+            await builder.RunAsync(
+                ["find", CachePath, "-maxdepth", "1", "-name", "*.part", "-print", "-quit"], null, cancellationToken)).Output.Length > 0;
 
     private static Task RemovePartsAsync(Builder builder, CancellationToken cancellationToken) =>
         builder.RunAsync(["find", CachePath, "-maxdepth", "1", "-name", "*.part", "-delete"], null, cancellationToken);
@@ -144,28 +166,36 @@ internal sealed partial class Pacman(Builder builder, IReporter reporter, string
     /// <summary>What lines of pacman's errors mean, or null where they are best left as they are.</summary>
     internal static ArchAzureException? Explain(IReadOnlyList<string> errors, Exception cause)
     {
-        var missing = errors.Select(line => TargetNotFound().Match(line)).Where(match => match.Success).Select(match => match.Groups[1].Value).ToList();
+        var missing = errors.Select(line => TargetNotFound().Match(line))
+            .Where(match => match.Success)
+            .Select(match => match.Groups[1].Value)
+            .ToList();
         if (missing.Count > 0)
         {
             return new ArchAzureException(
                 "PackageNotFound",
                 ErrorKind.NotFound,
-                $"The mirror has no package '{string.Join("', '", missing)}'. Check the name (in -Package, PACKAGES or a layer's file 'packages'): https://archlinux.org/packages/.",
+                $"The mirror has no package '{string.Join("', '", missing)}'. Check the name (in -Package, PACKAGES or a layer's file "
+                + "'packages'): https://archlinux.org/packages/.",
                 missing[0],
                 cause);
         }
 
         // A full disk brings a line for each file.
         const int most = 10;
-        var text = string.Join("\n    ", errors.Count <= most ? errors : [.. errors.Take(most - 2), $"({errors.Count - most + 1} more)", errors[^1]]);
+        var text = string.Join(
+            "\n    ", errors.Count <= most ? errors : [.. errors.Take(most - 2), $"({errors.Count - most + 1} more)", errors[^1]]);
 
         // libcurl's word for a full disk, seen by pacman as a download that failed; libc's; pacman's own.
-        if (errors.Any(line => line.Contains("writing output to destination", StringComparison.Ordinal) || line.Contains("No space left on device", StringComparison.Ordinal) || line.Contains("not enough free disk space", StringComparison.Ordinal)))
+        if (errors.Any(line => line.Contains("writing output to destination", StringComparison.Ordinal)
+            || line.Contains("No space left on device", StringComparison.Ordinal)
+            || line.Contains("not enough free disk space", StringComparison.Ordinal)))
         {
             return new ArchAzureException(
                 "NotEnoughSpace",
                 ErrorKind.ResourceUnavailable,
-                $"There is no space left for the packages:\n    {text}\nThey are kept in the work directory's folder 'cache' and unpacked in the Docker engine's data folder. Free some room in both, and run the step again.",
+                $"There is no space left for the packages:\n    {text}\nThey are kept in the work directory's folder 'cache' and unpacked "
+                + "in the Docker engine's data folder. Free some room in both, and run the step again.",
                 null,
                 cause);
         }
@@ -176,35 +206,53 @@ internal sealed partial class Pacman(Builder builder, IReporter reporter, string
             return new ArchAzureException(
                 "NotEnoughSpace",
                 ErrorKind.ResourceUnavailable,
-                $"The packages could not be unpacked; most likely there is no space left in the Docker engine's data folder:\n    {text}\nFree some room there (see 'docker info', Docker Root Dir), and run the step again.",
+                "The packages could not be unpacked; most likely there is no space left in the Docker engine's data folder:\n    "
+                + $"{text}\nFree some room there (see 'docker info', Docker Root Dir), and run the step again.",
                 null,
                 cause);
         }
 
-        if (errors.Any(line => line.Contains("could not find package in cache", StringComparison.Ordinal) || line.Contains("could not find or read package", StringComparison.Ordinal)))
+        if (errors.Any(line => line.Contains("could not find package in cache", StringComparison.Ordinal)
+            || line.Contains("could not find or read package", StringComparison.Ordinal)))
         {
             return new ArchAzureException(
                 CacheDamaged,
                 ErrorKind.InvalidData,
-                $"pacman does not find a package that it took for downloaded:\n    {text}\nEmpty the work directory's folder 'cache', where its packages are, and run the step again; they are downloaded again.",
+                $"pacman does not find a package that it took for downloaded:\n    {text}\nEmpty the work directory's folder 'cache', "
+                + "where its packages are, and run the step again; they are downloaded again.",
                 null,
                 cause);
         }
 
         // A mirror without a package's signature does not fail to deliver: it hands out what nobody has signed.
-        var isStripped = errors.Any(line => line.Contains(".sig' from ", StringComparison.Ordinal) && StatusCode().Match(line) is { Success: true } status && status.Groups[1].Value == "404");
-        if (!isStripped && errors.Any(line => line.Contains("failed retrieving file", StringComparison.Ordinal) || line.Contains("failed to synchronize", StringComparison.Ordinal) || line.Contains("failed to retrieve", StringComparison.Ordinal)))
+        var isStripped = errors.Any(
+            line =>
+                line.Contains(".sig' from ", StringComparison.Ordinal)
+                    && StatusCode().Match(line) is { Success: true } status
+                    && status.Groups[1].Value == "404");
+        if (!isStripped
+            && errors.Any(
+                line => line.Contains("failed retrieving file", StringComparison.Ordinal)
+                    || line.Contains("failed to synchronize", StringComparison.Ordinal)
+                    || line.Contains("failed to retrieve", StringComparison.Ordinal)))
         {
             return new ArchAzureException(
-                DownloadFailed, ErrorKind.ConnectionError, $"The mirror did not deliver:\n    {text}\nCheck the network and the setting MIRROR, and run the step again; what is downloaded is kept.", null, cause);
+                DownloadFailed, ErrorKind.ConnectionError, $"The mirror did not deliver:\n    {text}\nCheck the network and the setting "
+                    + "MIRROR, and run the step again; what is downloaded is kept.", null, cause);
         }
 
-        if (isStripped || errors.Any(line => line.Contains("signature", StringComparison.Ordinal) || line.Contains("missing from keyring", StringComparison.Ordinal) || line.Contains("invalid or corrupted package", StringComparison.Ordinal) || line.Contains("is corrupted", StringComparison.Ordinal)))
+        if (isStripped
+            || errors.Any(
+                line => line.Contains("signature", StringComparison.Ordinal)
+                    || line.Contains("missing from keyring", StringComparison.Ordinal)
+                    || line.Contains("invalid or corrupted package", StringComparison.Ordinal)
+                    || line.Contains("is corrupted", StringComparison.Ordinal)))
         {
             return new ArchAzureException(
                 NotTrusted,
                 ErrorKind.InvalidData,
-                $"pacman refused a package:\n    {text}\nThe mirror is damaged or not trusted by the release's keyring. Use another mirror, or make the builder again with a newer release: New-ArchBootstrap -Version latest -Force.",
+                $"pacman refused a package:\n    {text}\nThe mirror is damaged or not trusted by the release's keyring. Use another "
+                + "mirror, or make the builder again with a newer release: New-ArchBootstrap -Version latest -Force.",
                 null,
                 cause);
         }

@@ -1,6 +1,8 @@
 namespace ArchAzure.Target;
 
-/// <summary>A program that provisions the machine and reports Ready. The table is <see cref="All"/>; the setting AGENT names one of it.</summary>
+/// <summary>
+/// A program that provisions the machine and reports Ready. The table is <see cref="All"/>; the setting AGENT names one of it.
+/// </summary>
 internal abstract class ProvisioningAgent
 {
     public static IReadOnlyList<ProvisioningAgent> All { get; } = [new WaAgent(), new CloudInit()];

@@ -15,7 +15,8 @@ internal static class TargetSession
     /// <param name="work">The work on the tree.</param>
     /// <param name="cancellationToken">Ends the builder; no snapshot is written then.</param>
     public static async Task<T> RunAsync<T>(
-        DockerEngine docker, BuilderSpec spec, StepLog log, string? from, string? to, Func<Builder, TargetTree, Task<T>> work, CancellationToken cancellationToken)
+        DockerEngine docker, BuilderSpec spec, StepLog log, string? from, string? to, Func<Builder, TargetTree, Task<T>> work,
+        CancellationToken cancellationToken)
     {
         // Two mounts of files: the container never sees the folder they lie in. The new file is made here, so it is the user's.
         const string newSnapshot = TargetTree.SnapshotPath + ".new";

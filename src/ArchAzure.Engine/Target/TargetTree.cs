@@ -19,31 +19,41 @@ internal sealed class TargetTree(Builder builder)
 
     /// <summary>Unpacks a snapshot into the empty tree.</summary>
     public Task RestoreAsync(string path, CancellationToken cancellationToken) =>
-        builder.RunAsync(["tar", "--extract", "--file", path, "--zstd", "--same-permissions", .. TarFidelity, "--directory", Root], null, cancellationToken);
+        builder.RunAsync(
+            ["tar", "--extract", "--file", path, "--zstd", "--same-permissions", .. TarFidelity, "--directory", Root],
+            null,
+            cancellationToken);
 
     /// <summary>Writes the tree to the snapshot's file.</summary>
     public Task SaveAsync(string path, CancellationToken cancellationToken) =>
         builder.RunAsync(
-            ["tar", "--create", "--file", path, "--use-compress-program", "zstd -1 -T0", "--sort=name", .. TarFidelity, "--warning=no-file-ignored", "--directory", Root, "."],
+            [
+                "tar", "--create", "--file", path, "--use-compress-program", "zstd -1 -T0", "--sort=name", .. TarFidelity,
+                "--warning=no-file-ignored", "--directory", Root, ".",
+            ],
             null,
             cancellationToken);
 
     /// <summary>Lays a layer's files and templates.</summary>
     public Task LayFilesAsync(Layer layer, bool early, IReadOnlyDictionary<string, string> values, CancellationToken cancellationToken) =>
-        layer.HasFiles(early) ? UnpackAsync((stream, token) => layer.WriteFilesAsync(stream, early, values, token), cancellationToken) : Task.CompletedTask;
+        layer.HasFiles(early)
+            ? UnpackAsync((stream, token) => layer.WriteFilesAsync(stream, early, values, token), cancellationToken)
+            : Task.CompletedTask;
 
     /// <summary>Runs a command with the target as its root.</summary>
     public Task<CommandResult> ChrootAsync(IReadOnlyList<string> command, CommandOptions? options, CancellationToken cancellationToken) =>
         builder.RunAsync([ChrootCommand, TargetChroot.Root, .. command], options, cancellationToken);
 
     /// <summary>Runs a script of the host in the target; with bash.</summary>
-    public async Task<CommandResult> RunScriptAsync(string scriptPath, IReadOnlyDictionary<string, string> environment, CommandOptions? options, CancellationToken cancellationToken)
+    public async Task<CommandResult> RunScriptAsync(
+        string scriptPath, IReadOnlyDictionary<string, string> environment, CommandOptions? options, CancellationToken cancellationToken)
     {
         // A file, not standard input: a command of the script that reads its input would swallow the rest. /run is no part of the tree.
         const string script = "/run/archazure-script";
         await builder.RunAsync(
             ["install", "--mode=0755", "/dev/stdin", TargetChroot.Root + script], CommandOptions.FromFile(scriptPath), cancellationToken);
-        return await ChrootAsync(["env", .. environment.Select(pair => $"{pair.Key}={pair.Value}"), "bash", script], options, cancellationToken);
+        return await ChrootAsync(
+            ["env", .. environment.Select(pair => $"{pair.Key}={pair.Value}"), "bash", script], options, cancellationToken);
     }
 
     /// <summary>Enables and disables a layer's services.</summary>
@@ -84,14 +94,20 @@ internal sealed class TargetTree(Builder builder)
             },
             cancellationToken);
         return lines.IsFull
-            ? throw new ArchAzureException("PackageDatabaseDamaged", ErrorKind.InvalidData, $"The target's package database is larger than {lines.Limits}. Make the target again: Install-ArchBase -Force.")
+            ? throw new ArchAzureException(
+                "PackageDatabaseDamaged",
+                ErrorKind.InvalidData,
+                $"The target's package database is larger than {lines.Limits}. Make the target again: Install-ArchBase -Force.")
             : InstalledPackage.Parse(string.Join('\n', lines));
     }
 
     /// <summary>Unpacks a tar stream into the tree; folders that are there keep their modes, links to folders stay links.</summary>
     private Task UnpackAsync(Func<Stream, CancellationToken, Task> write, CancellationToken cancellationToken) =>
         builder.RunAsync(
-            ["tar", "--extract", "--file=-", "--numeric-owner", "--same-permissions", "--no-overwrite-dir", "--keep-directory-symlink", "--directory", Root],
+            [
+                "tar", "--extract", "--file=-", "--numeric-owner", "--same-permissions", "--no-overwrite-dir", "--keep-directory-symlink",
+                "--directory", Root,
+            ],
             new CommandOptions { Input = write },
             cancellationToken);
 }

@@ -31,17 +31,30 @@ internal static class FixedVhd
             throw new ArchAzureException(
                 "VhdxNotSupported",
                 ErrorKind.InvalidData,
-                $"'{path}' is a VHDX. Azure takes fixed VHDs only. Convert it: qemu-img convert -f vhdx -O raw IN OUT.raw, then ConvertTo-AzureVhd -Path OUT.raw.",
+                $"'{path}' is a VHDX. Azure takes fixed VHDs only. Convert it: qemu-img convert -f vhdx -O raw IN OUT.raw, then "
+                + "ConvertTo-AzureVhd -Path OUT.raw.",
                 path);
         }
 
         Span<byte> tail = stackalloc byte[VhdFooter.Size];
-        if (length < VhdFooter.Size || RandomAccess.Read(handle, tail, length - VhdFooter.Size) != VhdFooter.Size || !VhdFooter.HasCookie(tail))
+        if (length < VhdFooter.Size
+            || RandomAccess.Read(handle, tail, length - VhdFooter.Size) != VhdFooter.Size
+            || !VhdFooter.HasCookie(tail))
         {
             // Dynamic disks carry a copy of the footer at their start: the end is what got lost.
             throw VhdFooter.HasCookie(head)
-                ? new ArchAzureException("VhdTruncated", ErrorKind.InvalidData, $"'{path}' begins as a dynamic VHD, but its footer at the end is missing: the file is cut short. Copy or make it again.", path)
-                : new ArchAzureException("NotAVhd", ErrorKind.InvalidData, $"'{path}' is not a VHD: its last 512 bytes are no VHD footer. For a raw disk image run ConvertTo-AzureVhd -Path first; if it was a VHD, it is cut short.", path);
+                ? new ArchAzureException(
+                    "VhdTruncated",
+                    ErrorKind.InvalidData,
+                    $"'{path}' begins as a dynamic VHD, but its footer at the end is missing: the file is cut short. Copy or "
+                    + "make it again.",
+                    path)
+                : new ArchAzureException(
+                    "NotAVhd",
+                    ErrorKind.InvalidData,
+                    $"'{path}' is not a VHD: its last 512 bytes are no VHD footer. For a raw disk image run ConvertTo-AzureVhd -Path "
+                    + "first; if it was a VHD, it is cut short.",
+                    path);
         }
 
         VhdFooter footer;
@@ -59,7 +72,8 @@ internal static class FixedVhd
             throw new ArchAzureException(
                 "VhdNotFixed",
                 ErrorKind.InvalidData,
-                $"'{path}' is a {(footer.DiskType == VhdDiskType.Dynamic ? "dynamic" : "differencing")} VHD. Azure takes fixed VHDs only. Convert it: qemu-img convert -f vpc -O raw IN OUT.raw, then ConvertTo-AzureVhd -Path OUT.raw.",
+                $"'{path}' is a {(footer.DiskType == VhdDiskType.Dynamic ? "dynamic" : "differencing")} VHD. Azure takes fixed VHDs only. "
+                + "Convert it: qemu-img convert -f vpc -O raw IN OUT.raw, then ConvertTo-AzureVhd -Path OUT.raw.",
                 path);
         }
 
@@ -68,7 +82,8 @@ internal static class FixedVhd
             throw new ArchAzureException(
                 "VhdTruncated",
                 ErrorKind.InvalidData,
-                $"'{path}' should hold {footer.CurrentSize} bytes and a footer, but is {length} bytes long: it was cut or appended to. Copy or make it again.",
+                $"'{path}' should hold {footer.CurrentSize} bytes and a footer, but is {length} bytes long: it was cut or appended to. "
+                + "Copy or make it again.",
                 path);
         }
 

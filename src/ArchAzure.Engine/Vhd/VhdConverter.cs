@@ -41,7 +41,8 @@ internal static class VhdConverter
     /// Without <see cref="VhdConversion.InPlace"/> the source is left as it was.
     /// </summary>
     /// <returns>The footer written.</returns>
-    /// <exception cref="ArchAzureException">The source is missing, empty, too large or a VHD already; the destination exists or has no room.</exception>
+    /// <exception cref="ArchAzureException">The source is missing, empty, too large or a VHD already; the destination exists or has no
+    /// room.</exception>
     public static async Task<VhdFooter> ConvertAsync(VhdConversion conversion, IReporter reporter, CancellationToken cancellationToken)
     {
         var source = Path.GetFullPath(conversion.SourcePath);
@@ -56,7 +57,8 @@ internal static class VhdConverter
             {
                 // A rename to another file system would copy the whole disk, holes and all.
                 throw new ArchAzureException(
-                    "InPlaceElsewhere", ErrorKind.InvalidInput, $"-InPlace keeps the file in its folder, but the destination is '{destination}'. Leave out -InPlace to copy it there.", destination);
+                    "InPlaceElsewhere", ErrorKind.InvalidInput, "-InPlace keeps the file in its folder, but the destination is "
+                    + $"'{destination}'. Leave out -InPlace to copy it there.", destination);
             }
 
             using (var file = new FileStream(source, FileMode.Open, FileAccess.ReadWrite, FileShare.None, bufferSize: 0))
@@ -81,7 +83,8 @@ internal static class VhdConverter
                     RandomAccess.SetLength(to, footer.CurrentSize);
                     var activity = $"Copying {Path.GetFileName(source)}";
                     await SparseFile.CopyAsync(
-                        from, to, 0, length, position => reporter.Progress(new(activity, destination, (int)(position * 100 / length))), cancellationToken);
+                        from, to, 0, length, position =>
+                            reporter.Progress(new(activity, destination, (int)(position * 100 / length))), cancellationToken);
                     reporter.Progress(new(activity, "done", 100, Completed: true));
                 }
 
@@ -99,13 +102,17 @@ internal static class VhdConverter
         return footer;
     }
 
-    /// <summary>Rounds the open file up to the footer's size, has a GPT's backup at its end, appends the footer and flushes all to the disk.</summary>
+    /// <summary>
+    /// Rounds the open file up to the footer's size, has a GPT's backup at its end, appends the footer and flushes all to the disk.
+    /// </summary>
     private static void Finish(FileStream file, VhdFooter footer, IReporter reporter)
     {
         RandomAccess.SetLength(file.SafeFileHandle, footer.CurrentSize);
         if (GuidPartitionTable.MoveBackupToEnd(file, footer.CurrentSize) is { } problem)
         {
-            reporter.Warning($"The backup of the disk's partition table (GPT) stays where it is: {problem} Test-AzureVhd tells whether the VHD can be used; gdisk repairs the table (commands r, then b or e).");
+            reporter.Warning(
+                $"The backup of the disk's partition table (GPT) stays where it is: {problem} Test-AzureVhd tells whether the VHD can be "
+                + "used; gdisk repairs the table (commands r, then b or e).");
         }
 
         RandomAccess.Write(file.SafeFileHandle, footer.ToBytes(), footer.CurrentSize);
@@ -116,7 +123,8 @@ internal static class VhdConverter
     {
         if (!File.Exists(source))
         {
-            throw new ArchAzureException("RawImageNotFound", ErrorKind.NotFound, $"There is no file '{source}'. Name an existing raw disk image.", source);
+            throw new ArchAzureException(
+                "RawImageNotFound", ErrorKind.NotFound, $"There is no file '{source}'. Name an existing raw disk image.", source);
         }
 
         using var handle = File.OpenHandle(source);
@@ -129,16 +137,20 @@ internal static class VhdConverter
         if (length > MaximumBytes + VhdFooter.Size)
         {
             throw new ArchAzureException(
-                "RawImageTooLarge", ErrorKind.InvalidData, $"'{source}' is {length} bytes; Azure takes OS disks up to 4 TiB ({MaximumBytes} bytes). Make a smaller disk.", source);
+                "RawImageTooLarge", ErrorKind.InvalidData, $"'{source}' is {length} bytes; Azure takes OS disks up to 4 TiB "
+                + $"({MaximumBytes} bytes). Make a smaller disk.", source);
         }
 
         Span<byte> bytes = stackalloc byte[VhdFooter.Size];
-        if (RandomAccess.Read(handle, bytes, 0) >= 8 && (VhdFooter.HasCookie(bytes) || bytes.StartsWith("vhdxfile"u8) || bytes.StartsWith(QcowMagic)))
+        if (RandomAccess.Read(handle, bytes, 0) >= 8
+            && (VhdFooter.HasCookie(bytes) || bytes.StartsWith("vhdxfile"u8) || bytes.StartsWith(QcowMagic)))
         {
             throw NotRaw(source, "a dynamic VHD, a VHDX or a qcow2 image");
         }
 
-        if (length > VhdFooter.Size && RandomAccess.Read(handle, bytes, length - VhdFooter.Size) == VhdFooter.Size && VhdFooter.HasCookie(bytes))
+        if (length > VhdFooter.Size
+            && RandomAccess.Read(handle, bytes, length - VhdFooter.Size) == VhdFooter.Size
+            && VhdFooter.HasCookie(bytes))
         {
             throw NotRaw(source, "a VHD already: it ends in a VHD footer");
         }
@@ -147,28 +159,45 @@ internal static class VhdConverter
     }
 
     private static ArchAzureException NotRaw(string source, string what) =>
-        new("NotARawImage", ErrorKind.InvalidData, $"'{source}' is not a raw disk image but {what}. Convert it first (qemu-img convert -O raw), or use the VHD as it is.", source);
+        new(
+            "NotARawImage",
+            ErrorKind.InvalidData,
+            $"'{source}' is not a raw disk image but {what}. Convert it first (qemu-img convert -O raw), or use the VHD as it is.",
+            source);
 
     private static void CheckDestination(string source, string destination, bool force)
     {
         if (source == destination)
         {
-            throw new ArchAzureException("SamePath", ErrorKind.InvalidInput, $"Source and destination are both '{source}'. Name another destination.", destination);
+            throw new ArchAzureException(
+                "SamePath", ErrorKind.InvalidInput, $"Source and destination are both '{source}'. Name another destination.", destination);
         }
 
         if (Directory.Exists(destination))
         {
-            throw new ArchAzureException("DestinationIsFolder", ErrorKind.InvalidInput, $"The destination '{destination}' is a folder. Name a file in it.", destination);
+            throw new ArchAzureException(
+                "DestinationIsFolder",
+                ErrorKind.InvalidInput,
+                $"The destination '{destination}' is a folder. Name a file in it.",
+                destination);
         }
 
         if (File.Exists(destination) && !force)
         {
-            throw new ArchAzureException("DestinationExists", ErrorKind.InvalidInput, $"'{destination}' exists already. Use -Force to replace it, or name another with -Destination.", destination);
+            throw new ArchAzureException(
+                "DestinationExists",
+                ErrorKind.InvalidInput,
+                $"'{destination}' exists already. Use -Force to replace it, or name another with -Destination.",
+                destination);
         }
 
         if (!Directory.Exists(Path.GetDirectoryName(destination)))
         {
-            throw new ArchAzureException("DestinationFolderNotFound", ErrorKind.NotFound, $"The folder of '{destination}' does not exist. Make it, or name another destination.", destination);
+            throw new ArchAzureException(
+                "DestinationFolderNotFound",
+                ErrorKind.NotFound,
+                $"The folder of '{destination}' does not exist. Make it, or name another destination.",
+                destination);
         }
     }
 

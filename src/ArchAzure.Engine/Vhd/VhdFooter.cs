@@ -118,12 +118,14 @@ internal sealed record VhdFooter
 
     /// <summary>Reads a footer and checks it: cookie, version, checksum, sizes.</summary>
     /// <param name="bytes">The 512 bytes.</param>
-    /// <exception cref="ArchAzureException">The bytes are no VHD footer (<c>NotAVhd</c>) or a damaged one (<c>DamagedVhdFooter</c>).</exception>
+    /// <exception cref="ArchAzureException">The bytes are no VHD footer (<c>NotAVhd</c>) or a damaged one
+    /// (<c>DamagedVhdFooter</c>).</exception>
     public static VhdFooter Parse(ReadOnlySpan<byte> bytes)
     {
         if (bytes.Length != Size || !HasCookie(bytes))
         {
-            throw new ArchAzureException("NotAVhd", ErrorKind.InvalidData, "These bytes are no VHD footer: the cookie 'conectix' is missing.");
+            throw new ArchAzureException(
+                "NotAVhd", ErrorKind.InvalidData, "These bytes are no VHD footer: the cookie 'conectix' is missing.");
         }
 
         var stored = BinaryPrimitives.ReadUInt32BigEndian(bytes[64..]);

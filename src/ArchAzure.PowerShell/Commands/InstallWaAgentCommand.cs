@@ -27,5 +27,8 @@ public sealed class InstallWaAgentCommand : StepCmdlet
 
     /// <inheritdoc/>
     protected override void Process() =>
-        RunStep(StepName.Agent, "Install the Azure Linux agent into the target", new StepRequest { Parameters = GivenSettings(), Force = Force });
+        RunStep(
+            StepName.Agent,
+            "Install the Azure Linux agent into the target",
+            new StepRequest { Parameters = GivenSettings(), Force = Force });
 }

@@ -39,7 +39,8 @@ public sealed class InvokeArchBuildCommand : EngineCmdlet
         if (first > last)
         {
             ThrowTerminatingError(ErrorRecords.From(new ArchAzureException(
-                "StepsOutOfOrder", ErrorKind.InvalidInput, $"-First {First} comes after -Last {Last}. Give the earlier step first.", First)));
+                "StepsOutOfOrder", ErrorKind.InvalidInput, $"-First {First} comes after -Last {Last}. Give the earlier step first.",
+                First)));
         }
 
         var directory = new WorkDirectory(FilePath(WorkDirectory));

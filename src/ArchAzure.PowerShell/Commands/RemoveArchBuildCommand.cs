@@ -4,7 +4,9 @@ using ArchAzure.Builds;
 namespace ArchAzure.PowerShell.Commands;
 
 /// <summary>Removes what a build has made: its state, disk, snapshots, cache, downloads and logs, and its Docker images.</summary>
-[Cmdlet(VerbsCommon.Remove, "ArchBuild", SupportsShouldProcess = true, ConfirmImpact = ConfirmImpact.High, DefaultParameterSetName = ByWorkDirectory)]
+[Cmdlet(
+    VerbsCommon.Remove, "ArchBuild",
+    SupportsShouldProcess = true, ConfirmImpact = ConfirmImpact.High, DefaultParameterSetName = ByWorkDirectory)]
 public sealed class RemoveArchBuildCommand : BuildCmdlet
 {
     /// <summary>Remove the VHD too; without this it stays, as do the settings.</summary>

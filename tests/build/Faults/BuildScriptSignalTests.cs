@@ -4,7 +4,9 @@ using Xunit.Abstractions;
 
 namespace ArchAzure.BuildTests.Faults;
 
-/// <summary>Ctrl-C and signals while build.sh runs, in three moments of a step: each ends it with 128 and the signal's number, nothing left.</summary>
+/// <summary>
+/// Ctrl-C and signals while build.sh runs, in three moments of a step: each ends it with 128 and the signal's number, nothing left.
+/// </summary>
 [Collection(Pipeline.Name)]
 public sealed class BuildScriptSignalTests(Pipeline pipeline, ITestOutputHelper output)
 {
@@ -25,7 +27,13 @@ public sealed class BuildScriptSignalTests(Pipeline pipeline, ITestOutputHelper 
         {
             // script gives it a terminal and types what it reads.
             run.ForgetLog();
-            using var process = Tool.Start("env", ["--default-signal=INT", "script", "--quiet", "--return", "--command", $"bash {BuildScript} {run.Build.Directory.Path}", "/dev/null"], closeInput: false);
+            using var process = Tool.Start(
+                "env",
+                [
+                    "--default-signal=INT", "script", "--quiet", "--return", "--command",
+                    $"bash {BuildScript} {run.Build.Directory.Path}", "/dev/null",
+                ],
+                closeInput: false);
             var end = await FaultRun.EndAsync(process, async () =>
             {
                 await run.CommandAsync(process, moment);
@@ -57,7 +65,8 @@ public sealed class BuildScriptSignalTests(Pipeline pipeline, ITestOutputHelper 
                 var id = receiver == Receiver.Script ? process.Id : await ShellOfAsync(process);
                 await Tool.RunAsync("kill", $"-{signal}", id.ToString(CultureInfo.InvariantCulture));
             });
-            await EndedAsync(run, end, signal switch { "INT" => 130, "TERM" => 143, _ => 129 }, $"{signal} to {receiver}, {s_moments[moment]}");
+            await EndedAsync(
+                run, end, signal switch { "INT" => 130, "TERM" => 143, _ => 129 }, $"{signal} to {receiver}, {s_moments[moment]}");
         }
 
         await run.EndsRightAsync();
@@ -76,7 +85,9 @@ public sealed class BuildScriptSignalTests(Pipeline pipeline, ITestOutputHelper 
     }
 
     private static async Task<int> ShellOfAsync(Process script) =>
-        int.Parse((await Tool.RunAsync("pgrep", "--parent", script.Id.ToString(CultureInfo.InvariantCulture), "--full", "build\\.ps1")).Trim(), CultureInfo.InvariantCulture);
+        int.Parse(
+            (await Tool.RunAsync("pgrep", "--parent", script.Id.ToString(CultureInfo.InvariantCulture), "--full", "build\\.ps1")).Trim(),
+            CultureInfo.InvariantCulture);
 
     private async Task EndedAsync(FaultRun run, FaultEnd end, int exitCode, string what)
     {

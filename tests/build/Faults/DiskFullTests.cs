@@ -32,7 +32,9 @@ public sealed class DiskFullTests(Pipeline pipeline)
         await small.LeaveAsync(freeMiB);
         using var process = run.Start();
         var end = await FaultRun.EndAsync(process, () => Task.CompletedTask, TimeSpan.FromMinutes(5));
-        Assert.True(end.ExitCode == 1 && s_words.Any(word => end.Text.Contains(word, StringComparison.OrdinalIgnoreCase)), $"The step ended with {end.ExitCode}: {end.Text}");
+        Assert.True(
+            end.ExitCode == 1 && s_words.Any(word => end.Text.Contains(word, StringComparison.OrdinalIgnoreCase)),
+            $"The step ended with {end.ExitCode}: {end.Text}");
         await run.StateIsGoodAsync(step - 1);
         await small.GrowAsync();
         await run.EndsRightAsync();

@@ -19,24 +19,32 @@ internal sealed class DiskMap(ComparedImage image, ComparedImage other)
 
     private static readonly Field[] s_footer =
     [
-        new(0, "cookie"), new(8, "features"), new(12, "file format version"), new(16, "data offset"), new(24, "time stamp"), new(28, "creator application"), new(32, "creator version"),
-        new(36, "creator host OS"), new(40, "original size"), new(48, "current size"), new(56, "disk geometry"), new(60, "disk type"), new(64, "checksum"), new(68, "unique id"),
+        new(0, "cookie"), new(8, "features"), new(12, "file format version"), new(16, "data offset"), new(24, "time stamp"),
+        new(28, "creator application"), new(32, "creator version"),
+        new(36, "creator host OS"), new(40, "original size"), new(48, "current size"), new(56, "disk geometry"), new(60, "disk type"),
+        new(64, "checksum"), new(68, "unique id"),
         new(84, "saved state"), new(85, "reserved"),
     ];
 
     private static readonly Field[] s_gptHeader =
     [
-        new(0, "signature"), new(8, "revision"), new(12, "header size"), new(16, "header CRC"), new(20, "reserved"), new(24, "own LBA"), new(32, "other LBA"), new(40, "first usable LBA"),
-        new(48, "last usable LBA"), new(56, "disk GUID"), new(72, "entries LBA"), new(80, "number of entries"), new(84, "size of entries"), new(88, "entries CRC"), new(92, "reserved"),
+        new(0, "signature"), new(8, "revision"), new(12, "header size"), new(16, "header CRC"), new(20, "reserved"), new(24, "own LBA"),
+        new(32, "other LBA"), new(40, "first usable LBA"),
+        new(48, "last usable LBA"), new(56, "disk GUID"), new(72, "entries LBA"), new(80, "number of entries"), new(84, "size of entries"),
+        new(88, "entries CRC"), new(92, "reserved"),
     ];
 
-    private static readonly Field[] s_gptEntry = [new(0, "type GUID"), new(16, "partition GUID"), new(32, "first LBA"), new(40, "last LBA"), new(48, "attributes"), new(56, "name")];
+    private static readonly Field[] s_gptEntry =
+    [
+        new(0, "type GUID"), new(16, "partition GUID"), new(32, "first LBA"), new(40, "last LBA"), new(48, "attributes"), new(56, "name"),
+    ];
 
     private static readonly Field[] s_fatBoot = [new(0, "boot sector"), new(67, "volume id"), new(71, "boot sector")];
 
     private static readonly Field[] s_fatEntry =
     [
-        new(0, "name"), new(11, "attributes"), new(13, "times"), new(20, "first cluster"), new(22, "times"), new(26, "first cluster"), new(28, "size"),
+        new(0, "name"), new(11, "attributes"), new(13, "times"), new(20, "first cluster"), new(22, "times"), new(26, "first cluster"),
+        new(28, "size"),
     ];
 
     /// <summary>Names the places of differing bytes, each once.</summary>
@@ -80,7 +88,10 @@ internal sealed class DiskMap(ComparedImage image, ComparedImage other)
         {
             named.AddRange(image.Disk.RootFileSystem == "ext4"
                 ? await new ExtMap(image, other).NameAsync(inRoot)
-                : inRoot.Keys.Select(block => new ImageDifference(RootPlace + image.Disk.RootFileSystem, $"block {block - (root.Offset / DifferingBytes.BlockSize)}")));
+                : inRoot.Keys.Select(
+                    block =>
+                        new ImageDifference(
+                            RootPlace + image.Disk.RootFileSystem, $"block {block - (root.Offset / DifferingBytes.BlockSize)}")));
         }
 
         if (differing.Further > 0)
@@ -130,7 +141,8 @@ internal sealed class DiskMap(ComparedImage image, ComparedImage other)
             named.AddRange(Field.Touched(fields, run, start, size).Select(field => new ImageDifference(place, field)));
     }
 
-    private static bool In(Partition partition, ByteRun run) => run.Offset >= partition.Offset && run.Offset < partition.Offset + partition.Length;
+    private static bool In(Partition partition, ByteRun run) =>
+        run.Offset >= partition.Offset && run.Offset < partition.Offset + partition.Length;
 
     /// <summary>A FAT32 file system: its files' clusters as mtools tells them.</summary>
     private sealed class EspMap
@@ -159,7 +171,11 @@ internal sealed class DiskMap(ComparedImage image, ComparedImage other)
 
             var map = new EspMap(esp.Offset, boot);
             var volume = $"{vhd}@@{esp.Offset}";
-            List<string> paths = ["::/", .. (await Tool.RunAsync("mdir", "-i", volume, "-/", "-b", "::/")).Split('\n', StringSplitOptions.RemoveEmptyEntries)];
+            List<string> paths =
+            [
+                "::/",
+                .. (await Tool.RunAsync("mdir", "-i", volume, "-/", "-b", "::/")).Split('\n', StringSplitOptions.RemoveEmptyEntries),
+            ];
             foreach (var path in paths)
             {
                 // "::/EFI/BOOT/BOOTX64.EFI <4-371> <400>"
@@ -181,7 +197,8 @@ internal sealed class DiskMap(ComparedImage image, ComparedImage other)
         {
             if (run.Offset < _fats)
             {
-                return Field.Touched(s_fatBoot, run, _start + ((run.Offset - _start) / Sector * Sector), Sector).Select(field => new ImageDifference("ESP", field));
+                return Field.Touched(s_fatBoot, run, _start + ((run.Offset - _start) / Sector * Sector), Sector)
+                    .Select(field => new ImageDifference("ESP", field));
             }
 
             if (run.Offset < _data)
@@ -196,7 +213,8 @@ internal sealed class DiskMap(ComparedImage image, ComparedImage other)
             }
 
             return owner.Folder
-                ? Field.Touched(s_fatEntry, run, _data + ((run.Offset - _data) / 32 * 32), 32).Select(field => new ImageDifference($"ESP {owner.Path}", $"entry: {field}"))
+                ? Field.Touched(s_fatEntry, run, _data + ((run.Offset - _data) / 32 * 32), 32)
+                    .Select(field => new ImageDifference($"ESP {owner.Path}", $"entry: {field}"))
                 : [new($"ESP {owner.Path}", "content")];
         }
     }

@@ -58,7 +58,9 @@ public sealed class EngineFaultTests(Pipeline pipeline, PrivateEngine engine) : 
             await Tool.RunAsync("docker", "kill", Assert.Single(await run.Build.ContainersAsync()));
         });
         Assert.Equal(1, end.ExitCode);
-        Assert.True(end.Text.ReplaceLineEndings(" ").Contains("ended in the middle of the work", StringComparison.Ordinal), $"The error does not tell that the builder has gone: {end.Text}");
+        Assert.True(
+            end.Text.ReplaceLineEndings(" ").Contains("ended in the middle of the work", StringComparison.Ordinal),
+            $"The error does not tell that the builder has gone: {end.Text}");
         await run.Build.NothingLeftAsync();
         await run.StateIsGoodAsync(step - 1);
         await run.EndsRightAsync();
@@ -85,7 +87,9 @@ public sealed class EngineFaultTests(Pipeline pipeline, PrivateEngine engine) : 
         }
 
         Assert.Equal(1, end.ExitCode);
-        Assert.True(end.Text.ReplaceLineEndings(" ").Contains("was the Docker engine stopped", StringComparison.Ordinal), $"The error does not tell that the engine may have been stopped: {end.Text}");
+        Assert.True(
+            end.Text.ReplaceLineEndings(" ").Contains("was the Docker engine stopped", StringComparison.Ordinal),
+            $"The error does not tell that the engine may have been stopped: {end.Text}");
         await run.StateIsGoodAsync(step - 1);
         await run.EndsRightAsync();
     }
@@ -107,7 +111,8 @@ public sealed class EngineFaultTests(Pipeline pipeline, PrivateEngine engine) : 
         }
 
         Assert.Equal(1, end.ExitCode);
-        Assert.True(end.Text.Contains("space", StringComparison.OrdinalIgnoreCase), $"The error does not tell that there is no space: {end.Text}");
+        Assert.True(
+            end.Text.Contains("space", StringComparison.OrdinalIgnoreCase), $"The error does not tell that there is no space: {end.Text}");
         await run.Build.NothingLeftAsync();
         await run.StateIsGoodAsync(step - 1);
         await run.EndsRightAsync();

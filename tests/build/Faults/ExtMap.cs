@@ -14,18 +14,25 @@ internal sealed partial class ExtMap(ComparedImage image, ComparedImage other)
 
     private static readonly Field[] s_superblock =
     [
-        new(0x00, "counts and sizes"), new(0x2C, "mount time"), new(0x30, "write time"), new(0x34, "mount counts, state"), new(0x40, "last check"), new(0x44, "intervals, features"),
-        new(0x68, "UUID"), new(0x78, "names"), new(0xC8, "preallocation, journal"), new(0xEC, "hash seed"), new(0xFC, "hash version, descriptors"), new(0x108, "creation time"),
-        new(0x10C, "journal backup"), new(0x150, "later fields"), new(0x178, "kilobytes written"), new(0x180, "snapshots, errors"), new(0x270, "checksum seed"), new(0x274, "time parts"),
+        new(0x00, "counts and sizes"), new(0x2C, "mount time"), new(0x30, "write time"), new(0x34, "mount counts, state"),
+        new(0x40, "last check"), new(0x44, "intervals, features"),
+        new(0x68, "UUID"), new(0x78, "names"), new(0xC8, "preallocation, journal"), new(0xEC, "hash seed"), new(0xFC, "hash version, "
+            + "descriptors"), new(0x108, "creation time"),
+        new(0x10C, "journal backup"), new(0x150, "later fields"), new(0x178, "kilobytes written"), new(0x180, "snapshots, errors"),
+        new(0x270, "checksum seed"), new(0x274, "time parts"),
         new(0x27C, "later fields"), new(0x3FC, "checksum"),
     ];
 
     private static readonly Field[] s_inode =
     [
-        new(0x00, "mode"), new(0x02, "owner"), new(0x04, "size"), new(0x08, "atime"), new(0x0C, "ctime"), new(0x10, "mtime"), new(0x14, "dtime"), new(0x18, "group"), new(0x1A, "link count"),
-        new(0x1C, "block count"), new(0x20, "flags"), new(0x24, "version"), new(0x28, "blocks"), new(0x64, "generation"), new(0x68, "attribute block"), new(0x6C, "size"), new(0x70, "fragment"),
-        new(0x74, "block count"), new(0x76, "attribute block"), new(0x78, "owner"), new(0x7A, "group"), new(0x7C, "checksum"), new(0x7E, "reserved"), new(0x80, "extra size"), new(0x82, "checksum"),
-        new(0x84, "ctime"), new(0x88, "mtime"), new(0x8C, "atime"), new(0x90, "creation time"), new(0x98, "version"), new(0x9C, "project"), new(0xA0, "attributes in the inode"),
+        new(0x00, "mode"), new(0x02, "owner"), new(0x04, "size"), new(0x08, "atime"), new(0x0C, "ctime"), new(0x10, "mtime"),
+        new(0x14, "dtime"), new(0x18, "group"), new(0x1A, "link count"),
+        new(0x1C, "block count"), new(0x20, "flags"), new(0x24, "version"), new(0x28, "blocks"), new(0x64, "generation"),
+        new(0x68, "attribute block"), new(0x6C, "size"), new(0x70, "fragment"),
+        new(0x74, "block count"), new(0x76, "attribute block"), new(0x78, "owner"), new(0x7A, "group"), new(0x7C, "checksum"),
+        new(0x7E, "reserved"), new(0x80, "extra size"), new(0x82, "checksum"),
+        new(0x84, "ctime"), new(0x88, "mtime"), new(0x8C, "atime"), new(0x90, "creation time"), new(0x98, "version"), new(0x9C, "project"),
+        new(0xA0, "attributes in the inode"),
     ];
 
     // fs/ext4/ext4.h: inodes that have no name.
@@ -68,7 +75,9 @@ internal sealed partial class ExtMap(ComparedImage image, ComparedImage other)
             else if (found.What == "superblock")
             {
                 var start = (onDisk * Block) + (number == 0 ? SuperblockOffset : 0);
-                named.AddRange(runs.SelectMany(run => Field.Touched(s_superblock, run, start, 1024)).Select(field => new ImageDifference(DiskMap.RootPlace + found.Place, field)));
+                named.AddRange(
+                    runs.SelectMany(run => Field.Touched(s_superblock, run, start, 1024))
+                        .Select(field => new ImageDifference(DiskMap.RootPlace + found.Place, field)));
             }
             else
             {
@@ -79,17 +88,33 @@ internal sealed partial class ExtMap(ComparedImage image, ComparedImage other)
         var owners = await OwnersAsync(ofFiles);
         var names = await NamesAsync(owners.Values.Concat(inodes.Select(pair => pair.Inode)).ToHashSet());
         named.AddRange(inodes.Select(pair => new ImageDifference(DiskMap.RootPlace + "inode of " + Name(pair.Inode), pair.Field)));
-        named.AddRange(ofFiles.Select(block => owners.TryGetValue(block, out var inode) ? new ImageDifference(DiskMap.RootPlace + Name(inode), "content") : new(DiskMap.RootPlace + "free space", $"block {block}")));
+        named.AddRange(
+            ofFiles.Select(
+                block =>
+                    owners.TryGetValue(block, out var inode)
+                        ? new ImageDifference(DiskMap.RootPlace + Name(inode), "content")
+                        : new(DiskMap.RootPlace + "free space", $"block {block}")));
         return named;
 
-        string Name(long inode) => names.TryGetValue(inode, out var name) ? name : s_special.TryGetValue(inode, out var special) ? special : $"inode {inode}";
+        string Name(long inode) =>
+            names.TryGetValue(inode, out var name) ? name : s_special.TryGetValue(inode, out var special) ? special : $"inode {inode}";
     }
 
     /// <summary>Everything that is not a file's block, by dumpe2fs.</summary>
     private async Task<List<Table>> TablesAsync()
     {
         // From 1.47.2 on it takes no '?offset='.
-        var device = (await Tool.RunAsync("losetup", "--find", "--show", "--read-only", "--offset", $"{image.Root.Offset}", "--sizelimit", $"{image.Root.Length}", image.Vhd)).Trim();
+        var device = (
+            await Tool.RunAsync(
+                "losetup",
+                "--find",
+                "--show",
+                "--read-only",
+                "--offset",
+                $"{image.Root.Offset}",
+                "--sizelimit",
+                $"{image.Root.Length}",
+                image.Vhd)).Trim();
         string text;
         try
         {
@@ -123,7 +148,18 @@ internal sealed partial class ExtMap(ComparedImage image, ComparedImage other)
                 };
                 var from = Parse(part.Groups[2]);
                 var to = part.Groups[3].Success ? Parse(part.Groups[3]) : from;
-                tables.Add(new(what == "superblock" && group > 0 ? $"copy of the superblock in group {group}" : what == "superblock" ? "superblock" : $"group {group}", what, from, to, what == "inode table" ? (group * perGroup) + 1 : 0, size));
+                tables.Add(
+                    new(
+                        what == "superblock" && group > 0
+                            ? $"copy of the superblock in group {group}"
+                            : what == "superblock"
+                            ? "superblock"
+                            : $"group {group}",
+                        what,
+                        from,
+                        to,
+                        what == "inode table" ? (group * perGroup) + 1 : 0,
+                        size));
             }
         }
 
@@ -157,9 +193,12 @@ internal sealed partial class ExtMap(ComparedImage image, ComparedImage other)
             foreach (var some in numbers.Where(number => !isKnown(number)).ToList().Chunk(2000))
             {
                 // "NUMBER<tab>answer"; a damaged file system answers nothing.
-                foreach (var line in (await Tool.TryAsync("debugfs", ["-R", $"{request} {string.Join(' ', some)}", fileSystem])).Output.Split('\n'))
+                foreach (
+                    var line in (
+                        await Tool.TryAsync("debugfs", ["-R", $"{request} {string.Join(' ', some)}", fileSystem])).Output.Split('\n'))
                 {
-                    if (line.Split('\t', 2) is [var number, var answer] && long.TryParse(number, CultureInfo.InvariantCulture, out var parsed))
+                    if (line.Split('\t', 2) is [var number, var answer]
+                        && long.TryParse(number, CultureInfo.InvariantCulture, out var parsed))
                     {
                         found(parsed, answer);
                     }
@@ -171,14 +210,19 @@ internal sealed partial class ExtMap(ComparedImage image, ComparedImage other)
     private static string FileSystem(ComparedImage image) => $"{image.Vhd}?offset={image.Root.Offset}";
 
     private static long Number(string header, string name) =>
-        long.Parse(header.Split('\n').First(line => line.StartsWith(name + ":", StringComparison.Ordinal)).Split(':')[1].Trim(), CultureInfo.InvariantCulture);
+        long.Parse(
+            header.Split('\n').First(line => line.StartsWith(name + ":", StringComparison.Ordinal)).Split(':')[1].Trim(),
+            CultureInfo.InvariantCulture);
 
     private static long Parse(Group group) => long.Parse(group.Value, CultureInfo.InvariantCulture);
 
     [GeneratedRegex(@"^Group (\d+):", RegexOptions.None, 1000)]
     private static partial Regex GroupLine();
 
-    [GeneratedRegex(@"(Primary superblock|Backup superblock|Group descriptors|Reserved GDT blocks|Block bitmap|Inode bitmap|Inode table) at (\d+)(?:-(\d+))?", RegexOptions.None, 1000)]
+    [GeneratedRegex(
+        @"(Primary superblock|Backup superblock|Group descriptors|Reserved GDT blocks|Block bitmap|Inode bitmap|Inode table)"
+            + @" at (\d+)(?:-(\d+))?",
+        RegexOptions.None, 1000)]
     private static partial Regex Part();
 
     private sealed record Table(string Place, string What, long First, long Last, long FirstInode, int InodeSize)

@@ -30,6 +30,10 @@ internal sealed record FaultCase(int Step, FaultStage Stage, string Signal, int 
     public static FaultCase Parse(string name)
     {
         var parts = name.Split('-');
-        return new FaultCase(parts[0][^1] - '0', Enum.Parse<FaultStage>(parts[1], ignoreCase: true), parts[2], int.Parse(parts[3]["seed".Length..], System.Globalization.CultureInfo.InvariantCulture));
+        return new FaultCase(
+            parts[0][^1] - '0',
+            Enum.Parse<FaultStage>(parts[1], ignoreCase: true),
+            parts[2],
+            int.Parse(parts[3]["seed".Length..], System.Globalization.CultureInfo.InvariantCulture));
     }
 }

@@ -17,7 +17,10 @@ internal sealed class FaultRun : IAsyncDisposable
     // Generous: nothing that a person waits for at the prompt takes longer.
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(60);
 
-    private static readonly string[] s_cmdlets = ["New-ArchBootstrap", "New-ArchDisk", "Install-ArchBase", "Install-WaAgent", "ConvertTo-AzureVhd"];
+    private static readonly string[] s_cmdlets =
+    [
+        "New-ArchBootstrap", "New-ArchDisk", "Install-ArchBase", "Install-WaAgent", "ConvertTo-AzureVhd",
+    ];
 
     private readonly TempFolder _folder = new();
     private readonly TestBuild _small;
@@ -41,13 +44,15 @@ internal sealed class FaultRun : IAsyncDisposable
 
     public string StraceLog => _folder["strace.log"];
 
-    private IReadOnlyDictionary<string, string>? Environment => _engine is null ? null : new Dictionary<string, string>(StringComparer.Ordinal) { ["DOCKER_HOST"] = _engine.Host };
+    private IReadOnlyDictionary<string, string>? Environment =>
+        _engine is null ? null : new Dictionary<string, string>(StringComparer.Ordinal) { ["DOCKER_HOST"] = _engine.Host };
 
     /// <summary>Prepares the state before a step.</summary>
     /// <param name="pipeline">Mirror and reference.</param>
     /// <param name="step">The step that will be disturbed.</param>
     /// <param name="engine">The engine to use, or null for the usual one.</param>
-    /// <param name="cache">Whether the packages are there already; they are hard links, which pacman replaces and never writes into.</param>
+    /// <param name="cache">Whether the packages are there already; they are hard links, which pacman replaces and never writes
+    /// into.</param>
     public static async Task<FaultRun> PrepareAsync(Pipeline pipeline, int step, PrivateEngine? engine = null, bool cache = true)
     {
         var small = await pipeline.SmallBuildAsync();
@@ -110,7 +115,9 @@ internal sealed class FaultRun : IAsyncDisposable
         return new FaultEnd(process.ExitCode, await output + await error, elapsed);
     }
 
-    /// <summary>What must hold at any instant: build.json is whole and names the right steps, and what bears a product's name is whole.</summary>
+    /// <summary>
+    /// What must hold at any instant: build.json is whole and names the right steps, and what bears a product's name is whole.
+    /// </summary>
     /// <param name="lastGood">The last good steps that are right.</param>
     public async Task StateIsGoodAsync(params int[] lastGood)
     {
@@ -124,7 +131,9 @@ internal sealed class FaultRun : IAsyncDisposable
         var directory = Build.Directory;
         if (File.Exists(directory.Disk))
         {
-            Assert.Equal(long.Parse(TestBuild.SmallDisk, System.Globalization.CultureInfo.InvariantCulture) << 20, new FileInfo(directory.Disk).Length);
+            Assert.Equal(
+                long.Parse(TestBuild.SmallDisk, System.Globalization.CultureInfo.InvariantCulture) << 20,
+                new FileInfo(directory.Disk).Length);
             Assert.Contains("No problems found", await Tool.RunAsync("sgdisk", "--verify", directory.Disk), StringComparison.Ordinal);
         }
 
@@ -135,7 +144,8 @@ internal sealed class FaultRun : IAsyncDisposable
 
         foreach (var vhd in Directory.EnumerateFiles(directory.Path, "*.vhd"))
         {
-            Assert.Equal((long.Parse(TestBuild.SmallDisk, System.Globalization.CultureInfo.InvariantCulture) << 20) + 512, new FileInfo(vhd).Length);
+            Assert.Equal(
+                (long.Parse(TestBuild.SmallDisk, System.Globalization.CultureInfo.InvariantCulture) << 20) + 512, new FileInfo(vhd).Length);
             Assert.NotEqual(Guid.Empty, FixedVhd.ReadFooter(vhd).UniqueId);
         }
 
@@ -144,7 +154,8 @@ internal sealed class FaultRun : IAsyncDisposable
             await ChecksumsHoldAsync();
         }
 
-        foreach (var json in new[] { directory.BuildFile }.Concat(Directory.EnumerateFiles(directory.Path, "*.cdx.json")).Where(File.Exists))
+        foreach (
+            var json in new[] { directory.BuildFile }.Concat(Directory.EnumerateFiles(directory.Path, "*.cdx.json")).Where(File.Exists))
         {
             System.Text.Json.JsonDocument.Parse(await File.ReadAllTextAsync(json)).Dispose();
         }
@@ -173,8 +184,12 @@ internal sealed class FaultRun : IAsyncDisposable
         if (Step == 1)
         {
             string[] engine = _engine is null ? [] : ["--host", _engine.Host];
-            var images = (await Tool.TryAsync("docker", [.. engine, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"])).Output.Split('\n')
-                .Where(image => image.StartsWith("archazure/", StringComparison.Ordinal) && image.Contains($":{OlderRelease.Version}", StringComparison.Ordinal));
+            var images = (
+                await Tool.TryAsync("docker", [.. engine, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"])).Output.Split('\n')
+                .Where(
+                    image =>
+                        image.StartsWith("archazure/", StringComparison.Ordinal)
+                            && image.Contains($":{OlderRelease.Version}", StringComparison.Ordinal));
             foreach (var image in images.OrderDescending(StringComparer.Ordinal))
             {
                 await Tool.TryAsync("docker", [.. engine, "image", "rm", image]);
@@ -184,14 +199,19 @@ internal sealed class FaultRun : IAsyncDisposable
         _release?.Dispose();
     }
 
-    /// <summary>The one place that says when two builds made the same image: to the byte, since they are reproducible. What differs is named.</summary>
+    /// <summary>
+    /// The one place that says when two builds made the same image: to the byte, since they are reproducible. What differs is named.
+    /// </summary>
     private static async Task SameImageAsync(ArchBuild undisturbed, ArchBuild build)
     {
         var differences = await ImageComparison.BytesAsync(ComparedImage.Of(undisturbed), ComparedImage.Of(build));
         Assert.True(differences.Count == 0, $"The image differs from that of an undisturbed build:\n{string.Join('\n', differences)}");
     }
 
-    /// <summary>What <c>sha256sum --check</c> does (which InterruptionTests runs), with the processor's own instructions: this is done in every case.</summary>
+    /// <summary>
+    /// What <c>sha256sum --check</c> does (which InterruptionTests runs), with the processor's own instructions: this is done in every
+    /// case.
+    /// </summary>
     private async Task ChecksumsHoldAsync()
     {
         var lines = await File.ReadAllLinesAsync(Path.Combine(Build.Directory.Path, "SHA256SUMS"));

@@ -12,7 +12,8 @@ internal sealed record ComparedImage(string Vhd, DiskProduct Disk)
 }
 
 /// <summary>One thing in which two images differ.</summary>
-/// <param name="Place">A file of the root, or the place on the disk: <c>/etc/fstab</c>, <c>GPT header</c>, <c>ESP /EFI/BOOT/BOOTX64.EFI</c>.</param>
+/// <param name="Place">A file of the root, or the place on the disk: <c>/etc/fstab</c>, <c>GPT header</c>, <c>ESP
+/// /EFI/BOOT/BOOTX64.EFI</c>.</param>
 /// <param name="What">What of it differs: <c>mode</c>, <c>content</c>, <c>times</c>.</param>
 /// <param name="Values">The two values, for a person to read.</param>
 internal sealed record ImageDifference(string Place, string What, string Values = "")
@@ -48,7 +49,9 @@ internal static class ImageComparison
         return await TreesAsync(one, other, times);
     }
 
-    /// <summary>What cannot be explained by the time and the identities of two builds. None means that the images are equal in all that counts.</summary>
+    /// <summary>
+    /// What cannot be explained by the time and the identities of two builds. None means that the images are equal in all that counts.
+    /// </summary>
     public static async Task<IReadOnlyList<ImageDifference>> UnexplainedAsync(ComparedImage expected, ComparedImage actual)
     {
         var bytes = await BytesAsync(expected, actual);
@@ -57,14 +60,18 @@ internal static class ImageComparison
             return [];
         }
 
-        var outside = bytes.Where(difference => !difference.Place.StartsWith(DiskMap.RootPlace, StringComparison.Ordinal) && !MachineMadeDifferences.Explain(difference, expected, actual));
+        var outside = bytes.Where(
+            difference =>
+                !difference.Place.StartsWith(DiskMap.RootPlace, StringComparison.Ordinal)
+                    && !MachineMadeDifferences.Explain(difference, expected, actual));
         await using var one = await MountedRoot.MountAsync(expected);
         await using var other = await MountedRoot.MountAsync(actual);
         List<ImageDifference> inside = [];
         foreach (var difference in await TreesAsync(one, other, times: false))
         {
             if (difference.What is not ("content" or "size")
-                || !MachineMadeDifferences.SameContent(difference.Place, await one.ReadAsync(difference.Place), await other.ReadAsync(difference.Place), expected, actual))
+                || !MachineMadeDifferences.SameContent(
+                    difference.Place, await one.ReadAsync(difference.Place), await other.ReadAsync(difference.Place), expected, actual))
             {
                 inside.Add(difference);
             }
@@ -90,13 +97,18 @@ internal static class ImageComparison
             else
             {
                 var facts = wanted.Facts(times).Zip(found.Facts(times));
-                differences.AddRange(facts.Where(pair => pair.First.Value != pair.Second.Value).Select(pair => new ImageDifference(path, pair.First.Name, $"{pair.First.Value} and {pair.Second.Value}")));
+                differences.AddRange(
+                    facts.Where(pair => pair.First.Value != pair.Second.Value)
+                        .Select(pair => new ImageDifference(path, pair.First.Name, $"{pair.First.Value} and {pair.Second.Value}")));
             }
         }
 
         var (packages, found2) = (one.Packages(), other.Packages());
-        differences.AddRange(packages.Except(found2, StringComparer.Ordinal).Select(package => new ImageDifference("package list", "missing", package)));
-        differences.AddRange(found2.Except(packages, StringComparer.Ordinal).Select(package => new ImageDifference("package list", "not expected", package)));
+        differences.AddRange(
+            packages.Except(found2, StringComparer.Ordinal).Select(package => new ImageDifference("package list", "missing", package)));
+        differences.AddRange(
+            found2.Except(packages, StringComparer.Ordinal)
+                .Select(package => new ImageDifference("package list", "not expected", package)));
         return differences;
     }
 }

@@ -18,12 +18,14 @@ public sealed class ImageComparisonTests(Pipeline pipeline)
         using var folder = new TempFolder();
         var mount = folder["root"];
         Directory.CreateDirectory(mount);
-        await Tool.RunAsync("mount", "-t", "ext4", "-o", $"loop,offset={actual.Root.Offset},sizelimit={actual.Root.Length}", actual.Vhd, mount);
+        await Tool.RunAsync(
+            "mount", "-t", "ext4", "-o", $"loop,offset={actual.Root.Offset},sizelimit={actual.Root.Length}", actual.Vhd, mount);
         try
         {
             await Tool.RunAsync("chmod", "o+w", $"{mount}/etc/fstab");
             await Tool.RunAsync("chown", "--no-dereference", "11:12", $"{mount}/etc/os-release");
-            await Tool.RunAsync("ln", "--symbolic", "--force", "--no-dereference", "../usr/share/zoneinfo/Europe/Oslo", $"{mount}/etc/localtime");
+            await Tool.RunAsync(
+                "ln", "--symbolic", "--force", "--no-dereference", "../usr/share/zoneinfo/Europe/Oslo", $"{mount}/etc/localtime");
             await Tool.RunAsync("setcap", "cap_net_bind_service=ep", $"{mount}/usr/bin/true");
             await Tool.RunAsync("setfacl", "--modify", "user:11:r", $"{mount}/etc/passwd");
             await Tool.RunAsync("mknod", $"{mount}/usr/share/null", "c", "1", "3");
@@ -40,17 +42,36 @@ public sealed class ImageComparisonTests(Pipeline pipeline)
             await Tool.RunAsync("umount", mount);
         }
 
-        var found = (await ImageComparison.UnexplainedAsync(expected, actual)).Where(difference => !difference.Place.StartsWith("/var/lib/pacman/local", StringComparison.Ordinal)).ToList();
+        var found = (await ImageComparison.UnexplainedAsync(expected, actual))
+            .Where(difference => !difference.Place.StartsWith("/var/lib/pacman/local", StringComparison.Ordinal))
+            .ToList();
         (string Place, string What)[] planted =
         [
-            ("/etc/fstab", "mode"), ("/etc/os-release", "owner"), ("/etc/os-release", "group"), ("/etc/localtime", "link target"), ("/usr/bin/true", "extended attributes"),
+            ("/etc/fstab", "mode"), ("/etc/os-release", "owner"), ("/etc/os-release", "group"), ("/etc/localtime", "link target"),
+            ("/usr/bin/true", "extended attributes"),
             ("/etc/passwd", "extended attributes"), ("/usr/share/null", "not expected"), ("/etc/hosts", "size"), ("/etc/hosts", "content"),
-            ("/etc/group", "content"), ("/etc/shells", "missing"), ("package list", "missing"), ("/root/more", "not expected"), ("/usr/bin/false", "mode"), ("/usr/bin/false", "content"),
+            ("/etc/group", "content"), ("/etc/shells", "missing"), ("package list", "missing"), ("/root/more", "not expected"),
+            ("/usr/bin/false", "mode"), ("/usr/bin/false", "content"),
         ];
-        Assert.All(planted, wanted => Assert.True(found.Exists(difference => (difference.Place, difference.What) == wanted), $"{wanted} is not in: {string.Join(" | ", found)}"));
-        Assert.Contains(found, difference => difference.Place == "/usr/bin/true" && difference.Values.Contains("security.capability=0x", StringComparison.Ordinal));
-        Assert.Contains(found, difference => difference.Place == "/etc/passwd" && difference.Values.Contains("system.posix_acl_access=0x", StringComparison.Ordinal));
-        Assert.DoesNotContain(found, difference => !planted.Contains((difference.Place, difference.What)) && difference is not { Place: "/etc/localtime" or "/usr/bin/false", What: "size" });
+        Assert.All(
+            planted,
+            wanted =>
+                Assert.True(
+                    found.Exists(difference => (difference.Place, difference.What) == wanted),
+                    $"{wanted} is not in: {string.Join(" | ", found)}"));
+        Assert.Contains(
+            found,
+            difference =>
+                difference.Place == "/usr/bin/true" && difference.Values.Contains("security.capability=0x", StringComparison.Ordinal));
+        Assert.Contains(
+            found,
+            difference =>
+                difference.Place == "/etc/passwd" && difference.Values.Contains("system.posix_acl_access=0x", StringComparison.Ordinal));
+        Assert.DoesNotContain(
+            found,
+            difference =>
+                !planted.Contains((difference.Place, difference.What))
+                    && difference is not { Place: "/etc/localtime" or "/usr/bin/false", What: "size" });
     }
 
     [Fact]
@@ -65,13 +86,17 @@ public sealed class ImageComparisonTests(Pipeline pipeline)
         }
 
         var found = await ImageComparison.TreesAsync(expected, actual);
-        Assert.All(["/etc/hosts", "/etc/hosts.again"], path => Assert.Contains(found, difference => difference.Place == path && difference.What == "hard links"));
+        Assert.All(
+            ["/etc/hosts", "/etc/hosts.again"],
+            path => Assert.Contains(found, difference => difference.Place == path && difference.What == "hard links"));
         Assert.All(found, difference => Assert.StartsWith("/etc/hosts", difference.Place, StringComparison.Ordinal));
 
         // Times are compared where they are asked for.
         await WriteAsync(actual, async root => await Tool.RunAsync("touch", "--date=@1000000000", $"{root}/etc/group"));
         Assert.DoesNotContain(await ImageComparison.TreesAsync(expected, actual), difference => difference.Place == "/etc/group");
-        Assert.Contains(await ImageComparison.TreesAsync(expected, actual, times: true), difference => difference is { Place: "/etc/group", What: "modification time" });
+        Assert.Contains(
+            await ImageComparison.TreesAsync(expected, actual, times: true),
+            difference => difference is { Place: "/etc/group", What: "modification time" });
     }
 
     [Fact]
@@ -85,7 +110,9 @@ public sealed class ImageComparisonTests(Pipeline pipeline)
 
         // "Inode 12 is part of block group 0 / located at block 248, offset 0x0b00"
         var inode = (await Tool.RunAsync("debugfs", "-R", "imap /etc/passwd", root)).Split("located at block ")[1].Split(", offset 0x");
-        var passwd = (long.Parse(inode[0], CultureInfo.InvariantCulture) * 4096) + long.Parse(inode[1].Trim(), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+        var passwd = (
+            long.Parse(inode[0], CultureInfo.InvariantCulture) * 4096) + long.Parse(inode[1]
+                .Trim(), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
         var esp = disk.Partitions[Disks.PartitionPlan.Esp];
         (long Offset, string Name)[] planted =
         [
@@ -113,7 +140,9 @@ public sealed class ImageComparisonTests(Pipeline pipeline)
         await using var third = await TestBuild.AfterStepAsync(pipeline, 5);
         var boot = ComparedImage.Of(third.State);
         await Tool.RunAsync("mattrib", "-i", $"{boot.Vhd}@@{esp.Offset}", "+r", "::/EFI/BOOT/BOOTX64.EFI");
-        Assert.Equal(["ESP /EFI/BOOT/: entry: attributes"], (await ImageComparison.BytesAsync(expected, boot)).Select(difference => difference.ToString()));
+        Assert.Equal(
+            ["ESP /EFI/BOOT/: entry: attributes"],
+            (await ImageComparison.BytesAsync(expected, boot)).Select(difference => difference.ToString()));
         using var folder = new TempFolder();
         await Tool.RunAsync("mcopy", "-i", $"{boot.Vhd}@@{esp.Offset}", "-n", "::/EFI/BOOT/BOOTX64.EFI", folder["boot.efi"]);
         await Tool.RunAsync("mattrib", "-i", $"{boot.Vhd}@@{esp.Offset}", "-r", "::/EFI/BOOT/BOOTX64.EFI");
@@ -148,7 +177,8 @@ public sealed class ImageComparisonTests(Pipeline pipeline)
     {
         using var folder = new TempFolder();
         Directory.CreateDirectory(folder["root"]);
-        await Tool.RunAsync("mount", "-t", "ext4", "-o", $"loop,offset={image.Root.Offset},sizelimit={image.Root.Length}", image.Vhd, folder["root"]);
+        await Tool.RunAsync(
+            "mount", "-t", "ext4", "-o", $"loop,offset={image.Root.Offset},sizelimit={image.Root.Length}", image.Vhd, folder["root"]);
         try
         {
             await write(folder["root"]);

@@ -4,7 +4,9 @@ using System.Text;
 
 namespace ArchAzure.BuildTests.Faults;
 
-/// <summary>Collects how long SIGINT takes at each step and stage, and writes the table for a person to read; nothing is asserted of it.</summary>
+/// <summary>
+/// Collects how long SIGINT takes at each step and stage, and writes the table for a person to read; nothing is asserted of it.
+/// </summary>
 public sealed class InterruptTimes : IDisposable
 {
     private readonly ConcurrentBag<(FaultCase Case, TimeSpan Time)> _times = [];

@@ -17,7 +17,11 @@ internal static partial class MachineMadeDifferences
         new("ESP", "boot sector|volume id", OtherEsp, "the volume id is chosen by step 2"),
         new("(backup )?GPT header", "disk GUID|header CRC|entries CRC", OtherDisk, "GUIDs are chosen by step 2"),
         new("(backup )?GPT entry [123]", "partition GUID", OtherDisk, "GUIDs are chosen by step 2"),
-        new("ESP /EFI/BOOT/BOOTX64.EFI", "content", OtherRoot, "the core image searches for the root's UUID; the same file is compared in /boot/grub"),
+        new(
+            "ESP /EFI/BOOT/BOOTX64.EFI",
+            "content",
+            OtherRoot,
+            "the core image searches for the root's UUID; the same file is compared in /boot/grub"),
         new("BIOS boot partition", "GRUB's core image", OtherRoot, "the core image searches for the root's UUID, and is compressed"),
     ];
 
@@ -28,7 +32,10 @@ internal static partial class MachineMadeDifferences
         new("/boot/grub/x86_64-efi/core.efi", Identities, "the root's UUID, in the configuration built in"),
         new("/boot/grub/i386-pc/core.img", CompressedCore, "the root's UUID, in the configuration built in, compressed with the rest"),
         new("/var/lib/pacman/local/[^/]+/desc", InstallDate, "pacman notes when it installed a package"),
-        new(@".*/__pycache__/[^/]+\.pyc", SourceTime, "python notes the time of the source it compiled, which git and the installer set again"),
+        new(
+            @".*/__pycache__/[^/]+\.pyc",
+            SourceTime,
+            "python notes the time of the source it compiled, which git and the installer set again"),
         new("/etc/shadow", PasswordDay, "systemd-sysusers notes the day an account was made"),
     ];
 
@@ -39,9 +46,12 @@ internal static partial class MachineMadeDifferences
     /// <summary>Whether a file's contents are the same but for what is machine-made in it.</summary>
     public static bool SameContent(string path, byte[] expected, byte[] actual, ComparedImage expectedImage, ComparedImage actualImage) =>
         s_contents.Any(rule => Whole(rule.Path, path)
-            && rule.Normalize(expected, expectedImage, actualImage).AsSpan().SequenceEqual(rule.Normalize(actual, actualImage, expectedImage)));
+            && rule.Normalize(expected, expectedImage, actualImage)
+                .AsSpan()
+                .SequenceEqual(rule.Normalize(actual, actualImage, expectedImage)));
 
-    private static bool Whole(string pattern, string text) => Regex.IsMatch(text, $"^(?:{pattern})$", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1));
+    private static bool Whole(string pattern, string text) =>
+        Regex.IsMatch(text, $"^(?:{pattern})$", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1));
 
     private static bool Always(ComparedImage expected, ComparedImage actual) => true;
 
@@ -55,7 +65,8 @@ internal static partial class MachineMadeDifferences
     {
         // Latin-1 keeps every byte as one character.
         var text = Encoding.Latin1.GetString(content);
-        var replaced = text.Replace($"{own.Disk.RootUuid}", "ROOT-UUID", StringComparison.OrdinalIgnoreCase).Replace(own.Disk.EspUuid, "ESP-UUID", StringComparison.OrdinalIgnoreCase);
+        var replaced = text.Replace($"{own.Disk.RootUuid}", "ROOT-UUID", StringComparison.OrdinalIgnoreCase)
+            .Replace(own.Disk.EspUuid, "ESP-UUID", StringComparison.OrdinalIgnoreCase);
         foreach (var partition in own.Disk.Partitions)
         {
             replaced = replaced.Replace($"{partition.PartitionGuid}", $"PARTITION-{partition.Number}", StringComparison.OrdinalIgnoreCase);
@@ -64,8 +75,12 @@ internal static partial class MachineMadeDifferences
         return Encoding.Latin1.GetBytes(replaced);
     }
 
-    /// <summary>LZMA hides where the UUID is: with other identities only the part before the compressed one is compared, with the same all of it.</summary>
-    private static byte[] CompressedCore(byte[] content, ComparedImage own, ComparedImage other) => OtherRoot(own, other) ? content[..GrubBoot] : content;
+    /// <summary>
+    /// LZMA hides where the UUID is: with other identities only the part before the compressed one is compared, with the same all of
+    /// it.
+    /// </summary>
+    private static byte[] CompressedCore(byte[] content, ComparedImage own, ComparedImage other) =>
+        OtherRoot(own, other) ? content[..GrubBoot] : content;
 
     /// <summary>GRUB's diskboot.img: the sector that loads the rest, its block list at the end left out (it holds the length).</summary>
     private const int GrubBoot = 512 - 12;

@@ -2,7 +2,10 @@ using ArchAzure.StandIn;
 
 namespace ArchAzure.BuildTests.Faults;
 
-/// <summary>A mirror that goes wrong until it is repaired; the next run then ends right. What heals within one run is welcome to; MirrorStallTests have a fault of each kind in every run.</summary>
+/// <summary>
+/// A mirror that goes wrong until it is repaired; the next run then ends right. What heals within one run is welcome to;
+/// MirrorStallTests have a fault of each kind in every run.
+/// </summary>
 [Collection(Pipeline.Name)]
 public sealed class MirrorFaultTests(Pipeline pipeline) : IDisposable
 {
@@ -48,7 +51,9 @@ public sealed class MirrorFaultTests(Pipeline pipeline) : IDisposable
         // By its file; of a package with a bad signature pacman gives the name alone.
         var file = path.Split('/')[^1].Split('*')[0];
         string[] names = [file, $"error: {file.TrimEnd('-')}: signature"];
-        Assert.True(names.Any(name => end.Text.ReplaceLineEndings("").Contains(name, StringComparison.Ordinal)), $"The error does not name {file}: {end.Text}");
+        Assert.True(
+            names.Any(name => end.Text.ReplaceLineEndings("").Contains(name, StringComparison.Ordinal)),
+            $"The error does not name {file}: {end.Text}");
         await run.Build.NothingLeftAsync();
         await run.StateIsGoodAsync(step - 1);
 

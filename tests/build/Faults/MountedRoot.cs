@@ -6,7 +6,8 @@ using ArchAzure.Target;
 namespace ArchAzure.BuildTests.Faults;
 
 /// <summary>What a path of an image is.</summary>
-internal sealed record ImageEntry(string Type, string Mode, string Owner, string Group, string Size, string Links, string Inode, string Time, string Target)
+internal sealed record FolderEntry(
+    string Type, string Mode, string Owner, string Group, string Size, string Links, string Inode, string Time, string Target)
 {
     public string Hash { get; set; } = "";
 
@@ -50,13 +51,21 @@ internal sealed partial class MountedRoot : IAsyncDisposable
 
     public static async Task<MountedRoot> MountAsync(ComparedImage image)
     {
-        Assert.True(Environment.IsPrivilegedProcess, "Images are compared by mounting them, which takes root. Run the build tests as root.");
+        Assert.True(
+            Environment.IsPrivilegedProcess, "Images are compared by mounting them, which takes root. Run the build tests as root.");
         var root = new MountedRoot();
         Directory.CreateDirectory(root.Path);
         try
         {
             var options = image.Disk.RootFileSystem == "btrfs" ? "ro" : "ro,noload";
-            await Tool.RunAsync("mount", "-t", image.Disk.RootFileSystem, "-o", $"{options},loop,offset={image.Root.Offset},sizelimit={image.Root.Length}", image.Vhd, root.Path);
+            await Tool.RunAsync(
+                "mount",
+                "-t",
+                image.Disk.RootFileSystem,
+                "-o",
+                $"{options},loop,offset={image.Root.Offset},sizelimit={image.Root.Length}",
+                image.Vhd,
+                root.Path);
             return root;
         }
         catch
@@ -78,7 +87,9 @@ internal sealed partial class MountedRoot : IAsyncDisposable
     public IReadOnlyList<string> Packages()
     {
         var text = new StringBuilder();
-        foreach (var package in Directory.EnumerateFiles(System.IO.Path.Combine(Path, "var/lib/pacman/local"), "desc", SearchOption.AllDirectories))
+        foreach (
+            var package in Directory.EnumerateFiles(
+                System.IO.Path.Combine(Path, "var/lib/pacman/local"), "desc", SearchOption.AllDirectories))
         {
             text.Append(File.ReadAllText(package).TrimEnd('\n')).Append("\n\n");
         }
@@ -87,26 +98,34 @@ internal sealed partial class MountedRoot : IAsyncDisposable
     }
 
     /// <summary>Every path, the root itself as "/".</summary>
-    public async Task<SortedDictionary<string, ImageEntry>> EntriesAsync()
+    public async Task<SortedDictionary<string, FolderEntry>> EntriesAsync()
     {
-        SortedDictionary<string, ImageEntry> entries = new(StringComparer.Ordinal);
+        SortedDictionary<string, FolderEntry> entries = new(StringComparer.Ordinal);
         foreach (var fields in Records(await FindAsync("-printf", @"%P\0%y\0%#m\0%U\0%G\0%s\0%n\0%i\0%T@\0%l\0"), 10))
         {
-            entries.Add("/" + fields[0], new ImageEntry(fields[1], fields[2], fields[3], fields[4], fields[5], fields[6], fields[7], fields[8], fields[9]));
+            entries.Add(
+                "/" + fields[0],
+                new FolderEntry(fields[1], fields[2], fields[3], fields[4], fields[5], fields[6], fields[7], fields[8], fields[9]));
         }
 
-        foreach (var fields in Records(await FindAsync("(", "-type", "b", "-o", "-type", "c", ")", "-exec", "stat", "--printf=%n\\0%t:%T\\0", "{}", "+"), 2))
+        foreach (
+            var fields in Records(
+                await FindAsync("(", "-type", "b", "-o", "-type", "c", ")", "-exec", "stat", "--printf=%n\\0%t:%T\\0", "{}", "+"), 2))
         {
             entries[Within(fields[0])].Device = fields[1];
         }
 
         // "HASH  path", each ended by a zero, the path as it is.
-        foreach (var line in (await FindAsync("-type", "f", "-exec", "sha256sum", "--zero", "{}", "+")).Split('\0', StringSplitOptions.RemoveEmptyEntries))
+        foreach (
+            var line in (await FindAsync("-type", "f", "-exec", "sha256sum", "--zero", "{}", "+"))
+                .Split('\0', StringSplitOptions.RemoveEmptyEntries))
         {
             entries[Within(line[66..])].Hash = line[..64];
         }
 
-        foreach (var file in entries.Where(entry => entry.Value.Type != "d" && entry.Value.Links != "1").GroupBy(entry => entry.Value.Inode, StringComparer.Ordinal))
+        foreach (
+            var file in entries.Where(entry => entry.Value.Type != "d" && entry.Value.Links != "1")
+                .GroupBy(entry => entry.Value.Inode, StringComparer.Ordinal))
         {
             var names = string.Join(' ', file.Select(entry => entry.Key));
             foreach (var (_, entry) in file)
@@ -115,12 +134,24 @@ internal sealed partial class MountedRoot : IAsyncDisposable
             }
         }
 
-        ImageEntry? current = null;
-        foreach (var line in (await Tool.RunAsync("getfattr", "--recursive", "--physical", "--no-dereference", "--absolute-names", "--dump", "--match=-", "--encoding=hex", Path)).Split('\n'))
+        FolderEntry? current = null;
+        foreach (
+            var line in (
+                await Tool.RunAsync(
+                    "getfattr",
+                    "--recursive",
+                    "--physical",
+                    "--no-dereference",
+                    "--absolute-names",
+                    "--dump",
+                    "--match=-",
+                    "--encoding=hex",
+                    Path)).Split('\n'))
         {
             if (line.StartsWith("# file: ", StringComparison.Ordinal))
             {
-                current = entries[Within(OctalEscape().Replace(line["# file: ".Length..], match => $"{(char)Convert.ToInt32(match.Groups[1].Value, 8)}"))];
+                current = entries[Within(OctalEscape()
+                    .Replace(line["# file: ".Length..], match => $"{(char)Convert.ToInt32(match.Groups[1].Value, 8)}"))];
             }
             else if (line.Split('=', 2) is [var name, var value])
             {
@@ -134,7 +165,9 @@ internal sealed partial class MountedRoot : IAsyncDisposable
     private static IEnumerable<string[]> Records(string text, int fields)
     {
         var all = text.Split('\0');
-        Assert.True((all.Length - 1) % fields == 0, $"find wrote {(all.Length - 1).ToString(CultureInfo.InvariantCulture)} fields, not a multiple of {fields}.");
+        Assert.True(
+            (all.Length - 1) % fields == 0,
+            $"find wrote {(all.Length - 1).ToString(CultureInfo.InvariantCulture)} fields, not a multiple of {fields}.");
         return all[..^1].Chunk(fields);
     }
 

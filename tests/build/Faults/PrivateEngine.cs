@@ -34,7 +34,8 @@ public sealed class PrivateEngine : IAsyncLifetime, IDisposable
         _folder.Write("containerd.toml", "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n");
         _folder.Write("daemon.json", "{}\n");
         _containerd = StartProgram(
-            "containerd", "--config", _folder["containerd.toml"], "--address", _folder["containerd.sock"], "--root", _folder["containerd"], "--state", _folder["containerd-state"], "--log-level", "warn");
+            "containerd", "--config", _folder["containerd.toml"], "--address", _folder["containerd.sock"], "--root", _folder["containerd"],
+            "--state", _folder["containerd-state"], "--log-level", "warn");
         await UntilAsync(() => Task.FromResult(File.Exists(_folder["containerd.sock"])), _containerd, "containerd");
         await StartAsync();
     }
@@ -49,7 +50,12 @@ public sealed class PrivateEngine : IAsyncLifetime, IDisposable
         }
 
         // What a killed engine has left mounted below its folders.
-        foreach (var mount in File.ReadLines("/proc/self/mounts").Select(line => line.Split(' ')[1]).Where(path => path.StartsWith(_folder.Path + "/", StringComparison.Ordinal) && path != _folder["data"]).Reverse().ToList())
+        foreach (
+            var mount in File.ReadLines("/proc/self/mounts")
+                .Select(line => line.Split(' ')[1])
+                .Where(path => path.StartsWith(_folder.Path + "/", StringComparison.Ordinal) && path != _folder["data"])
+                .Reverse()
+                .ToList())
         {
             await Tool.TryAsync("umount", ["--lazy", mount]);
         }
@@ -71,8 +77,10 @@ public sealed class PrivateEngine : IAsyncLifetime, IDisposable
         // The socket of a killed one would seem to answer.
         File.Delete(_folder["docker.pid"]);
         _dockerd = StartProgram(
-            "dockerd", "--host", Host, "--data-root", _folder["data"], "--exec-root", _folder["exec"], "--pidfile", _folder["docker.pid"], "--config-file", _folder["daemon.json"],
-            "--containerd", _folder["containerd.sock"], "--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false", "--storage-driver=overlay2", "--log-level", "warn");
+            "dockerd", "--host", Host, "--data-root", _folder["data"], "--exec-root", _folder["exec"], "--pidfile", _folder["docker.pid"],
+            "--config-file", _folder["daemon.json"],
+            "--containerd", _folder["containerd.sock"], "--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false",
+            "--storage-driver=overlay2", "--log-level", "warn");
         await UntilAsync(async () => (await Tool.TryAsync("docker", ["--host", Host, "version"])).ExitCode == 0, _dockerd, "dockerd");
     }
 
@@ -91,7 +99,8 @@ public sealed class PrivateEngine : IAsyncLifetime, IDisposable
 
     private Process StartProgram(string program, params string[] arguments)
     {
-        const string unified = "mount --make-rprivate / && umount --recursive /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
+        const string unified = "mount --make-rprivate / && umount --recursive /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && "
+            + "exec \"$@\"";
 
         // dockerd mounts what containerd starts: they share a view of the file systems.
         var process = (UnifiedCgroups, _containerd) switch

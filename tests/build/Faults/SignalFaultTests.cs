@@ -15,7 +15,8 @@ namespace ArchAzure.BuildTests.Faults;
 [Collection(Pipeline.Name)]
 public sealed class SignalFaultTests(Pipeline pipeline, InterruptTimes times, ITestOutputHelper output) : IClassFixture<InterruptTimes>
 {
-    // Of every run: KILL while a step works and right after its end, of steps that are quick to repeat. BuildScriptSignalTests has INT and TERM.
+    // Of every run: KILL while a step works and right after its end, of steps that are quick to repeat. BuildScriptSignalTests has INT
+    // and TERM.
     private static readonly string[] s_quick = ["step5-renamed-KILL-seed1", "step4-during-KILL-seed2"];
 
     // Commands of each step by how they begin, and how long after that the signal may come, in milliseconds: while they run.
@@ -150,7 +151,8 @@ public sealed class SignalFaultTests(Pipeline pipeline, InterruptTimes times, IT
     private static async Task<FaultEnd> RenamedAsync(FaultRun run)
     {
         using var process = run.Start();
-        using var tracer = await TraceAtTheEndAsync(run, process, Strace(run, run.Build.Directory.BuildFile + ".part", $"inject={Renames}:delay_exit=20s:when=1"), ofState: true);
+        using var tracer = await TraceAtTheEndAsync(
+            run, process, Strace(run, run.Build.Directory.BuildFile + ".part", $"inject={Renames}:delay_exit=20s:when=1"), ofState: true);
         return await FaultRun.EndAsync(process, async () =>
         {
             while (BuildStore.TryLoad(run.Build.Directory)?.LastGoodStep != run.Step)
@@ -174,7 +176,8 @@ public sealed class SignalFaultTests(Pipeline pipeline, InterruptTimes times, IT
             var sums = Path.Combine(run.Build.Directory.Path, "SHA256SUMS.part");
             using var first = await AttachAsync(process, Strace(run, sums, $"inject={Renames}:signal=SIGSTOP:when=1"));
             await SignalAsync(process, "CONT");
-            while ((await File.ReadAllTextAsync(run.StraceLog)).Split("SHA256SUMS.part\", ", 2) is not [_, var after] || !after.Contains("stopped by SIGSTOP", StringComparison.Ordinal))
+            while ((await File.ReadAllTextAsync(run.StraceLog)).Split("SHA256SUMS.part\", ", 2) is not [_, var after]
+                || !after.Contains("stopped by SIGSTOP", StringComparison.Ordinal))
             {
                 Assert.False(process.HasExited, "The step ended before its last file was written.");
                 await Task.Delay(10);
@@ -214,11 +217,19 @@ public sealed class SignalFaultTests(Pipeline pipeline, InterruptTimes times, IT
     /// <summary>By strace's clock: from the signal to the last thread's end.</summary>
     private static async Task<TimeSpan> FromSignalAsync(FaultRun run, FaultCase @case)
     {
-        var lines = (await File.ReadAllLinesAsync(run.StraceLog)).Select(line => line.Split(' ', 3, StringSplitOptions.RemoveEmptyEntries)).Where(parts => parts.Length == 3).ToList();
-        var signal = lines.Find(parts => parts[2].StartsWith(@case.Kills ? "+++ killed by SIGKILL" : $"--- SIG{@case.Signal} ", StringComparison.Ordinal));
-        Assert.True(signal is not null, $"The call at which the signal comes was never made:\n{string.Join('\n', lines.Select(parts => string.Join(' ', parts)))}");
-        return TimeSpan.FromSeconds(double.Parse(lines[^1][1], CultureInfo.InvariantCulture) - double.Parse(signal[1], CultureInfo.InvariantCulture));
+        var lines = (await File.ReadAllLinesAsync(run.StraceLog))
+            .Select(line => line.Split(' ', 3, StringSplitOptions.RemoveEmptyEntries))
+            .Where(parts => parts.Length == 3)
+            .ToList();
+        var signal = lines.Find(
+            parts => parts[2].StartsWith(@case.Kills ? "+++ killed by SIGKILL" : $"--- SIG{@case.Signal} ", StringComparison.Ordinal));
+        Assert.True(
+            signal is not null,
+            $"The call at which the signal comes was never made:\n{string.Join('\n', lines.Select(parts => string.Join(' ', parts)))}");
+        return TimeSpan.FromSeconds(
+            double.Parse(lines[^1][1], CultureInfo.InvariantCulture) - double.Parse(signal[1], CultureInfo.InvariantCulture));
     }
 
-    private static Task SignalAsync(Process process, string signal) => Tool.RunAsync("kill", $"-{signal}", process.Id.ToString(CultureInfo.InvariantCulture));
+    private static Task SignalAsync(Process process, string signal) =>
+        Tool.RunAsync("kill", $"-{signal}", process.Id.ToString(CultureInfo.InvariantCulture));
 }

@@ -17,7 +17,11 @@ public sealed partial class WriteOrderTests(Pipeline pipeline)
         var calls = (await File.ReadAllLinesAsync(pipeline.SmallTrace)).SelectMany(Call.Read).ToList();
         var directory = build.Directory;
         var vhd = build.State.VhdPath!;
-        string[] products = [directory.Disk, directory.Snapshot(3), directory.Snapshot(4), vhd, vhd + ".cdx.json", Path.Combine(directory.Path, "SHA256SUMS")];
+        string[] products =
+        [
+            directory.Disk, directory.Snapshot(3), directory.Snapshot(4), vhd, vhd + ".cdx.json",
+            Path.Combine(directory.Path, "SHA256SUMS"),
+        ];
         foreach (var product in products)
         {
             var named = calls.FindLastIndex(call => call.Kind == "rename" && call.To == product);
@@ -28,7 +32,9 @@ public sealed partial class WriteOrderTests(Pipeline pipeline)
             Assert.True(recorded > FolderFlush(named), $"build.json was replaced before the folder of '{product}' was flushed.");
         }
 
-        var states = calls.Select((call, index) => (call, index)).Where(pair => pair.call.Kind == "rename" && pair.call.To == directory.BuildFile).ToList();
+        var states = calls.Select((call, index) => (call, index))
+            .Where(pair => pair.call.Kind == "rename" && pair.call.To == directory.BuildFile)
+            .ToList();
         Assert.True(states.Count >= 5, $"build.json was replaced {states.Count} times only.");
         Assert.All(states, state => IsDurable(state.index));
 
@@ -36,11 +42,14 @@ public sealed partial class WriteOrderTests(Pipeline pipeline)
         void IsDurable(int rename)
         {
             var (from, to) = (calls[rename].From, calls[rename].To);
-            Assert.True(calls.FindLastIndex(rename, call => call.Kind == "sync" && call.From == from) >= 0, $"'{from}' was renamed to '{to}' without having been flushed.");
+            Assert.True(
+                calls.FindLastIndex(rename, call => call.Kind == "sync" && call.From == from) >= 0,
+                $"'{from}' was renamed to '{to}' without having been flushed.");
             Assert.True(FolderFlush(rename) > rename, $"The folder of '{to}' was not flushed after the rename.");
         }
 
-        int FolderFlush(int rename) => calls.FindIndex(rename, call => call.Kind == "sync" && call.From == Path.GetDirectoryName(calls[rename].To));
+        int FolderFlush(int rename) =>
+            calls.FindIndex(rename, call => call.Kind == "sync" && call.From == Path.GetDirectoryName(calls[rename].To));
     }
 
     private sealed partial record Call(string Kind, string From, string To)

@@ -49,7 +49,9 @@ public sealed class BootstrapArchiveTests : IDisposable
         output.Close();
         Directory.CreateDirectory(_folder["out"]);
         Tool.Run("tar", ["-xpf", _folder["plain.tar"]], _folder["out"]);
-        Assert.Equal("2020-02-03 04:05:06.123456789 +0000", Tool.Run("stat", ["-c", "%y", _folder["out/etc/hostname"]], environment: new() { ["TZ"] = "UTC" }).Trim());
+        Assert.Equal(
+            "2020-02-03 04:05:06.123456789 +0000",
+            Tool.Run("stat", ["-c", "%y", _folder["out/etc/hostname"]], environment: new() { ["TZ"] = "UTC" }).Trim());
     }
 
     [Fact]
@@ -98,7 +100,8 @@ public sealed class BootstrapArchiveTests : IDisposable
         var header = Regular("root.x86_64/large");
         header.Size = 9L << 30;
         using var output = new MemoryStream();
-        var error = await Assert.ThrowsAsync<ArchAzureException>(() => RewriteAsync(Gzip([.. TarHeader.Encode(header), .. new byte[512]]), "a.tar.gz", output));
+        var error = await Assert.ThrowsAsync<ArchAzureException>(
+            () => RewriteAsync(Gzip([.. TarHeader.Encode(header), .. new byte[512]]), "a.tar.gz", output));
         Assert.Equal("CorruptArchive", error.ErrorId);
         var (_, records) = Single(output.ToArray());
         Assert.Equal((9L << 30).ToString(), Encoding.UTF8.GetString(records["size"]));
@@ -110,7 +113,8 @@ public sealed class BootstrapArchiveTests : IDisposable
         using var tar = new MemoryStream();
         await using (var writer = new TarWriter(tar, TarEntryFormat.Pax, leaveOpen: true))
         {
-            await writer.WriteEntryAsync(new PaxGlobalExtendedAttributesTarEntry(new Dictionary<string, string> { ["comment"] = "made by git", ["uid"] = "77" }));
+            await writer.WriteEntryAsync(
+                new PaxGlobalExtendedAttributesTarEntry(new Dictionary<string, string> { ["comment"] = "made by git", ["uid"] = "77" }));
             await writer.WriteEntryAsync(new PaxTarEntry(TarEntryType.RegularFile, "root.x86_64/a"));
         }
 
@@ -176,18 +180,36 @@ public sealed class BootstrapArchiveTests : IDisposable
     [Fact]
     public async Task Archives_with_more_than_the_limits_are_refused()
     {
-        byte[] three = [.. TarHeader.Encode(Regular("root.x86_64/a")), .. TarHeader.Encode(Regular("root.x86_64/b")), .. TarHeader.Encode(Regular("root.x86_64/c")), .. new byte[1024]];
+        byte[] three =
+        [
+            .. TarHeader.Encode(Regular("root.x86_64/a")), .. TarHeader.Encode(Regular("root.x86_64/b")),
+            .. TarHeader.Encode(Regular("root.x86_64/c")), .. new byte[1024],
+        ];
         await RewriteAsync(three, new ArchiveLimits { MaxEntries = 3 });
-        Assert.Contains("entry 3", (await Assert.ThrowsAsync<ArchAzureException>(() => RewriteAsync(three, new ArchiveLimits { MaxEntries = 2 }))).Message);
+        Assert.Contains(
+            "entry 3",
+            (await Assert.ThrowsAsync<ArchAzureException>(() => RewriteAsync(three, new ArchiveLimits { MaxEntries = 2 }))).Message);
 
         // "root.x86_64" and three names below it.
         await RewriteAsync(three, new ArchiveLimits { MaxNameCharacters = 11 + (3 * 13) });
-        Assert.Contains("more than 49 characters", (await Assert.ThrowsAsync<ArchAzureException>(() => RewriteAsync(three, new ArchiveLimits { MaxNameCharacters = 49 }))).Message);
+        Assert.Contains(
+            "more than 49 characters",
+            (
+                await Assert.ThrowsAsync<ArchAzureException>(
+                    () => RewriteAsync(three, new ArchiveLimits { MaxNameCharacters = 49 }))).Message);
 
         await RewriteAsync(three, new ArchiveLimits { MaxTotalBytes = 1024 });
-        byte[] withData = [.. TarHeader.Encode(Regular("root.x86_64/a")), .. TarHeader.Encode(Sized(Regular("root.x86_64/b"), 512)), .. new byte[512], .. new byte[1024]];
+        byte[] withData =
+        [
+            .. TarHeader.Encode(Regular("root.x86_64/a")), .. TarHeader.Encode(Sized(Regular("root.x86_64/b"), 512)), .. new byte[512],
+            .. new byte[1024],
+        ];
         await RewriteAsync(withData, new ArchiveLimits { MaxTotalBytes = 1024 });
-        Assert.Contains("have more than", (await Assert.ThrowsAsync<ArchAzureException>(() => RewriteAsync(withData, new ArchiveLimits { MaxTotalBytes = 1023 }))).Message);
+        Assert.Contains(
+            "have more than",
+            (
+                await Assert.ThrowsAsync<ArchAzureException>(
+                    () => RewriteAsync(withData, new ArchiveLimits { MaxTotalBytes = 1023 }))).Message);
     }
 
     // Each alone is small enough, and no entry follows that would be counted.
@@ -200,14 +222,18 @@ public sealed class BootstrapArchiveTests : IDisposable
         using var tar = new MemoryStream();
         for (var i = 0; i < 12; i++)
         {
-            var data = type == 'L' ? Encoding.ASCII.GetBytes(new string('n', 100_000)) : TarRecords.Encode([KeyValuePair.Create($"comment{i}", new byte[100_000])]);
+            var data = type == 'L'
+                ? Encoding.ASCII.GetBytes(new string('n', 100_000))
+                : TarRecords.Encode([KeyValuePair.Create($"comment{i}", new byte[100_000])]);
             tar.Write([.. TarHeader.Encode(Sized(Entry("h", type), data.Length)), .. data, .. TarHeader.Padding(data.Length)]);
         }
 
         Assert.Contains(reason, (await Assert.ThrowsAsync<ArchAzureException>(() => RewriteAsync(tar.ToArray()))).Message);
 
         byte[] empty = [.. Enumerable.Repeat(TarHeader.Encode(Entry("h", type)), 4).SelectMany(block => block)];
-        Assert.Contains("entry 4", (await Assert.ThrowsAsync<ArchAzureException>(() => RewriteAsync(empty, new ArchiveLimits { MaxEntries = 3 }))).Message);
+        Assert.Contains(
+            "entry 4",
+            (await Assert.ThrowsAsync<ArchAzureException>(() => RewriteAsync(empty, new ArchiveLimits { MaxEntries = 3 }))).Message);
     }
 
     [Fact]
@@ -227,7 +253,8 @@ public sealed class BootstrapArchiveTests : IDisposable
     [Fact]
     public async Task An_archive_of_something_else_is_named_as_such()
     {
-        var error = await Assert.ThrowsAsync<ArchAzureException>(() => RewriteAsync([.. TarHeader.Encode(Regular("linux-6.1/Makefile")), .. new byte[1024]]));
+        var error = await Assert.ThrowsAsync<ArchAzureException>(
+            () => RewriteAsync([.. TarHeader.Encode(Regular("linux-6.1/Makefile")), .. new byte[1024]]));
         Assert.Equal("NotABootstrapArchive", error.ErrorId);
         Assert.Contains("root.x86_64/", error.Message);
         Assert.Equal("UnsupportedArchive", (await Assert.ThrowsAsync<ArchAzureException>(
@@ -243,7 +270,8 @@ public sealed class BootstrapArchiveTests : IDisposable
         var whole = await File.ReadAllBytesAsync(Pack("pax", ending));
         for (var cut = 0; cut < whole.Length; cut += 1 + (whole.Length / 50))
         {
-            var error = await Assert.ThrowsAsync<ArchAzureException>(() => RewriteAsync(new MemoryStream(whole[..cut]), "b" + ending, Stream.Null));
+            var error = await Assert.ThrowsAsync<ArchAzureException>(
+                () => RewriteAsync(new MemoryStream(whole[..cut]), "b" + ending, Stream.Null));
             Assert.Equal("CorruptArchive", error.ErrorId);
             Assert.Contains("b" + ending, error.Message);
         }
@@ -273,7 +301,9 @@ public sealed class BootstrapArchiveTests : IDisposable
     {
         byte[] whole = [.. TarHeader.Encode(Regular("root.x86_64/a"))];
         Assert.Equal("CorruptArchive", (await Assert.ThrowsAsync<ArchAzureException>(() => RewriteAsync(whole))).ErrorId);
-        Assert.Equal("CorruptArchive", (await Assert.ThrowsAsync<ArchAzureException>(() => RewriteAsync([.. whole, .. new byte[1024], .. whole]))).ErrorId);
+        Assert.Equal(
+            "CorruptArchive",
+            (await Assert.ThrowsAsync<ArchAzureException>(() => RewriteAsync([.. whole, .. new byte[1024], .. whole]))).ErrorId);
     }
 
     [Fact]
@@ -504,7 +534,10 @@ public sealed class BootstrapArchiveTests : IDisposable
     {
         var tar = _folder["a.tar"];
         // Numbers and not names: what the image holds must not depend on this machine's users.
-        Tool.Run("tar", ["-cf", tar, $"--format={format}", "--numeric-owner", "--sort=name", "root.x86_64", "pkglist.x86_64.txt", "version"], _folder["tree"]);
+        Tool.Run(
+            "tar",
+            ["-cf", tar, $"--format={format}", "--numeric-owner", "--sort=name", "root.x86_64", "pkglist.x86_64.txt", "version"],
+            _folder["tree"]);
         if (ending == ".tar.zst")
         {
             // As releases are made; -19 on 5 MB of noise would only take time.

@@ -294,5 +294,6 @@ public sealed class DownloaderTests : IDisposable
         GetAsync(new Uri(server.Address, "file"), Target, options);
 
     private Task GetAsync(Uri address, string path, DownloadOptions? options = null, CancellationToken cancellationToken = default) =>
-        new Downloader(_client, _reporter).DownloadAsync(address, path, options ?? new DownloadOptions { Limits = s_quick }, cancellationToken);
+        new Downloader(_client, _reporter)
+            .DownloadAsync(address, path, options ?? new DownloadOptions { Limits = s_quick }, cancellationToken);
 }

@@ -20,7 +20,8 @@ internal sealed class GnuPG : IDisposable
     /// <param name="usage">sign, cert or default.</param>
     /// <param name="expire">never, or a time.</param>
     /// <param name="options">More options, such as --faked-system-time.</param>
-    public string Key(string name, string algorithm = "ed25519", string usage = "cert,sign", string expire = "never", params string[] options)
+    public string Key(
+        string name, string algorithm = "ed25519", string usage = "cert,sign", string expire = "never", params string[] options)
     {
         Run([.. options, "--quick-generate-key", name, algorithm, usage, expire]);
         return Fingerprints(name)[0];
@@ -41,7 +42,8 @@ internal sealed class GnuPG : IDisposable
 
     /// <summary>Revokes a key with the certificate that gpg made along with it (a colon keeps it from being used by mistake).</summary>
     public void Revoke(string fingerprint) => RunWith(
-        File.ReadAllText(Path.Combine(_home.Path, "openpgp-revocs.d", fingerprint + ".rev")).Replace(":-----BEGIN", "-----BEGIN", StringComparison.Ordinal),
+        File.ReadAllText(Path.Combine(_home.Path, "openpgp-revocs.d", fingerprint + ".rev"))
+            .Replace(":-----BEGIN", "-----BEGIN", StringComparison.Ordinal),
         "--import");
 
     public void Dispose()

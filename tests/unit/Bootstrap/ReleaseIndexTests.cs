@@ -45,7 +45,8 @@ public sealed class ReleaseIndexTests : IDisposable
     public async Task Takes_an_address_without_a_final_slash()
     {
         _pages["/iso/latest/sha256sums.txt"] = Sums("2026.11.01");
-        var release = await new ReleaseIndex(_client, _reporter, limits: s_quick).FindAsync(new Uri(_server.Address, "iso"), "latest", default);
+        var release = await new ReleaseIndex(_client, _reporter, limits: s_quick)
+            .FindAsync(new Uri(_server.Address, "iso"), "latest", default);
         Assert.Equal("2026.11.01", release.Version);
     }
 
@@ -59,7 +60,8 @@ public sealed class ReleaseIndexTests : IDisposable
     }
 
     [Theory]
-    [InlineData("<a href=\"2026.11.01/\">2026.11.01/</a><a href='2026.10.01/'>x</a><a href=\"2026.12.01/\">not ready</a><a href=\"../\">..</a>")]
+    [InlineData("<a href=\"2026.11.01/\">2026.11.01/</a><a href='2026.10.01/'>x</a><a href=\"2026.12.01/\">not ready</a><a "
+        + "href=\"../\">..</a>")]
     [InlineData("<A HREF=/iso/2026.10.01/>a</A><A HREF=\"/iso/2026.11.01\">b</A><a href=./2026.12.01/>c</a>")]
     public async Task Without_latest_takes_the_newest_complete_folder_of_the_listing(string listing)
     {
@@ -75,7 +77,8 @@ public sealed class ReleaseIndexTests : IDisposable
     [InlineData("2026.10.31", "2026.10.01")]
     public async Task The_newest_of_a_day_does_not_ask_for_latest(string day, string version)
     {
-        _pages["/iso/"] = "<a href=\"2026.12.01/\">x</a> <a href=\"2026.11.01/\">x</a> <a href=\"2026.10.01/\">x</a> <a href=\"latest/\">x</a>";
+        _pages["/iso/"] = "<a href=\"2026.12.01/\">x</a> <a href=\"2026.11.01/\">x</a> <a href=\"2026.10.01/\">x</a> <a "
+            + "href=\"latest/\">x</a>";
         foreach (var date in new[] { "2026.12.01", "2026.11.01", "2026.10.01" })
         {
             _pages[$"/iso/{date}/sha256sums.txt"] = Sums(date);
@@ -163,24 +166,30 @@ public sealed class ReleaseIndexTests : IDisposable
     [Fact]
     public async Task Only_the_default_server_falls_back_to_the_archive()
     {
-        using var handler = new Stub(uri => uri.Host == "archive.archlinux.org" && uri.AbsolutePath == "/iso/2021.01.01/sha256sums.txt" ? Sums("2021.01.01") : null);
+        using var handler = new Stub(
+            uri => uri.Host == "archive.archlinux.org" && uri.AbsolutePath == "/iso/2021.01.01/sha256sums.txt" ? Sums("2021.01.01") : null);
         using var client = new HttpClient(handler);
         var index = new ReleaseIndex(client, _reporter, limits: s_quick);
         var release = await index.FindAsync(ReleaseIndex.DefaultReleaseUrl, "2021.01.01", default);
         Assert.Equal("archive.archlinux.org", release.Uri.Host);
-        var error = await Assert.ThrowsAsync<ArchAzureException>(() => index.FindAsync(ReleaseIndex.DefaultReleaseUrl, "2020.01.01", default));
+        var error = await Assert.ThrowsAsync<ArchAzureException>(
+            () => index.FindAsync(ReleaseIndex.DefaultReleaseUrl, "2020.01.01", default));
         Assert.Contains("nor has https://archive.archlinux.org/iso/", error.Message);
     }
 
     [Fact]
     public async Task Repeats_what_may_pass_and_gives_up_after_its_attempts()
     {
-        using var server = new ScriptedServer((_, n) => n < 3 ? new Answer(502, []) : new Answer(200, Encoding.UTF8.GetBytes(Sums("2026.11.01"))));
-        Assert.Equal("2026.11.01", (await new ReleaseIndex(_client, _reporter, limits: s_quick).FindAsync(server.Address, "latest", default)).Version);
+        using var server = new ScriptedServer(
+            (_, n) => n < 3 ? new Answer(502, []) : new Answer(200, Encoding.UTF8.GetBytes(Sums("2026.11.01"))));
+        Assert.Equal(
+            "2026.11.01",
+            (await new ReleaseIndex(_client, _reporter, limits: s_quick).FindAsync(server.Address, "latest", default)).Version);
 
         using var dead = new ScriptedServer((_, _) => new Answer(200, []) { Length = 10, Stall = true });
         var impatient = s_quick with { StallTimeout = TimeSpan.FromMilliseconds(200) };
-        var error = await Assert.ThrowsAsync<ArchAzureException>(() => new ReleaseIndex(_client, _reporter, limits: impatient).FindAsync(dead.Address, "latest", default));
+        var error = await Assert.ThrowsAsync<ArchAzureException>(
+            () => new ReleaseIndex(_client, _reporter, limits: impatient).FindAsync(dead.Address, "latest", default));
         Assert.Equal("DownloadFailed", error.ErrorId);
         Assert.Contains("tried 3 times", error.Message);
     }
@@ -194,7 +203,8 @@ public sealed class ReleaseIndexTests : IDisposable
 
         """;
 
-    private Task<ArchRelease> FindAsync(string version) => new ReleaseIndex(_client, _reporter, limits: s_quick).FindAsync(Root, version, default);
+    private Task<ArchRelease> FindAsync(string version) =>
+        new ReleaseIndex(_client, _reporter, limits: s_quick).FindAsync(Root, version, default);
 
     private sealed class Stub(Func<Uri, string?> page) : HttpMessageHandler
     {

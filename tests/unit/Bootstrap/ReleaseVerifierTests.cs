@@ -97,7 +97,8 @@ public sealed class ReleaseVerifierTests(ReleaseVerifierTests.Home gpg) : IClass
     [InlineData(false)]
     public async Task A_subkey_that_does_not_own_up_to_its_primary_key_does_not_count(bool ownsUp)
     {
-        // What an attacker can do with a key server: bind somebody's signing key to a key of his own, or his to somebody's. gpg makes no such key.
+        // What an attacker can do with a key server: bind somebody's signing key to a key of his own, or his to somebody's. gpg makes
+        // no such key.
         var random = new SecureRandom();
         var pairs = new RsaKeyPairGenerator();
         pairs.Init(new RsaKeyGenerationParameters(Org.BouncyCastle.Math.BigInteger.ValueOf(65537), random, 2048, 25));
@@ -228,7 +229,8 @@ public sealed class ReleaseVerifierTests(ReleaseVerifierTests.Home gpg) : IClass
         var signature = gpg.Gpg.Sign(file, gpg.Signer);
         Alter(file);
         var verifier = new ReleaseVerifier { SetAside = false };
-        await Assert.ThrowsAsync<ArchAzureException>(() => verifier.VerifyAsync(file, sha256, signature, ReleaseKey.LoadArmored(SignerKey), _reporter, default));
+        await Assert.ThrowsAsync<ArchAzureException>(
+            () => verifier.VerifyAsync(file, sha256, signature, ReleaseKey.LoadArmored(SignerKey), _reporter, default));
         Assert.True(File.Exists(file));
         Assert.False(File.Exists(file + ".bad"));
     }
@@ -297,7 +299,8 @@ public sealed class ReleaseVerifierTests(ReleaseVerifierTests.Home gpg) : IClass
 
         (file, sha256) = Tarball();
         signature = gpg.Gpg.Sign(file, gpg.Signer, "--default-sig-expire", "1d");
-        await RefusedAsync(file, sha256, signature, SignerKey, "SignatureRefused", "the signature expired", at: DateTimeOffset.UtcNow.AddDays(3));
+        await RefusedAsync(
+            file, sha256, signature, SignerKey, "SignatureRefused", "the signature expired", at: DateTimeOffset.UtcNow.AddDays(3));
     }
 
     [Fact]
@@ -332,7 +335,11 @@ public sealed class ReleaseVerifierTests(ReleaseVerifierTests.Home gpg) : IClass
         byte[][] junk =
         [
             [], [0], noise, [0x88], [0xC2, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF], new byte[100_000],
-            .. new[] { "<html>404</html>", armoured[..60], armoured[..^40], SignerKey, "-----BEGIN PGP SIGNATURE-----\n\n-----END PGP SIGNATURE-----\n" }
+            .. new[]
+            {
+                "<html>404</html>", armoured[..60], armoured[..^40], SignerKey,
+                "-----BEGIN PGP SIGNATURE-----\n\n-----END PGP SIGNATURE-----\n",
+            }
                 .Select(System.Text.Encoding.UTF8.GetBytes),
         ];
         foreach (var bytes in junk)
@@ -378,9 +385,13 @@ public sealed class ReleaseVerifierTests(ReleaseVerifierTests.Home gpg) : IClass
     public async Task Missing_files_are_named()
     {
         var (file, sha256) = Tarball();
-        Assert.Equal("SignatureNotFound", (await Assert.ThrowsAsync<ArchAzureException>(() => VerifyAsync(file, sha256, file + ".sig", SignerKey))).ErrorId);
+        Assert.Equal(
+            "SignatureNotFound",
+            (await Assert.ThrowsAsync<ArchAzureException>(() => VerifyAsync(file, sha256, file + ".sig", SignerKey))).ErrorId);
         Assert.True(File.Exists(file));
-        Assert.Equal("TarballNotFound", (await Assert.ThrowsAsync<ArchAzureException>(() => VerifyAsync(file + "x", sha256, file + ".sig", SignerKey))).ErrorId);
+        Assert.Equal(
+            "TarballNotFound",
+            (await Assert.ThrowsAsync<ArchAzureException>(() => VerifyAsync(file + "x", sha256, file + ".sig", SignerKey))).ErrorId);
     }
 
     [Fact]
@@ -393,9 +404,14 @@ public sealed class ReleaseVerifierTests(ReleaseVerifierTests.Home gpg) : IClass
         Assert.Contains("secret", Assert.Throws<ArchAzureException>(
             () => ReleaseKey.LoadArmored(gpg.Gpg.Run("--armor", "--export-secret-keys", gpg.Signer))).Message);
         Assert.Equal("ReleaseKeyNotFound", Assert.Throws<ArchAzureException>(() => ReleaseKey.LoadFile(_folder["none"])).ErrorId);
-        foreach (var junk in new[] { "", "junk", SignerKey[..100], "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n=AAAA\n-----END PGP PUBLIC KEY BLOCK-----\n" })
+        foreach (
+            var junk in new[]
+            {
+                "", "junk", SignerKey[..100], "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n=AAAA\n-----END PGP PUBLIC KEY BLOCK-----\n",
+            })
         {
-            Assert.Equal("ReleaseKeyInvalid", Assert.Throws<ArchAzureException>(() => ReleaseKey.LoadFile(_folder.Write("junk", junk))).ErrorId);
+            Assert.Equal(
+                "ReleaseKeyInvalid", Assert.Throws<ArchAzureException>(() => ReleaseKey.LoadFile(_folder.Write("junk", junk))).ErrorId);
         }
 
         gpg.Gpg.Run("--output", _folder["binary"], "--export", gpg.Signer);
@@ -404,7 +420,8 @@ public sealed class ReleaseVerifierTests(ReleaseVerifierTests.Home gpg) : IClass
         // A user id that is not UTF-8: its signatures cannot be looked up.
         var damaged = File.ReadAllBytes(_folder["binary"]);
         damaged[damaged.AsSpan().IndexOf((byte)'@')] = 0xEC;
-        Assert.Equal("ReleaseKeyInvalid", Assert.Throws<ArchAzureException>(() => ReleaseKey.LoadFile(_folder.Write("damaged", damaged))).ErrorId);
+        Assert.Equal(
+            "ReleaseKeyInvalid", Assert.Throws<ArchAzureException>(() => ReleaseKey.LoadFile(_folder.Write("damaged", damaged))).ErrorId);
     }
 
     private string SignerKey => gpg.Gpg.Export(gpg.Signer);
@@ -425,7 +442,8 @@ public sealed class ReleaseVerifierTests(ReleaseVerifierTests.Home gpg) : IClass
     }
 
     private Task<VerifiedRelease> VerifyAsync(string file, string? sha256, string signature, string key, DateTimeOffset? at = null) =>
-        new ReleaseVerifier(at is { } time ? new FixedClock(time) : null).VerifyAsync(file, sha256, signature, ReleaseKey.LoadArmored(key), _reporter, default);
+        new ReleaseVerifier(at is { } time ? new FixedClock(time) : null)
+            .VerifyAsync(file, sha256, signature, ReleaseKey.LoadArmored(key), _reporter, default);
 
     private async Task RefusedAsync(string file, string? sha256, string signature, string key, string errorId, params string[] words) =>
         await RefusedAsync(file, sha256, signature, key, errorId, words, null);
@@ -433,7 +451,8 @@ public sealed class ReleaseVerifierTests(ReleaseVerifierTests.Home gpg) : IClass
     private Task RefusedAsync(string file, string? sha256, string signature, string key, string errorId, string word, DateTimeOffset at) =>
         RefusedAsync(file, sha256, signature, key, errorId, [word], at);
 
-    private async Task RefusedAsync(string file, string? sha256, string signature, string key, string errorId, string[] words, DateTimeOffset? at)
+    private async Task RefusedAsync(
+        string file, string? sha256, string signature, string key, string errorId, string[] words, DateTimeOffset? at)
     {
         var error = await Assert.ThrowsAsync<ArchAzureException>(() => VerifyAsync(file, sha256, signature, key, at));
         Assert.Equal(errorId, error.ErrorId);

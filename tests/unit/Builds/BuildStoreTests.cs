@@ -68,14 +68,18 @@ public sealed partial class BuildStoreTests : IDisposable
         // The file is unchanged except for its schema number and its path.
         var saved = File.ReadAllText(Directory.BuildFile);
         Assert.Contains($"  \"home\": \"{_folder.Path}\",\n", saved, StringComparison.Ordinal);
-        Assert.Equal(HomeLine().Replace(SchemaLine().Replace(stored, $"\"schema\": {ArchBuild.CurrentSchema},", 1), ""), HomeLine().Replace(saved, ""));
+        Assert.Equal(
+            HomeLine().Replace(SchemaLine().Replace(stored, $"\"schema\": {ArchBuild.CurrentSchema},", 1), ""),
+            HomeLine().Replace(saved, ""));
         Assert.Equal(ArchBuild.CurrentSchema, build.Schema);
         Assert.Equal("done", build.Status);
     }
 
     [Fact]
     public void There_is_a_sample_of_every_schema() =>
-        Assert.All(Enumerable.Range(ArchBuild.OldestSchema, ArchBuild.CurrentSchema), schema => Assert.Contains($"\"schema\": {schema},", StoredSample($"schema-{schema}.json"), StringComparison.Ordinal));
+        Assert.All(
+            Enumerable.Range(ArchBuild.OldestSchema, ArchBuild.CurrentSchema),
+            schema => Assert.Contains($"\"schema\": {schema},", StoredSample($"schema-{schema}.json"), StringComparison.Ordinal));
 
     [Fact]
     public void A_vhd_made_under_schema_1_has_no_checksum()
@@ -146,7 +150,8 @@ public sealed partial class BuildStoreTests : IDisposable
         Assert.Equal(ErrorKind.InvalidData, error.Kind);
         Assert.Equal(Directory.BuildFile, error.Target);
         Assert.All(
-            [Directory.BuildFile, "schema 1000", $"knows {ArchBuild.CurrentSchema}", "Update the module"], part => Assert.Contains(part, error.Message, StringComparison.Ordinal));
+            [Directory.BuildFile, "schema 1000", $"knows {ArchBuild.CurrentSchema}", "Update the module"], part =>
+                Assert.Contains(part, error.Message, StringComparison.Ordinal));
         Assert.Equal(stored, File.ReadAllText(Directory.BuildFile));
         Assert.Equal(["build.json"], System.IO.Directory.GetFileSystemEntries(_folder.Path).Select(Path.GetFileName));
     }
@@ -175,9 +180,11 @@ public sealed partial class BuildStoreTests : IDisposable
     [InlineData("{\"schema\":1,\"id\":\"6b1f0c7e-2f5d-4c1b-9a53-5a3f6b8e0f4d\",\"disk\":{\"partitions\":[]}}")]
     [InlineData("{\"schema\":1,\"id\":\"6b1f0c7e-2f5d-4c1b-9a53-5a3f6b8e0f4d\",\"surprise\":1}")]
     [InlineData("{\"schema\":1,\"id\":\"6b1f0c7e-2f5d-4c1b-9a53-5a3f6b8e0f4d\",\"requested\":{\"KERNEL\":null}}")]
-    [InlineData("{\"schema\":1,\"id\":\"6b1f0c7e-2f5d-4c1b-9a53-5a3f6b8e0f4d\",\"steps\":[{\"number\":6,\"name\":\"x\",\"state\":\"Done\",\"inputs\":\"\"}]}")]
+    [InlineData("{\"schema\":1,\"id\":\"6b1f0c7e-2f5d-4c1b-9a53-5a3f6b8e0f4d\","
+        + "\"steps\":[{\"number\":6,\"name\":\"x\",\"state\":\"Done\",\"inputs\":\"\"}]}")]
     [InlineData("{\"schema\":1,\"id\":\"6b1f0c7e-2f5d-4c1b-9a53-5a3f6b8e0f4d\",\"vhd\":{\"path\":\"a\\u0000\"}}")]
-    [InlineData("{\"schema\":1,\"id\":\"6b1f0c7e-2f5d-4c1b-9a53-5a3f6b8e0f4d\",\"steps\":[{\"number\":1,\"name\":\"x\",\"state\":\"Done\",\"inputs\":\"\",\"seconds\":1e999}]}")]
+    [InlineData("{\"schema\":1,\"id\":\"6b1f0c7e-2f5d-4c1b-9a53-5a3f6b8e0f4d\","
+        + "\"steps\":[{\"number\":1,\"name\":\"x\",\"state\":\"Done\",\"inputs\":\"\",\"seconds\":1e999}]}")]
     public void What_is_no_build_is_refused(string text)
     {
         _folder.Write("build.json", text);
@@ -229,7 +236,8 @@ public sealed partial class BuildStoreTests : IDisposable
     [InlineData("+1")]
     [InlineData("")]
     [InlineData("Get-ArchBuild")]
-    public void Other_steps_do_not_exist(string step) => Assert.Equal("UnknownStep", Assert.Throws<ArchAzureException>(() => StepName.Parse(step)).ErrorId);
+    public void Other_steps_do_not_exist(string step) =>
+        Assert.Equal("UnknownStep", Assert.Throws<ArchAzureException>(() => StepName.Parse(step)).ErrorId);
 
     private static string StoredSample(string name) => File.ReadAllText(Path.Combine(AppContext.BaseDirectory, "Builds", "samples", name));
 
@@ -256,7 +264,8 @@ public sealed partial class BuildStoreTests : IDisposable
             new(1, StepName.Bootstrap, StepState.Done, "aa", DateTimeOffset.UtcNow, 12.3),
             new(2, StepName.Disk, StepState.Done, "bb", DateTimeOffset.UtcNow, 0.5),
         ],
-        Bootstrap = new("2026.11.01", "archlinux-bootstrap-2026.11.01-x86_64.tar.zst", "00", "11", "archazure/bootstrap:2026.11.01", "archazure/builder:2026.11.01-abc"),
+        Bootstrap = new("2026.11.01", "archlinux-bootstrap-2026.11.01-x86_64.tar.zst", "00", "11", "archazure/bootstrap:2026.11.01",
+            "archazure/builder:2026.11.01-abc"),
         Disk = PartitionPlan.Create(2048, 2048, "ext4", Guid.NewGuid),
     };
 }

@@ -27,7 +27,10 @@ public sealed class ReproducibilityTests
     public void Identities_are_the_same_for_the_same_seed_day_and_purpose_only()
     {
         Assert.Equal(Row(s_one, "disk"), Row(Of("one", "2026.11.15"), "disk"));
-        List<Guid> all = [.. Row(s_one, "disk"), .. Row(s_one, "vhd"), .. Row(Of("two", "2026.11.15"), "disk"), .. Row(Of("one", "2026.11.16"), "disk")];
+        List<Guid> all =
+        [
+            .. Row(s_one, "disk"), .. Row(s_one, "vhd"), .. Row(Of("two", "2026.11.15"), "disk"), .. Row(Of("one", "2026.11.16"), "disk"),
+        ];
         Assert.Equal(all.Count, all.Distinct().Count());
 
         // As blkid and others read them: RFC 9562, section 4.

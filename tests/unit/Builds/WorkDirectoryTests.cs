@@ -85,6 +85,8 @@ public sealed class WorkDirectoryTests : IDisposable
         }
 
         Assert.Equal("mine", File.ReadAllText(victim));
-        Assert.All(new[] { "build.json", "logs/1.log", "build.lock", "SHA256SUMS" }, name => Assert.Null(new FileInfo(_folder["work/" + name]).LinkTarget));
+        Assert.All(
+            new[] { "build.json", "logs/1.log", "build.lock", "SHA256SUMS" },
+            name => Assert.Null(new FileInfo(_folder["work/" + name]).LinkTarget));
     }
 }

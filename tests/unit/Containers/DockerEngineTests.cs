@@ -50,7 +50,7 @@ public sealed class DockerEngineTests : EngineTest
     {
         // Root may use any: the system's word is taken from here.
         var cause = new HttpRequestException("denied", new SocketException((int)SocketError.AccessDenied));
-        Assert.False(EngineCalls.MayPass(cause));
+        Assert.False(EngineCalls.IsTransient(cause));
         var error = EngineConnectionException.From("unix:///run/docker.sock", "info", 1, cause);
         Assert.Equal("DockerPermissionDenied", error.ErrorId);
         Assert.Equal(ErrorKind.PermissionDenied, error.Kind);

@@ -50,7 +50,8 @@ public sealed class LineCutterTests
         cutter.Add("\nnext\n"u8, lines.Add);
 
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 2 << 20);
-        Assert.Equal([$"{new string('x', 64 << 10)} [the line is cut here: {((long)piece * pieces) - (64 << 10)} bytes more]", "next"], lines);
+        Assert.Equal(
+            [$"{new string('x', 64 << 10)} [the line is cut here: {((long)piece * pieces) - (64 << 10)} bytes more]", "next"], lines);
     }
 
     [Fact]

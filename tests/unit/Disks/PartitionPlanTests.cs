@@ -26,7 +26,8 @@ public sealed class PartitionPlanTests
                 Assert.Equal(0, partitions[i].FirstSector % 2048);
                 Assert.Equal(0, partitions[i].SectorCount % 2048);
                 Assert.True(partitions[i].SectorCount > 0);
-                Assert.Equal(i == 0 ? startMiB * 2048 : partitions[i - 1].FirstSector + partitions[i - 1].SectorCount, partitions[i].FirstSector);
+                Assert.Equal(
+                    i == 0 ? startMiB * 2048 : partitions[i - 1].FirstSector + partitions[i - 1].SectorCount, partitions[i].FirstSector);
             }
 
             Assert.True(partitions[2].FirstSector + partitions[2].SectorCount <= (sizeMiB * 2048) - 33);

@@ -20,7 +20,14 @@ public sealed class GuidPartitionTableTests
             [
                 new GuidPartition(1, PartitionTypes.BiosBoot, new("aaaaaaaa-0000-0000-0000-000000000001"), 2048, 4095, 0, ""),
                 new GuidPartition(2, PartitionTypes.EfiSystem, new("aaaaaaaa-0000-0000-0000-000000000002"), 4096, 6143, 0, "EFI system"),
-                new GuidPartition(3, PartitionTypes.LinuxRootX64, new("aaaaaaaa-0000-0000-0000-000000000003"), 8192, (DiskLength / 512) - 34, 0, "root ☃"),
+                new GuidPartition(
+                    3,
+                    PartitionTypes.LinuxRootX64,
+                    new("aaaaaaaa-0000-0000-0000-000000000003"),
+                    8192,
+                    (DiskLength / 512) - 34,
+                    0,
+                    "root ☃"),
             ],
             table.Partitions);
         Assert.Equal(1 << 20, table.Partitions[0].Offset);
@@ -96,7 +103,7 @@ public sealed class GuidPartitionTableTests
         Assert.Equal(["Partitions 1 and 2 overlap."], Read(disk).Problems);
     }
 
-    internal static GuidPartitionTable Read(byte[] disk) => GuidPartitionTable.Read(new ImageRegion(new MemoryStream(disk), disk.Length));
+    internal static GuidPartitionTable Read(byte[] disk) => GuidPartitionTable.Read(new DiskRegion(new MemoryStream(disk), disk.Length));
 
     internal static byte[] Sample() => s_disk.Value.ToArray();
 

@@ -9,7 +9,8 @@ using Xunit;
 namespace ArchAzure.UnitTests.FileSystems;
 
 /// <summary>
-/// Whatever a file holds, the readers end soon and within their budget, with an answer or with <see cref="ArchAzureException"/>. CsCheck prints the seed of a failure;
+/// Whatever a file holds, the readers end soon and within their budget, with an answer or with <see cref="ArchAzureException"/>.
+/// CsCheck prints the seed of a failure;
 /// CsCheck_Seed repeats it. ARCHAZURE_FUZZ_SECONDS makes as many as come in that time.
 /// </summary>
 public sealed class HostileImageTests
@@ -20,9 +21,46 @@ public sealed class HostileImageTests
     // All that one input has allocated, garbage included. Each has a budget of its own, which pays for all that grows with it.
     private const long MostAllocated = 512 << 20;
 
-    private static readonly Lazy<byte[]> Ext4 = new(() => Make(work => ImageTool.Run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-O", "^metadata_csum", "-d", work["tree"], work["image"], "2m")));
-    private static readonly Lazy<byte[]> Ext4Inline = new(() => Make(work => ImageTool.Run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-O", "inline_data,^metadata_csum", "-I", "256", "-d", work["tree"], work["image"], "2m")));
-    private static readonly Lazy<byte[]> Ext2 = new(() => Make(work => ImageTool.Run("mke2fs", "-q", "-F", "-t", "ext2", "-b", "1024", "-d", work["tree"], work["image"], "2m")));
+    private static readonly Lazy<byte[]> Ext4 = new(
+        () =>
+            Make(
+                work =>
+                    ImageTool.Run(
+                        "mke2fs",
+                        "-q",
+                        "-F",
+                        "-t",
+                        "ext4",
+                        "-b",
+                        "1024",
+                        "-O",
+                        "^metadata_csum",
+                        "-d",
+                        work["tree"],
+                        work["image"],
+                        "2m")));
+    private static readonly Lazy<byte[]> Ext4Inline = new(
+        () =>
+            Make(
+                work =>
+                    ImageTool.Run(
+                        "mke2fs",
+                        "-q",
+                        "-F",
+                        "-t",
+                        "ext4",
+                        "-b",
+                        "1024",
+                        "-O",
+                        "inline_data,^metadata_csum",
+                        "-I",
+                        "256",
+                        "-d",
+                        work["tree"],
+                        work["image"],
+                        "2m")));
+    private static readonly Lazy<byte[]> Ext2 = new(
+        () => Make(work => ImageTool.Run("mke2fs", "-q", "-F", "-t", "ext2", "-b", "1024", "-d", work["tree"], work["image"], "2m")));
     private static readonly Lazy<byte[]> Fat12 = new(() => MakeFat(12, 1));
     private static readonly Lazy<byte[]> Fat32 = new(() => MakeFat(32, 34));
 
@@ -37,11 +75,24 @@ public sealed class HostileImageTests
         ImageTool.Run("mkfs.btrfs", "-q", "--mixed", "--csum", "xxhash", "--rootdir", work["tree"], work["image"]);
     }));
 
-    private static readonly Lazy<byte[]> Cpio = new(() => Make(work => ImageTool.Run("bsdtar", "--format", "newc", "-cf", work["image"], "-C", work["tree"], ".")));
-    private static readonly Lazy<byte[]> CpioZstd = new(() => Make(work => { ImageTool.Run("bsdtar", "--format", "newc", "-cf", work["plain"], "-C", work["tree"], "."); ImageTool.Run("zstd", "-q", work["plain"], "-o", work["image"]); }));
-    private static readonly Lazy<byte[]> CpioGzip = new(() => Make(work => { ImageTool.Run("bsdtar", "--format", "newc", "-czf", work["image"], "-C", work["tree"], "."); }));
+    private static readonly Lazy<byte[]> Cpio = new(
+        () => Make(work => ImageTool.Run("bsdtar", "--format", "newc", "-cf", work["image"], "-C", work["tree"], ".")));
+    private static readonly Lazy<byte[]> CpioZstd = new(
+        () =>
+            Make(
+                work =>
+                {
+                    ImageTool.Run("bsdtar", "--format", "newc", "-cf", work["plain"], "-C", work["tree"], ".");
+                    ImageTool.Run("zstd", "-q", work["plain"], "-o", work["image"]);
+                }));
+    private static readonly Lazy<byte[]> CpioGzip = new(
+        () => Make(work => { ImageTool.Run("bsdtar", "--format", "newc", "-czf", work["image"], "-C", work["tree"], "."); }));
 
-    private static readonly string[] s_words = ["menuentry", "submenu", "set", "default=", "linux", "initrd", "if", "fi", "{", "}", "'", "\"", "$", "${x}", "x=$x$x", "\\", ";", "#", "\n", " ", "0>1", "--id", "a"];
+    private static readonly string[] s_words =
+    [
+        "menuentry", "submenu", "set", "default=", "linux", "initrd", "if", "fi", "{", "}", "'", "\"", "$", "${x}", "x=$x$x", "\\", ";",
+        "#", "\n", " ", "0>1", "--id", "a",
+    ];
 
     private static readonly Gen<byte[]> s_noise = Gen.Byte.Array[0, 8192];
 
@@ -50,9 +101,9 @@ public sealed class HostileImageTests
         bytes =>
         {
             Survive(() => GuidPartitionTableTests.Read(bytes));
-            Survive(() => Walk.All(FileSystemIdentity.Open(ImageFileSystemTests.Region(bytes))));
+            Survive(() => Walk.All(FileSystemIdentity.Open(FileSystemViewTests.Region(bytes))));
             Survive(() => InitramfsTests.List(bytes));
-            Survive(() => KernelImage.ReadRelease(new MemoryStream(bytes)));
+            Survive(() => KernelFile.ReadRelease(new MemoryStream(bytes)));
         },
         iter: 300, time: FuzzRun.Seconds);
 
@@ -64,7 +115,7 @@ public sealed class HostileImageTests
     [InlineData("fat32", 1 << 20)]
     [InlineData("btrfs", 17 << 20)]
     public void Altered_file_systems_are_read_or_refused(string kind, int within) => Altered(Image(kind), within).Sample(
-        bytes => Survive(() => Walk.All(FileSystemIdentity.Open(ImageFileSystemTests.Region(bytes)))),
+        bytes => Survive(() => Walk.All(FileSystemIdentity.Open(FileSystemViewTests.Region(bytes)))),
         iter: kind is "fat32" or "btrfs" ? 60 : 300, time: FuzzRun.Seconds,
         threads: 1);
 
@@ -81,8 +132,11 @@ public sealed class HostileImageTests
     public void Altered_index_of_modules_is_read_or_refused()
     {
         var index = ModuleIndex.Write(ReadyImage.InitramfsModules);
-        Assert.Equal(ReadyImage.InitramfsModules.Select(module => module + ":").Order(StringComparer.Ordinal), KernelModules.IndexValues(index, new()).Order(StringComparer.Ordinal));
-        Altered(index, index.Length).Sample(bytes => Survive(() => KernelModules.IndexValues(bytes, new())), iter: 2000, time: FuzzRun.Seconds, threads: 1);
+        Assert.Equal(
+            ReadyImage.InitramfsModules.Select(module => module + ":").Order(StringComparer.Ordinal),
+            KernelModules.IndexValues(index, new()).Order(StringComparer.Ordinal));
+        Altered(index, index.Length)
+            .Sample(bytes => Survive(() => KernelModules.IndexValues(bytes, new())), iter: 2000, time: FuzzRun.Seconds, threads: 1);
     }
 
     [Fact]
@@ -103,15 +157,16 @@ public sealed class HostileImageTests
         // The root's entry for `sub` leads back to the root.
         var tree = new Tree();
         tree["/sub/file"] = "x";
-        var bytes = Make(work => ImageTool.Run("mke2fs", "-q", "-F", "-t", "ext2", "-b", "1024", "-d", work["tree"], work["image"], "1m"), tree);
+        var bytes = Make(
+            work => ImageTool.Run("mke2fs", "-q", "-F", "-t", "ext2", "-b", "1024", "-d", work["tree"], work["image"], "1m"), tree);
         var entry = bytes.AsSpan().IndexOf("sub\0"u8) - 8;
         BitConverter.TryWriteBytes(bytes.AsSpan(entry), 2);
 
-        var image = FileSystemIdentity.Open(ImageFileSystemTests.Region(bytes));
+        var image = FileSystemIdentity.Open(FileSystemViewTests.Region(bytes));
 
         Assert.True(image.DirectoryExists("/sub/sub/sub/sub/sub"));
-        Survive(() => ImageTree.Files(image, "/").Count());
-        Assert.Throws<ArchAzureException>(() => ImageTree.Files(image, "/").Count());
+        Survive(() => FileTree.Files(image, "/").Count());
+        Assert.Throws<ArchAzureException>(() => FileTree.Files(image, "/").Count());
     }
 
     [Fact]
@@ -120,7 +175,7 @@ public sealed class HostileImageTests
         var tree = new Tree();
         tree["/dir/file"] = "x";
         var bytes = MakeFat(12, 1, tree);
-        var image = FileSystemIdentity.Open(ImageFileSystemTests.Region(bytes));
+        var image = FileSystemIdentity.Open(FileSystemViewTests.Region(bytes));
         Assert.True(image.FileExists("/dir/file"));
 
         // Every cluster of the first FAT, and so also the directory's, leads to itself.
@@ -134,14 +189,17 @@ public sealed class HostileImageTests
         }
 
         // The directory's entries after its first cluster would repeat for ever.
-        var full = FileSystemIdentity.Open(ImageFileSystemTests.Region(bytes));
+        var full = FileSystemIdentity.Open(FileSystemViewTests.Region(bytes));
         Assert.Throws<ArchAzureException>(() => full.ReadDirectory("/dir"));
     }
 
     [Fact]
     public void Grub_configuration_of_any_text_is_read() => Gen.Int[0, s_words.Length - 1].Select(i => s_words[i])
         .Array[0, 300]
-        .Sample(words => Survive(() => GrubConfiguration.ReadDefaultEntry(string.Join(words.Length % 2 == 0 ? " " : "", words), [], new())), iter: 2000, time: FuzzRun.Seconds);
+        .Sample(
+            words => Survive(() => GrubConfiguration.ReadDefaultEntry(string.Join(words.Length % 2 == 0 ? " " : "", words), [], new())),
+            iter: 2000,
+            time: FuzzRun.Seconds);
 
     private static byte[] Image(string kind) => kind switch
     {
@@ -159,7 +217,9 @@ public sealed class HostileImageTests
     /// <summary>Copies of an image with a few of the bytes changed that are not zero, or near such: where its structures are.</summary>
     private static Gen<byte[]> Altered(byte[] image, int within)
     {
-        var places = Enumerable.Range(0, Math.Min(within, image.Length)).Where(i => image[i] != 0 || (i > 0 && image[i - 1] != 0)).ToArray();
+        var places = Enumerable.Range(0, Math.Min(within, image.Length))
+            .Where(i => image[i] != 0 || (i > 0 && image[i - 1] != 0))
+            .ToArray();
         var value = Gen.OneOf(Gen.Byte, Gen.Int[0, 4].Select(i => new byte[] { 0, 1, 0x7F, 0x80, 0xFF }[i]));
         return Gen.Select(Gen.Int[0, places.Length - 1], value).Array[1, 12].Select(changes =>
         {

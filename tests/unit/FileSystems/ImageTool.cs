@@ -13,7 +13,8 @@ internal static class ImageTool
         // mkfs and sgdisk live in sbin, which users do not have in their PATH.
         var path = Environment.GetEnvironmentVariable("PATH") + ":/usr/sbin:/sbin";
         var file = path.Split(':').Select(directory => Path.Combine(directory, name)).FirstOrDefault(File.Exists)
-            ?? throw new InvalidOperationException($"These tests need {name}: install e2fsprogs, dosfstools, mtools, gdisk, libarchive-tools, zstd and btrfs-progs.");
+            ?? throw new InvalidOperationException(
+                $"These tests need {name}: install e2fsprogs, dosfstools, mtools, gdisk, libarchive-tools, zstd and btrfs-progs.");
         var start = new ProcessStartInfo(file) { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false };
         foreach (var argument in arguments)
         {
@@ -32,7 +33,8 @@ internal static class ImageTool
         process.WaitForExit();
         if (process.ExitCode != 0)
         {
-            throw new InvalidOperationException($"{name} {string.Join(' ', arguments)} ended with {process.ExitCode}: {output.Result}{error}");
+            throw new InvalidOperationException(
+                $"{name} {string.Join(' ', arguments)} ended with {process.ExitCode}: {output.Result}{error}");
         }
     }
 }
@@ -43,7 +45,8 @@ internal sealed class TemporaryDirectory : IDisposable
     // mkfs waits until all is on the disk; in memory that takes no time.
     private static readonly string s_parent = Directory.Exists("/dev/shm") ? "/dev/shm" : System.IO.Path.GetTempPath();
 
-    public string Path { get; } = Directory.CreateDirectory(System.IO.Path.Combine(s_parent, $"archazure-test-{Guid.NewGuid():N}")).FullName;
+    public string Path { get; } = Directory.CreateDirectory(
+        System.IO.Path.Combine(s_parent, $"archazure-test-{Guid.NewGuid():N}")).FullName;
 
     public string this[string name] => System.IO.Path.Combine(Path, name);
 

@@ -28,7 +28,9 @@ public sealed class InitramfsTests : IDisposable
         early = early[..(early.Length & ~3)];
         var main = Pack(Cpio("main", "/init", "/usr/lib/udf.ko.zst"), "zstd");
 
-        Assert.Equal([s_names[0], "kernel", "kernel/x86", "kernel/x86/microcode", "kernel/x86/microcode/AuthenticAMD.bin", .. s_names[1..]], List([.. early, .. main]));
+        Assert.Equal(
+            [s_names[0], "kernel", "kernel/x86", "kernel/x86/microcode", "kernel/x86/microcode/AuthenticAMD.bin", .. s_names[1..]],
+            List([.. early, .. main]));
     }
 
     /// <summary>As Linux unpacks them: init/initramfs.c.</summary>
@@ -45,7 +47,8 @@ public sealed class InitramfsTests : IDisposable
         second["/lib/modules.dep"] = new string('x', 5000);
         second["/etc/more"] = new string('y', 5000);
         second.WriteTo(Directory.CreateDirectory(_work["second"]).FullName);
-        ImageTool.Run("bsdtar", "--format", "newc", "-cf", _work["second.cpio"], "-C", _work["second"], "init", "lib/modules.dep", "etc/more");
+        ImageTool.Run(
+            "bsdtar", "--format", "newc", "-cf", _work["second.cpio"], "-C", _work["second"], "init", "lib/modules.dep", "etc/more");
 
         var initramfs = Read([.. Cpio("first", first), .. File.ReadAllBytes(_work["second.cpio"])]);
 
@@ -97,7 +100,8 @@ public sealed class InitramfsTests : IDisposable
     public void Bombs_end_at_the_limit()
     {
         // One file of 3 GiB of zeros packs into some 300 kB.
-        var header = Encoding.ASCII.GetBytes("070701" + string.Concat(Enumerable.Repeat("00000000", 6)) + "C0000000" + string.Concat(Enumerable.Repeat("00000000", 4)) + "00000002" + "00000000" + "a\0");
+        string[] fields = [.. Enumerable.Repeat("00000000", 6), "C0000000", .. Enumerable.Repeat("00000000", 4), "00000002", "00000000"];
+        var header = Encoding.ASCII.GetBytes($"070701{string.Concat(fields)}a\0");
         using (var file = File.Create(_work["bomb"]))
         {
             file.Write(header);
@@ -116,7 +120,11 @@ public sealed class InitramfsTests : IDisposable
         return [.. Below("")];
 
         IEnumerable<string> Below(string folder) => initramfs.ReadDirectory("/" + folder).Select(name => folder + name)
-            .SelectMany(path => initramfs.GetStatus("/" + path, followLinks: false)!.Type == ImageFileType.Directory ? Below(path + "/").Prepend(path) : [path]);
+            .SelectMany(
+                path =>
+                    initramfs.GetStatus("/" + path, followLinks: false)!.Type == FileType.Directory
+                        ? Below(path + "/").Prepend(path)
+                        : [path]);
     }
 
     private static Initramfs Read(byte[] bytes)

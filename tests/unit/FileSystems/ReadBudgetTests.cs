@@ -13,7 +13,10 @@ public sealed class ReadBudgetTests
         budget.Spend(ReadCost.Names, 500);
         var error = Assert.Throws<ArchAzureException>(() => budget.Spend(ReadCost.Names, 1));
         Assert.Equal("CheckLimitReached", error.ErrorId);
-        Assert.Contains("500 names in directories and archives for one rule, 1000 names in directories and archives in all", error.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "500 names in directories and archives for one rule, 1000 names in directories and archives in all",
+            error.Message,
+            StringComparison.Ordinal);
 
         budget.BeginShare();
         budget.Spend(ReadCost.Names, 250);
@@ -41,7 +44,10 @@ public sealed class ReadBudgetTests
         clock.Now = TimeSpan.FromSeconds(9);
         budget.CheckTime();
         clock.Now = TimeSpan.FromSeconds(10);
-        Assert.Contains("9 s for one rule, 18 s in all", Assert.Throws<ArchAzureException>(() => budget.Spend(ReadCost.Lookups, 1)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "9 s for one rule, 18 s in all",
+            Assert.Throws<ArchAzureException>(() => budget.Spend(ReadCost.Lookups, 1)).Message,
+            StringComparison.Ordinal);
 
         budget.BeginShare();
         clock.Now = TimeSpan.FromSeconds(14);

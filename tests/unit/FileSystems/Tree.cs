@@ -18,7 +18,8 @@ internal sealed class Tree
         set => File(path, Encoding.UTF8.GetBytes(value));
     }
 
-    public void File(string path, byte[] content, UnixFileMode mode = (UnixFileMode)0b110_100_100) => _entries[path] = new(content, null, mode);
+    public void File(string path, byte[] content, UnixFileMode mode = (UnixFileMode)0b110_100_100) =>
+        _entries[path] = new(content, null, mode);
 
     public void Link(string path, string target) => _entries[path] = new(null, target, default);
 
@@ -35,7 +36,9 @@ internal sealed class Tree
     public void Replace(string path, string old, string @new)
     {
         var text = this[path];
-        this[path] = text.Contains(old, StringComparison.Ordinal) ? text.Replace(old, @new, StringComparison.Ordinal) : throw new ArgumentException($"{path} does not contain {old}.", nameof(old));
+        this[path] = text.Contains(old, StringComparison.Ordinal)
+            ? text.Replace(old, @new, StringComparison.Ordinal)
+            : throw new ArgumentException($"{path} does not contain {old}.", nameof(old));
     }
 
     public Tree Clone()

@@ -6,8 +6,10 @@ namespace ArchAzure.UnitTests.FileSystems;
 /// <summary>Reads everything there is in an image.</summary>
 internal static class Walk
 {
-    /// <summary>One line for each file: path, type, mode, size, and link target or digest. Meant for images that may be damaged: bounded.</summary>
-    public static List<string> All(IImageFileSystem fileSystem, int maximumFiles = 2000, int maximumLength = 1 << 20)
+    /// <summary>
+    /// One line for each file: path, type, mode, size, and link target or digest. Meant for images that may be damaged: bounded.
+    /// </summary>
+    public static List<string> All(IFileSystemView fileSystem, int maximumFiles = 2000, int maximumLength = 1 << 20)
     {
         var lines = new List<string>();
         var pending = new Stack<string>(["/"]);
@@ -17,8 +19,10 @@ internal static class Walk
             {
                 var path = $"{directory.TrimEnd('/')}/{name}";
                 var status = fileSystem.GetStatus(path, followLinks: false);
-                lines.Add($"{path} {status?.Type} {Convert.ToString(status?.Mode ?? 0, 8)} {(status?.Type == ImageFileType.Directory ? 0 : status?.Size)} {Content(fileSystem, path, status, maximumLength)}");
-                if (status?.Type == ImageFileType.Directory && path.Length < 500)
+                lines.Add(
+                    $"{path} {status?.Type} {Convert.ToString(status?.Mode ?? 0, 8)} "
+                    + $"{(status?.Type == FileType.Directory ? 0 : status?.Size)} {Content(fileSystem, path, status, maximumLength)}");
+                if (status?.Type == FileType.Directory && path.Length < 500)
                 {
                     pending.Push(path);
                 }
@@ -29,10 +33,11 @@ internal static class Walk
         return lines;
     }
 
-    private static string? Content(IImageFileSystem fileSystem, string path, ImageFileStatus? status, int maximumLength) => status switch
+    private static string? Content(IFileSystemView fileSystem, string path, FileStatus? status, int maximumLength) => status switch
     {
-        { Type: ImageFileType.SymbolicLink } => status.LinkTarget,
-        { Type: ImageFileType.File } when status.Size <= maximumLength => Convert.ToHexString(SHA256.HashData(fileSystem.ReadAllBytes(path, maximumLength))),
+        { Type: FileType.SymbolicLink } => status.LinkTarget,
+        { Type: FileType.File } when status.Size <= maximumLength =>
+            Convert.ToHexString(SHA256.HashData(fileSystem.ReadAllBytes(path, maximumLength))),
         _ => "",
     };
 }

@@ -15,7 +15,10 @@ namespace ArchAzure.UnitTests.Fuzz;
 /// </summary>
 public sealed class AwkwardNameTests(ITestOutputHelper output)
 {
-    private static readonly char[] s_shell = [' ', '\t', '\n', '\r', '\'', '"', '`', '$', '\\', ';', '|', '&', '>', '<', '(', ')', '*', '?', '[', '{', '~', '!', '#', '%'];
+    private static readonly char[] s_shell =
+    [
+        ' ', '\t', '\n', '\r', '\'', '"', '`', '$', '\\', ';', '|', '&', '>', '<', '(', ')', '*', '?', '[', '{', '~', '!', '#', '%',
+    ];
 
     [Fact]
     public void Packages_are_names_or_refused() =>
@@ -38,7 +41,20 @@ public sealed class AwkwardNameTests(ITestOutputHelper output)
     [Fact]
     public void What_goes_into_commands_and_configuration_is_plain_or_refused() =>
         Gen.Select(
-            OneOf("TARGET_LANG", "TIME_ZONE", "KEYMAP", "KERNEL", "AGENT", "ROOT_FILE_SYSTEM", "ARCH_VERSION", "ARCHITECTURE", "WAAGENT_COMMIT", "DISK_SIZE", "BOOT_START", "RESOURCE_DISK_SWAP", "REUSE_DOCKER_IMAGE"),
+            OneOf(
+                "TARGET_LANG",
+                "TIME_ZONE",
+                "KEYMAP",
+                "KERNEL",
+                "AGENT",
+                "ROOT_FILE_SYSTEM",
+                "ARCH_VERSION",
+                "ARCHITECTURE",
+                "WAAGENT_COMMIT",
+                "DISK_SIZE",
+                "BOOT_START",
+                "RESOURCE_DISK_SWAP",
+                "REUSE_DOCKER_IMAGE"),
             Awkward.Text, Gen.Int[0, 40], Gen.Bool).Run(
             output,
             values =>
@@ -64,10 +80,16 @@ public sealed class AwkwardNameTests(ITestOutputHelper output)
                 var taken = (parameter ? BuildSettings.Default.With(key, value) : BuildSettings.Parse($"{key}={Quoted(value)}", "s"))[key];
                 Assert.Equal(value, key == "RELEASE_URL" ? taken[..value.Length] : taken);
                 Assert.StartsWith("http", taken, StringComparison.OrdinalIgnoreCase);
-                Assert.DoesNotContain(taken, c => char.IsWhiteSpace(c) || char.IsControl(c) || c is '"' or '\'' or '\\' or '<' or '>' or '#' or '?');
+                Assert.DoesNotContain(
+                    taken, c => char.IsWhiteSpace(c) || char.IsControl(c) || c is '"' or '\'' or '\\' or '<' or '>' or '#' or '?');
 
                 // What stands in pacman's configuration has its two variables and no other.
-                Assert.True(key != "MIRROR" || !taken.Replace("$repo", "", StringComparison.Ordinal).Replace("$arch", "", StringComparison.Ordinal).Contains('$', StringComparison.Ordinal), taken);
+                Assert.True(
+                    key != "MIRROR"
+                        || !taken.Replace("$repo", "", StringComparison.Ordinal)
+                            .Replace("$arch", "", StringComparison.Ordinal)
+                            .Contains('$', StringComparison.Ordinal),
+                    taken);
                 Assert.Equal($"Server = {taken}\n", BuilderRecipe.MirrorList(taken));
             },
             count: 6000);
@@ -89,10 +111,12 @@ public sealed class AwkwardNameTests(ITestOutputHelper output)
                 // ... and a file's becomes absolute, so that no path of it begins with a hyphen.
                 var settings = BuildSettings.Load(folder.Write("settings.env", $"{key}={Quoted(name)}\n"));
                 var paths = key == "LAYERS" ? name.Split(Path.PathSeparator) : [name];
-                var isAddress = key == "WAAGENT_SOURCE" && (name.Contains("://", StringComparison.Ordinal) || name.Contains('@', StringComparison.Ordinal));
+                var isAddress = key == "WAAGENT_SOURCE"
+                    && (name.Contains("://", StringComparison.Ordinal) || name.Contains('@', StringComparison.Ordinal));
                 if (!isAddress)
                 {
-                    Assert.Equal(paths.Select(path => Path.GetFullPath(path, folder.Path)), key == "LAYERS" ? settings.Layers : [settings[key]]);
+                    Assert.Equal(
+                        paths.Select(path => Path.GetFullPath(path, folder.Path)), key == "LAYERS" ? settings.Layers : [settings[key]]);
                 }
             },
             count: 4000);
@@ -105,8 +129,18 @@ public sealed class AwkwardNameTests(ITestOutputHelper output)
         // carriage return at a line's end, and '~', which is refused only where a path stands.
         using var folder = new TempFolder();
         List<(string Line, string Value)> taken = [];
-        var piece = Gen.OneOf(Awkward.Text, Awkward.Text.Select(text => "'" + text.Replace("'", "", StringComparison.Ordinal) + "'"), Awkward.Text.Select(text => "\"" + text.Replace("\"", "\\\"", StringComparison.Ordinal) + "\""), Gen.Const("a"));
-        piece.Array[1, 4].Select(string.Concat).Where(text => !text.Contains('~', StringComparison.Ordinal) && !text.EndsWith('\r') && !text.Contains("\r\n", StringComparison.Ordinal)).Run(
+        var piece = Gen.OneOf(
+            Awkward.Text,
+            Awkward.Text.Select(text => "'" + text.Replace("'", "", StringComparison.Ordinal) + "'"),
+            Awkward.Text.Select(text => "\"" + text.Replace("\"", "\\\"", StringComparison.Ordinal) + "\""),
+            Gen.Const("a"));
+        piece.Array[1, 4]
+            .Select(string.Concat)
+            .Where(
+                text => !text.Contains('~', StringComparison.Ordinal)
+                    && !text.EndsWith('\r')
+                    && !text.Contains("\r\n", StringComparison.Ordinal))
+            .Run(
             output,
             text =>
             {
@@ -153,7 +187,11 @@ public sealed class AwkwardNameTests(ITestOutputHelper output)
     public void A_layers_files_keep_their_names()
     {
         using var folder = new TempFolder();
-        var name = Awkward.Text.Where(text => text is not ("" or "." or "..") && !text.Contains('/', StringComparison.Ordinal) && !text.Contains('\0', StringComparison.Ordinal));
+        var name = Awkward.Text.Where(
+            text =>
+                text is not ("" or "." or "..")
+                    && !text.Contains('/', StringComparison.Ordinal)
+                    && !text.Contains('\0', StringComparison.Ordinal));
         Gen.Select(name, name.HashSet[1, 12], name).Run(
             output,
             values =>
@@ -177,10 +215,15 @@ public sealed class AwkwardNameTests(ITestOutputHelper output)
                     }
 
                     // The tar that reads it in the builder; System.Formats.Tar refuses names with a line break.
-                    Tool.Run("tar", ["--extract", "--file", folder["layer.tar"], "--directory", unpacked.FullName], environment: new() { ["LC_ALL"] = "C.UTF-8" });
+                    Tool.Run(
+                        "tar",
+                        ["--extract", "--file", folder["layer.tar"], "--directory", unpacked.FullName],
+                        environment: new() { ["LC_ALL"] = "C.UTF-8" });
                     var found = Path.Combine(unpacked.FullName, directory);
                     Assert.Equal([directory], unpacked.EnumerateFileSystemInfos().Select(entry => entry.Name));
-                    Assert.Equal(files.Append("the link").Order(StringComparer.Ordinal), Directory.EnumerateFileSystemEntries(found).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+                    Assert.Equal(
+                        files.Append("the link").Order(StringComparer.Ordinal),
+                        Directory.EnumerateFileSystemEntries(found).Select(Path.GetFileName).Order(StringComparer.Ordinal));
                     Assert.All(files, file => Assert.Equal(file, File.ReadAllText(Path.Combine(found, file))));
                     Assert.Equal(target, new FileInfo(Path.Combine(found, "the link")).LinkTarget);
                 }
@@ -200,13 +243,18 @@ public sealed class AwkwardNameTests(ITestOutputHelper output)
             text =>
             {
                 var path = "/work/" + text;
-                var arguments = QemuCommandLine.Build(new QemuMachine(new VirtualMachineOptions("/", 2) { SerialLogPath = "/" }, path + "1", path + "2", path + "3", path + "4")
+                var arguments = QemuCommandLine.Build(
+                    new QemuMachine(
+                        new VirtualMachineOptions("/", 2) { SerialLogPath = "/" }, path + "1", path + "2", path + "3", path + "4")
                 {
                     Firmware = new UefiFirmware(path + "5", path + "6"), Dvd = path + "7", DataDisks = [path + "8"],
                 });
                 Assert.Equal(
                     Enumerable.Range(1, 8).Select(i => path + i),
-                    arguments.SelectMany(Options).Where(option => option.Key is "file" or "path" or "addr.path").Select(option => option.Value).Order(StringComparer.Ordinal));
+                    arguments.SelectMany(Options)
+                        .Where(option => option.Key is "file" or "path" or "addr.path")
+                        .Select(option => option.Value)
+                        .Order(StringComparer.Ordinal));
 
                 var mount = Assert.Single(LifelineContainer.Mounts([new BindMount(path, "/disk")]));
                 Assert.Equal((path, "/disk"), (mount.Source, mount.Target));
@@ -217,7 +265,9 @@ public sealed class AwkwardNameTests(ITestOutputHelper output)
     public void Passwords_are_masked_whatever_is_around_them() =>
         Gen.Select(Awkward.Text, Awkward.Text).Run(
             output,
-            values => Assert.DoesNotContain("s3cret", BuildSettings.Masked($"{values.Item1} https://me:s3cret@host/{values.Item2}"), StringComparison.Ordinal),
+            values =>
+                Assert.DoesNotContain(
+                    "s3cret", BuildSettings.Masked($"{values.Item1} https://me:s3cret@host/{values.Item2}"), StringComparison.Ordinal),
             count: 3000);
 
     private static Gen<string> OneOf(params string[] keys) => Gen.Int[0, keys.Length - 1].Select(i => keys[i]);

@@ -7,7 +7,9 @@ using Xunit.Abstractions;
 
 namespace ArchAzure.UnitTests.Fuzz;
 
-/// <summary>VHD footers and partition tables, most of them with right checksums: without them nothing behind the first test would be reached.</summary>
+/// <summary>
+/// VHD footers and partition tables, most of them with right checksums: without them nothing behind the first test would be reached.
+/// </summary>
 public sealed class DiskFuzzTests(ITestOutputHelper output)
 {
     private const int DiskLength = 128 << 10;
@@ -15,9 +17,11 @@ public sealed class DiskFuzzTests(ITestOutputHelper output)
 
     private static readonly Lazy<byte[]> s_disk = new(MakeDisk);
 
-    private static readonly byte[] s_footer = VhdFooter.ForFixedDisk(30720L << 20, Guid.Parse("00112233-4455-6677-8899-aabbccddeeff"), VhdFooter.Epoch.AddDays(9000)).ToBytes();
+    private static readonly byte[] s_footer = VhdFooter.ForFixedDisk(
+        30720L << 20, Guid.Parse("00112233-4455-6677-8899-aabbccddeeff"), VhdFooter.Epoch.AddDays(9000)).ToBytes();
 
-    private static Gen<byte[]> Footers => Mutations.Of([s_footer], "conectix", "win ", "Wi2k").Select(Gen.Int[0, 3], (bytes, way) => way switch
+    private static Gen<byte[]> Footers =>
+        Mutations.Of([s_footer], "conectix", "win ", "Wi2k").Select(Gen.Int[0, 3], (bytes, way) => way switch
     {
         0 => bytes,
         1 => Sized(bytes, VhdFooter.Size),
@@ -39,7 +43,8 @@ public sealed class DiskFuzzTests(ITestOutputHelper output)
     public void A_file_is_a_fixed_vhd_or_refused()
     {
         using var folder = new TempFolder();
-        Gen.Select(Mutations.Of([new byte[1024], s_footer, "vhdxfile"u8.ToArray()], "conectix", "vhdxfile"), Footers, Gen.Bool, Gen.Bool).Run(
+        Gen.Select(Mutations.Of([new byte[1024], s_footer, "vhdxfile"u8.ToArray()], "conectix", "vhdxfile"), Footers, Gen.Bool, Gen.Bool)
+            .Run(
             output,
             parts =>
             {
@@ -50,7 +55,10 @@ public sealed class DiskFuzzTests(ITestOutputHelper output)
                     WithChecksum(footer);
                 }
 
-                Assert.Equal(content.Length, FixedVhd.ReadFooter(folder.Write("a.vhd", [.. content, .. cut && footer.Length > 0 ? footer[1..] : footer])).CurrentSize);
+                Assert.Equal(
+                    content.Length,
+                    FixedVhd.ReadFooter(
+                        folder.Write("a.vhd", [.. content, .. cut && footer.Length > 0 ? footer[1..] : footer])).CurrentSize);
             },
             count: 3000);
     }
@@ -85,7 +93,8 @@ public sealed class DiskFuzzTests(ITestOutputHelper output)
                 var read = GuidPartitionTableTests.Read(disk);
                 foreach (var partition in read.Partitions)
                 {
-                    Assert.True(partition.Offset > 0 && partition.Length > 0 && partition.Offset + partition.Length <= disk.Length, $"{partition}");
+                    Assert.True(
+                        partition.Offset > 0 && partition.Length > 0 && partition.Offset + partition.Length <= disk.Length, $"{partition}");
                     Assert.NotNull(PartitionTypes.Describe(partition.Type));
                 }
 
@@ -114,7 +123,8 @@ public sealed class DiskFuzzTests(ITestOutputHelper output)
     private static void Repair(byte[] disk, int header, int entries)
     {
         var length = BinaryPrimitives.ReadUInt32LittleEndian(disk.AsSpan(header + 12));
-        var count = (ulong)BinaryPrimitives.ReadUInt32LittleEndian(disk.AsSpan(header + 80)) * BinaryPrimitives.ReadUInt32LittleEndian(disk.AsSpan(header + 84));
+        var count = (ulong)BinaryPrimitives.ReadUInt32LittleEndian(disk.AsSpan(header + 80))
+            * BinaryPrimitives.ReadUInt32LittleEndian(disk.AsSpan(header + 84));
         if (length <= 512 && count <= (ulong)(disk.Length - entries))
         {
             BinaryPrimitives.WriteUInt32LittleEndian(disk.AsSpan(header + 88), Crc(disk.AsSpan(entries, (int)count)));
@@ -129,7 +139,25 @@ public sealed class DiskFuzzTests(ITestOutputHelper output)
     {
         using var work = new TemporaryDirectory();
         File.WriteAllBytes(work["disk"], new byte[DiskLength]);
-        ImageTool.Run("sgdisk", "-a", "1", "-n", "1:40:80", "-t", "1:ef02", "-n", "2:81:120", "-t", "2:ef00", "-c", "2:EFI system", "-n", "3:130:200", "-t", "3:8304", work["disk"]);
+        ImageTool.Run(
+            "sgdisk",
+            "-a",
+            "1",
+            "-n",
+            "1:40:80",
+            "-t",
+            "1:ef02",
+            "-n",
+            "2:81:120",
+            "-t",
+            "2:ef00",
+            "-c",
+            "2:EFI system",
+            "-n",
+            "3:130:200",
+            "-t",
+            "3:8304",
+            work["disk"]);
         return File.ReadAllBytes(work["disk"]);
     }
 }

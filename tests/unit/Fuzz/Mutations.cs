@@ -4,14 +4,23 @@ using CsCheck;
 
 namespace ArchAzure.UnitTests.Fuzz;
 
-/// <summary>Valid samples with a few changes: bits flipped; bytes set, inserted, deleted, repeated; the end cut off; numbers at their limits.</summary>
+/// <summary>
+/// Valid samples with a few changes: bits flipped; bytes set, inserted, deleted, repeated; the end cut off; numbers at their limits.
+/// </summary>
 internal static class Mutations
 {
     private static readonly byte[] s_edgeBytes = [0, 1, 0x7F, 0x80, 0xFE, 0xFF, (byte)' ', (byte)'\n', (byte)'-', (byte)'9', (byte)'/'];
     private static readonly ulong[] s_edgeNumbers =
-        [0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF, 0x1_0000_0000, long.MaxValue, 0x8000_0000_0000_0000, ulong.MaxValue];
+        [
+            0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF, 0x1_0000_0000, long.MaxValue,
+            0x8000_0000_0000_0000, ulong.MaxValue,
+        ];
     private static readonly string[] s_edgeTexts =
-        ["-1", "0", "-0", "99999999999999999999", "2147483648", "9223372036854775808", "1e9", "0x10", "NaN", "null", "\"", "'", "$(id)", "`id`", "\0", "\r\n", "\u001b[2J", "é", "\u2028", "../", "//", "\ud83d\ude00", "%", "{", "}", "[", "]", "<", ">", "&#0;", "="];
+        [
+            "-1", "0", "-0", "99999999999999999999", "2147483648", "9223372036854775808", "1e9", "0x10", "NaN", "null", "\"", "'",
+            "$(id)", "`id`", "\0", "\r\n", "\u001b[2J", "é", "\u2028", "../", "//", "\ud83d\ude00", "%", "{", "}", "[", "]", "<", ">",
+            "&#0;", "=",
+        ];
 
     /// <summary>Mutated samples, a few as they are, and noise.</summary>
     /// <param name="samples">Valid inputs.</param>
@@ -30,7 +39,10 @@ internal static class Mutations
 
             return bytes.ToArray();
         });
-        return Gen.Frequency((20, mutated), (1, Gen.Byte.Array[0, 600]), (2, Gen.Int[0, tokens.Length - 1].Array[0, 40].Select(picks => picks.SelectMany(i => tokens[i]).ToArray())));
+        return Gen.Frequency(
+            (20, mutated),
+            (1, Gen.Byte.Array[0, 600]),
+            (2, Gen.Int[0, tokens.Length - 1].Array[0, 40].Select(picks => picks.SelectMany(i => tokens[i]).ToArray())));
     }
 
     /// <summary>As <see cref="Of(IReadOnlyList{byte[]}, string[])"/>, of texts.</summary>

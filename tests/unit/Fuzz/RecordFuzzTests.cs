@@ -21,15 +21,31 @@ public sealed class RecordFuzzTests(ITestOutputHelper output)
     [Fact]
     public void A_build_file_of_any_bytes_is_read_or_refused() =>
         ReadBuilds(
-            Mutations.Of(s_builds.Select(name => Encoding.UTF8.GetBytes(Sample(name))).ToArray(), "\"schema\": 1,", "\"state\": \"Stale\"", "null", "[]", "{}", "\"\\ud800\"", "\"\\u0000\"", "1e400", ",", ":"),
+            Mutations.Of(
+                s_builds.Select(name => Encoding.UTF8.GetBytes(Sample(name))).ToArray(),
+                "\"schema\": 1,",
+                "\"state\": \"Stale\"",
+                "null",
+                "[]",
+                "{}",
+                "\"\\ud800\"",
+                "\"\\u0000\"",
+                "1e400",
+                ",",
+                ":"),
             count: 1500);
 
     [Fact]
     public void A_build_file_of_right_shape_and_wrong_values_is_read_or_refused()
     {
-        string[] values = ["null", "0", "-1", "6", "2147483648", "1e400", "1.5", "true", "\"\"", "\"x\"", "\"\\u0000\"", "\"\\u001b[2J\"", "\"../..\"", "[]", "{}", "[null]", "{\"a\":null}", "\"Stale\"", "99"];
+        string[] values =
+        [
+            "null", "0", "-1", "6", "2147483648", "1e400", "1.5", "true", "\"\"", "\"x\"", "\"\\u0000\"", "\"\\u001b[2J\"", "\"../..\"",
+            "[]", "{}", "[null]", "{\"a\":null}", "\"Stale\"", "99",
+        ];
         ReadBuilds(
-            Gen.Select(Gen.Int[0, s_builds.Length - 1], Gen.Select(Gen.UInt, Gen.Int[0, values.Length], Gen.Bool).Array[1, 3]).Select((sample, changes) =>
+            Gen.Select(Gen.Int[0, s_builds.Length - 1], Gen.Select(Gen.UInt, Gen.Int[0, values.Length], Gen.Bool).Array[1, 3])
+                .Select((sample, changes) =>
             {
                 JsonNode root = JsonNode.Parse(Sample(s_builds[sample]))!;
                 foreach (var (place, value, remove) in changes)
@@ -61,7 +77,9 @@ public sealed class RecordFuzzTests(ITestOutputHelper output)
                 Assert.Single(File.ReadAllLines(path).Except(others, StringComparer.Ordinal));
                 ChecksumFile.Remove(folder.Path, [name]);
                 Assert.False(ChecksumFile.Holds(folder.Path, name, hash));
-                Assert.Subset(others.ToHashSet(StringComparer.Ordinal), (File.Exists(path) ? File.ReadAllLines(path) : []).ToHashSet(StringComparer.Ordinal));
+                Assert.Subset(
+                    others.ToHashSet(StringComparer.Ordinal),
+                    (File.Exists(path) ? File.ReadAllLines(path) : []).ToHashSet(StringComparer.Ordinal));
             },
             count: 600);
     }
@@ -69,14 +87,18 @@ public sealed class RecordFuzzTests(ITestOutputHelper output)
     [Fact]
     public void A_package_database_is_read_or_refused() =>
         Mutations.OfText(
-            ["%NAME%\nzlib\n\n%VERSION%\n1:1.3.1-2\n\n%DESC%\nCompression library\n\n%URL%\nhttps://www.zlib.net/\n\n%ARCH%\nx86_64\n\n%LICENSE%\nZlib\nBSD-3-Clause\n\n%NAME%\nacl\n\n%VERSION%\n2.3.2-1\n\n"],
+            ["%NAME%\nzlib\n\n%VERSION%\n1:1.3.1-2\n\n%DESC%\nCompression "
+                + "library\n\n%URL%\nhttps://www.zlib.net/\n\n%ARCH%\nx86_64\n\n%LICENSE%\nZlib\nBSD-3-Clause\n\n"
+                + "%NAME%\nacl\n\n%VERSION%\n2.3.2-1\n\n"],
             "%NAME%\n", "%VERSION%\n", "%LICENSE%\n", "%", "%%", "\n\n", "http://[", "file:///").Run(
             output,
             text =>
             {
                 var packages = InstalledPackage.Parse(text);
                 var list = JsonNode.Parse(PackageList.Write("2026.11.01", packages, new AgentProduct("waagent", text, null, text)))!;
-                Assert.Equal(packages.Select(package => package.Name), list["components"]!.AsArray().SkipLast(1).Select(component => (string)component!["name"]!));
+                Assert.Equal(
+                    packages.Select(package => package.Name),
+                    list["components"]!.AsArray().SkipLast(1).Select(component => (string)component!["name"]!));
             },
             count: 4000);
 
@@ -102,7 +124,9 @@ public sealed class RecordFuzzTests(ITestOutputHelper output)
             {
                 File.WriteAllText(file, "content");
                 var path = folder.Write("file.sig", bytes);
-                var verified = new ReleaseVerifier { SetAside = false }.VerifyAsync(file, null, path, key, new RecordingReporter(), default).GetAwaiter().GetResult();
+                var verified = new ReleaseVerifier { SetAside = false }.VerifyAsync(file, null, path, key, new RecordingReporter(), default)
+                    .GetAwaiter()
+                    .GetResult();
                 Assert.Equal(key.Fingerprint, verified.Fingerprint);
             },
             count: 400);

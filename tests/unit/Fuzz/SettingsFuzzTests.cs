@@ -7,11 +7,16 @@ namespace ArchAzure.UnitTests.Fuzz;
 
 public sealed class SettingsFuzzTests(ITestOutputHelper output)
 {
-    private const string Sample = "# mine\nexport DISK_SIZE=4096\nMIRROR='https://m.example/$repo/os/$arch'\nPACKAGES=\"vim htop\" # tools\nLAYERS='one:/two three'\n"
-        + "WAAGENT_SOURCE=git://h/p\nTIME_ZONE=Europe/Berlin\nREUSE_DHCLIENT=no\nRESOURCE_DISK_SWAP=64\r\nRELEASE_KEY='a b.asc'\nBOOTSTRAP_PATH=a.tar.zst\nRELEASE_URL=http://u:p@h:8080/x\n";
+    private const string Sample = "# mine\nexport DISK_SIZE=4096\nMIRROR='https://m.example/$repo/os/$arch'\nPACKAGES=\"vim htop\" # "
+        + "tools\nLAYERS='one:/two three'\n"
+        + "WAAGENT_SOURCE=git://h/p\nTIME_ZONE=Europe/Berlin\nREUSE_DHCLIENT=no\nRESOURCE_DISK_SWAP=64\r\nRELEASE_KEY='a "
+        + "b.asc'\nBOOTSTRAP_PATH=a.tar.zst\nRELEASE_URL=http://u:p@h:8080/x\n";
 
     private static readonly string[] s_words =
-        [.. SettingDefinition.All.Select(d => "\n" + d.Key + "="), "export ", "\"", "'", "\\", "$repo", "$arch", "${x}", "\n", " ", "\t", "#", "~", ":", ";", "http://", "--"];
+        [
+            .. SettingDefinition.All.Select(d => "\n" + d.Key + "="), "export ", "\"", "'", "\\", "$repo", "$arch", "${x}", "\n", " ",
+            "\t", "#", "~", ":", ";", "http://", "--",
+        ];
 
     [Fact]
     public void A_settings_file_is_read_or_refused() =>

@@ -11,14 +11,23 @@ namespace ArchAzure.UnitTests.Fuzz;
 public sealed class TarFuzzTests(ITestOutputHelper output)
 {
     private static readonly string[] s_words =
-        ["root.x86_64/", "./", "../", "/", ".wh.", "version", "ustar\0", "ustar  \0", "x", "g", "L", "K", "1", "2", "5", "11 path=a/b\n", "20 path=root.x86_64\n", "12 size=512\n", "9 uid=-1\n", "10 gid=07\n",
-            "30 SCHILY.xattr.user.a=\u0001\u0002\n", "GNU.sparse.", "\u0080\0\0\0\0\0\0\0\0\0\u0002\0", new('\0', 512), new('/', 60)];
+    [
+        "root.x86_64/", "./", "../", "/", ".wh.", "version", "ustar\0", "ustar  \0", "x", "g", "L", "K", "1", "2", "5",
+        "11 path=a/b\n", "20 path=root.x86_64\n", "12 size=512\n", "9 uid=-1\n", "10 gid=07\n",
+        "30 SCHILY.xattr.user.a=\u0001\u0002\n", "GNU.sparse.", "\u0080\0\0\0\0\0\0\0\0\0\u0002\0", new('\0', 512), new('/', 60),
+    ];
 
-    private static readonly byte[][] s_samples = [Sample(TarEntryFormat.Pax), Sample(TarEntryFormat.Gnu), Sample(TarEntryFormat.Ustar), Sample(TarEntryFormat.V7)];
+    private static readonly byte[][] s_samples =
+    [
+        Sample(TarEntryFormat.Pax), Sample(TarEntryFormat.Gnu), Sample(TarEntryFormat.Ustar), Sample(TarEntryFormat.V7),
+    ];
 
     [Fact]
     public void An_archive_is_rewritten_or_refused() =>
-        Gen.Select(Mutations.Of(s_samples, s_words), Gen.Frequency((3, Gen.Const(true)), (1, Gen.Const(false))), (tar, repaired) => repaired ? Repaired(tar) : tar).Run(
+        Gen.Select(
+            Mutations.Of(s_samples, s_words),
+            Gen.Frequency((3, Gen.Const(true)), (1, Gen.Const(false))),
+            (tar, repaired) => repaired ? Repaired(tar) : tar).Run(
             output,
             tar =>
             {
@@ -55,7 +64,12 @@ public sealed class TarFuzzTests(ITestOutputHelper output)
 
     [Fact]
     public void A_header_reads_back_as_it_was_written() =>
-        Gen.Select(Gen.Byte[1, 255].Array[1, 99], Gen.Long[0, 0x1F_FFFF], Gen.Long[0, 0x1F_FFFF], Gen.Long[0, 0x1_FFFF_FFFF], Gen.Long[0, 0x1_FFFF_FFFF]).Run(
+        Gen.Select(
+            Gen.Byte[1, 255].Array[1, 99],
+            Gen.Long[0, 0x1F_FFFF],
+            Gen.Long[0, 0x1F_FFFF],
+            Gen.Long[0, 0x1_FFFF_FFFF],
+            Gen.Long[0, 0x1_FFFF_FFFF]).Run(
             output,
             fields =>
             {
@@ -64,13 +78,18 @@ public sealed class TarFuzzTests(ITestOutputHelper output)
                 Assert.Equal(512, block.Length);
                 var read = TarHeader.Decode(block)!;
                 Assert.Equal(name, read.Name);
-                Assert.Equal((user, group, size, time, '0', 0x1A4), (read.UserId, read.GroupId, read.Size, read.ModifiedAt, read.Type, read.Mode));
+                Assert.Equal(
+                    (user, group, size, time, '0', 0x1A4), (read.UserId, read.GroupId, read.Size, read.ModifiedAt, read.Type, read.Mode));
             },
             count: 3000);
 
     [Fact]
     public void Numbers_past_the_octal_fields_come_back_from_their_records() =>
-        Gen.Select(Gen.Long[0, uint.MaxValue - 1], Gen.Long[0, uint.MaxValue - 1], Gen.OneOf(Gen.Long, Gen.Long[-10, 10]), Gen.Byte[1, 255].Array[101, 400]).Run(
+        Gen.Select(
+            Gen.Long[0, uint.MaxValue - 1],
+            Gen.Long[0, uint.MaxValue - 1],
+            Gen.OneOf(Gen.Long, Gen.Long[-10, 10]),
+            Gen.Byte[1, 255].Array[101, 400]).Run(
             output,
             fields =>
             {
@@ -82,9 +101,11 @@ public sealed class TarFuzzTests(ITestOutputHelper output)
                 TarRecords.Parse(blocks.AsSpan(512, (int)extended.Size), records, new TarSource(Stream.Null, "a"));
                 var plain = TarHeader.Decode(blocks.AsSpan(blocks.Length - 512))!;
                 Assert.Equal(name, records["path"]);
-                Assert.Equal((user, group, time), (Number("uid", plain.UserId), Number("gid", plain.GroupId), Number("mtime", plain.ModifiedAt)));
+                Assert.Equal(
+                    (user, group, time), (Number("uid", plain.UserId), Number("gid", plain.GroupId), Number("mtime", plain.ModifiedAt)));
 
-                long Number(string key, long otherwise) => records.TryGetValue(key, out var text) ? long.Parse(Encoding.ASCII.GetString(text)) : otherwise;
+                long Number(string key, long otherwise) =>
+                    records.TryGetValue(key, out var text) ? long.Parse(Encoding.ASCII.GetString(text)) : otherwise;
             },
             count: 3000);
 
@@ -142,7 +163,9 @@ public sealed class TarFuzzTests(ITestOutputHelper output)
                 entries++;
                 var name = Encoding.UTF8.GetString(records.GetValueOrDefault("path", header.Name)).TrimEnd('/');
                 var parts = name.Split('/');
-                Assert.False(name.StartsWith('/') || parts.Contains("..") || parts.Any(part => part.StartsWith(".wh.", StringComparison.Ordinal)), name);
+                Assert.False(
+                    name.StartsWith('/') || parts.Contains("..") || parts.Any(part => part.StartsWith(".wh.", StringComparison.Ordinal)),
+                    name);
                 for (var i = 1; i < parts.Length; i++)
                 {
                     Assert.Equal('5', kinds.GetValueOrDefault(string.Join('/', parts[..i]), '5'));

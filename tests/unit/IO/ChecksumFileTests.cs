@@ -62,7 +62,8 @@ public sealed class ChecksumFileTests : IDisposable
 
     private int Check()
     {
-        using var process = Process.Start(new ProcessStartInfo("sha256sum", ["--check", "--strict", "--status", ChecksumFile.Name]) { WorkingDirectory = _folder.Path })!;
+        using var process = Process.Start(
+            new ProcessStartInfo("sha256sum", ["--check", "--strict", "--status", ChecksumFile.Name]) { WorkingDirectory = _folder.Path })!;
         process.WaitForExit();
         return process.ExitCode;
     }

@@ -28,6 +28,8 @@ public sealed class SparseFileTests : IDisposable
             }
         }
 
-        Assert.Equal(Convert.ToHexString(SHA256.HashData(await File.ReadAllBytesAsync(path))).ToLowerInvariant(), await SparseFile.Sha256Async(path, default));
+        Assert.Equal(
+            Convert.ToHexString(SHA256.HashData(await File.ReadAllBytesAsync(path))).ToLowerInvariant(),
+            await SparseFile.Sha256Async(path, default));
     }
 }

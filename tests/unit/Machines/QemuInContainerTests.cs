@@ -168,10 +168,10 @@ public sealed class QemuInContainerTests : IDisposable
     [Fact]
     public void AFirmwareIsOneWithBothFiles()
     {
-        Assert.Null(QemuImage.FirmwareIn(["/usr/share/edk2/x64/OVMF_CODE.4m.fd", "ls: cannot access 'x'", ""]));
+        Assert.Null(QemuDockerImage.FirmwareIn(["/usr/share/edk2/x64/OVMF_CODE.4m.fd", "ls: cannot access 'x'", ""]));
         Assert.Equal(
             "/usr/share/edk2/x64/OVMF_CODE.4m.fd",
-            QemuImage.FirmwareIn(["/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd", ""])!.Code);
+            QemuDockerImage.FirmwareIn(["/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd", ""])!.Code);
     }
 
     private void SaveBuild() => BuildStore.Save(new WorkDirectory(_folder.Path), new ArchBuild { Id = Guid.NewGuid() });

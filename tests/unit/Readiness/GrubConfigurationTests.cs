@@ -48,7 +48,8 @@ public sealed class GrubConfigurationTests
     [Fact]
     public void Without_a_menu_the_commands_themselves_count()
     {
-        var commands = GrubConfiguration.ReadDefaultEntry("search.fs_uuid 1 root\nlinux /vmlinuz root=UUID=1 # comment\ninitrd /initramfs; boot\n", [], new());
+        var commands = GrubConfiguration.ReadDefaultEntry(
+            "search.fs_uuid 1 root\nlinux /vmlinuz root=UUID=1 # comment\ninitrd /initramfs; boot\n", [], new());
 
         Assert.Equal(["search.fs_uuid", "linux", "initrd", "boot"], commands!.Select(command => command.Name));
         Assert.Equal(["/vmlinuz", "root=UUID=1"], commands![1].Arguments);

@@ -37,16 +37,61 @@ public sealed class HostileCheckTests(ITestOutputHelper output) : IDisposable
 
     private static (string What, string Limit, string[] Rules, Action<ReadyImage, TemporaryDirectory> Make)[] All =>
     [
-        ("grub.cfg whose variable doubles", Memory, s_ofBoot, (image, _) => BeforeGrub(image, "x=0123456789abcdef\n" + Repeat("x=$x$x\n", 100_000))),
-        ("grub.cfg with many long variables", Memory, s_ofBoot, (image, _) => BeforeGrub(image, $"x={new string('x', 60_000)}\n" + string.Concat(Enumerable.Range(0, 70_000).Select(i => $"a{i}=$x\n")))),
-        ("initramfs with long names, listed often", Memory, s_ofInitramfs, (image, work) => Initrd(image, work, "zstd", WriteLongNames, times: 20)),
-        ("initramfs with many names", Memory, s_ofInitramfs, (image, work) => Initrd(image, work, "zstd", stream => WriteNames(stream, 300_000, i => $"{i}", mode: 0), times: 1)),
+        (
+            "grub.cfg whose variable doubles",
+            Memory,
+            s_ofBoot,
+            (image, _) => BeforeGrub(image, "x=0123456789abcdef\n" + Repeat("x=$x$x\n", 100_000))),
+        (
+            "grub.cfg with many long variables",
+            Memory,
+            s_ofBoot,
+            (image, _) =>
+                BeforeGrub(image, $"x={new string('x', 60_000)}\n" + string.Concat(Enumerable.Range(0, 70_000).Select(i => $"a{i}=$x\n")))),
+        (
+            "initramfs with long names, listed often",
+            Memory,
+            s_ofInitramfs,
+            (image, work) => Initrd(image, work, "zstd", WriteLongNames, times: 20)),
+        (
+            "initramfs with many names",
+            Memory,
+            s_ofInitramfs,
+            (image, work) => Initrd(image, work, "zstd", stream => WriteNames(stream, 300_000, i => $"{i}", mode: 0), times: 1)),
         ("initramfs with deep names", Lookups, s_ofInitramfs, (image, work) => Initrd(image, work, "zstd", WriteDeepNames, times: 1)),
-        ("initramfs of zeros, zstd", Bytes, s_ofInitramfs, (image, work) => Initrd(image, work, "zstd", stream => WriteZeros(stream, 2048), times: 1)),
-        ("initramfs of zeros, gzip", Bytes, s_ofInitramfs, (image, work) => Initrd(image, work, "gzip", stream => WriteZeros(stream, 2048), times: 1)),
-        ("initramfs with the longest window", Bytes, s_ofInitramfs, (image, work) => Initrd(image, work, "zstd", stream => WriteZeros(stream, 2048), times: 1, "--long=27")),
-        ("initramfs with one long file", Bytes, s_ofInitramfs, (image, work) => Initrd(image, work, "zstd", stream => { WriteEntry(stream, "a", 0x81A4, 2047 << 20); WriteZeros(stream, 2047); }, times: 1)),
-        ("initramfs listed 1000 times", Bytes, s_ofInitramfs, (image, work) => Initrd(image, work, "zstd", stream => { WriteEntry(stream, "a", 0x81A4, 4 << 20); WriteZeros(stream, 4); WriteEntry(stream, "TRAILER!!!", 0, 0); }, times: 1000)),
+        (
+            "initramfs of zeros, zstd",
+            Bytes,
+            s_ofInitramfs,
+            (image, work) => Initrd(image, work, "zstd", stream => WriteZeros(stream, 2048), times: 1)),
+        (
+            "initramfs of zeros, gzip",
+            Bytes,
+            s_ofInitramfs,
+            (image, work) => Initrd(image, work, "gzip", stream => WriteZeros(stream, 2048), times: 1)),
+        (
+            "initramfs with the longest window",
+            Bytes,
+            s_ofInitramfs,
+            (image, work) => Initrd(image, work, "zstd", stream => WriteZeros(stream, 2048), times: 1, "--long=27")),
+        (
+            "initramfs with one long file",
+            Bytes,
+            s_ofInitramfs,
+            (image, work) =>
+                Initrd(
+                    image, work, "zstd", stream => { WriteEntry(stream, "a", 0x81A4, 2047 << 20); WriteZeros(stream, 2047); }, times: 1)),
+        (
+            "initramfs listed 1000 times",
+            Bytes,
+            s_ofInitramfs,
+            (image, work) =>
+                Initrd(
+                    image,
+                    work,
+                    "zstd",
+                    stream => { WriteEntry(stream, "a", 0x81A4, 4 << 20); WriteZeros(stream, 4); WriteEntry(stream, "TRAILER!!!", 0, 0); },
+                    times: 1000)),
         ("initramfs that is one hole", Bytes, s_ofInitramfs, (image, _) => AddFile(image, "/boot/hole", file => file.SetLength(64L << 30))),
         ("sshd_config that includes 1 MiB 990 times", Memory, s_ofSshd, (image, _) =>
         {
@@ -67,10 +112,17 @@ public sealed class HostileCheckTests(ITestOutputHelper output) : IDisposable
         ("modules.dep with one long line", Lookups, ["FileSystemModules"], (image, _) =>
         {
             image.Root[$"/usr/lib/modules/{ReadyImage.Release}/a"] = "a";
-            image.Root[$"/usr/lib/modules/{ReadyImage.Release}/modules.dep"] = image.Root[$"/usr/lib/modules/{ReadyImage.Release}/modules.dep"]
+            var modules = $"/usr/lib/modules/{ReadyImage.Release}/modules.dep";
+            image.Root[modules] = image.Root[modules]
                 .Replace("vfat.ko.zst:", "vfat.ko.zst:" + Repeat(" a", 2 << 20), StringComparison.Ordinal);
         }),
-        ("modules.dep with many lines", Memory, s_ofModules, (image, _) => image.Root[$"/usr/lib/modules/{ReadyImage.Release}/modules.dep"] += string.Concat(Enumerable.Range(0, 600_000).Select(i => $"{i:x}.ko:\n"))),
+        (
+            "modules.dep with many lines",
+            Memory,
+            s_ofModules,
+            (image, _) =>
+                image.Root[$"/usr/lib/modules/{ReadyImage.Release}/modules.dep"] += string.Concat(Enumerable.Range(0, 600_000)
+                    .Select(i => $"{i:x}.ko:\n"))),
         ("drop-ins shared by many networks", Lookups, s_ofNetwork, (image, _) =>
         {
             for (var i = 0; i < 900; i++)
@@ -119,7 +171,11 @@ public sealed class HostileCheckTests(ITestOutputHelper output) : IDisposable
 
         output.WriteLine($"| {what} | {report.PeakBytes / MiB} MiB | {report.Seconds:0.0} s | {limit.Trim()} |");
         Assert.Equal(42, report.Results.Count);
-        Assert.Equal(rules.Order(StringComparer.Ordinal), report.Results.Where(result => result.Outcome != ReadinessOutcome.Passed).Select(result => result.Rule).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            rules.Order(StringComparer.Ordinal),
+            report.Results.Where(result => result.Outcome != ReadinessOutcome.Passed)
+                .Select(result => result.Rule)
+                .Order(StringComparer.Ordinal));
         Assert.All(report.Results.Where(result => result.Outcome != ReadinessOutcome.Passed), result =>
         {
             Assert.Equal(ReadinessOutcome.Unknown, result.Outcome);
@@ -136,7 +192,8 @@ public sealed class HostileCheckTests(ITestOutputHelper output) : IDisposable
     {
         const int rootMiB = 250;
         var image = new ReadyImage { Size = 300 * MiB, RootSectors = rootMiB << 11 };
-        image.MakeRoot = (folder, file) => ImageTool.Run("mke2fs", "-q", "-F", "-t", "ext4", "-d", folder, "-U", ReadyImage.RootUuid, file, $"{rootMiB}M");
+        image.MakeRoot = (folder, file) =>
+            ImageTool.Run("mke2fs", "-q", "-F", "-t", "ext4", "-d", folder, "-U", ReadyImage.RootUuid, file, $"{rootMiB}M");
         var random = new Random(1);
         Initrd(
             image,
@@ -158,7 +215,8 @@ public sealed class HostileCheckTests(ITestOutputHelper output) : IDisposable
             },
             times: 1);
         image.Root.Replace("/boot/grub/grub.cfg", "initrd /boot/hostile.img", "initrd /boot/initramfs-linux.img /boot/hostile.img");
-        image.Root[$"/usr/lib/modules/{ReadyImage.Release}/modules.dep"] += string.Concat(Enumerable.Range(0, 6500).Select(i => $"kernel/{i}.ko.zst: {new string('x', 140)}.ko.zst\n"));
+        image.Root[$"/usr/lib/modules/{ReadyImage.Release}/modules.dep"] += string.Concat(Enumerable.Range(0, 6500)
+            .Select(i => $"kernel/{i}.ko.zst: {new string('x', 140)}.ko.zst\n"));
         for (var i = 0; i < 5000; i++)
         {
             image.Root[$"/usr/bin/program {i}"] = "";
@@ -168,7 +226,8 @@ public sealed class HostileCheckTests(ITestOutputHelper output) : IDisposable
         var report = CheckReport.Of(_work["disk.vhd"]);
 
         output.WriteLine($"| the largest honest image | {report.PeakBytes / MiB} MiB | {report.Seconds:0.0} s |");
-        Assert.Empty(report.Results.Where(result => result.Outcome != ReadinessOutcome.Passed).Select(result => $"{result.Rule}: {result.Found}"));
+        Assert.Empty(
+            report.Results.Where(result => result.Outcome != ReadinessOutcome.Passed).Select(result => $"{result.Rule}: {result.Found}"));
         Assert.InRange(report.PeakBytes, 0, MostMemory);
     }
 
@@ -222,7 +281,7 @@ public sealed class HostileCheckTests(ITestOutputHelper output) : IDisposable
     public void Whatever_happens_to_a_rule_is_its_result(string told, Exception exception)
     {
         using var stream = new MemoryStream();
-        var image = new ReadinessImage(stream, VhdFooter.ForFixedDisk(MiB, Guid.NewGuid(), DateTimeOffset.UtcNow), new(), new ReadBudget());
+        var image = new CheckedDisk(stream, VhdFooter.ForFixedDisk(MiB, Guid.NewGuid(), DateTimeOffset.UtcNow), new(), new ReadBudget());
 
         var finding = ReadinessCheck.Check(new FailingRule(exception), image, default);
 
@@ -234,9 +293,10 @@ public sealed class HostileCheckTests(ITestOutputHelper output) : IDisposable
     public void A_cancelled_rule_has_no_result()
     {
         using var stream = new MemoryStream();
-        var image = new ReadinessImage(stream, VhdFooter.ForFixedDisk(MiB, Guid.NewGuid(), DateTimeOffset.UtcNow), new(), new ReadBudget());
+        var image = new CheckedDisk(stream, VhdFooter.ForFixedDisk(MiB, Guid.NewGuid(), DateTimeOffset.UtcNow), new(), new ReadBudget());
 
-        Assert.Throws<OperationCanceledException>(() => ReadinessCheck.Check(new FailingRule(new OperationCanceledException()), image, new CancellationToken(canceled: true)));
+        Assert.Throws<OperationCanceledException>(
+            () => ReadinessCheck.Check(new FailingRule(new OperationCanceledException()), image, new CancellationToken(canceled: true)));
     }
 
     [Fact]
@@ -257,10 +317,12 @@ public sealed class HostileCheckTests(ITestOutputHelper output) : IDisposable
 
     private static string Repeat(string text, int count) => string.Concat(Enumerable.Repeat(text, count));
 
-    private static void BeforeGrub(ReadyImage image, string text) => image.Root["/boot/grub/grub.cfg"] = text + image.Root["/boot/grub/grub.cfg"];
+    private static void BeforeGrub(ReadyImage image, string text) =>
+        image.Root["/boot/grub/grub.cfg"] = text + image.Root["/boot/grub/grub.cfg"];
 
     /// <summary>Makes the boot entry load a packed initramfs that a test writes.</summary>
-    private static void Initrd(ReadyImage image, TemporaryDirectory work, string compressor, Action<Stream> write, int times, params string[] options)
+    private static void Initrd(
+        ReadyImage image, TemporaryDirectory work, string compressor, Action<Stream> write, int times, params string[] options)
     {
         using (var file = File.Create(work["main.cpio"]))
         {
@@ -270,7 +332,10 @@ public sealed class HostileCheckTests(ITestOutputHelper output) : IDisposable
         ImageTool.Run(compressor, ["-q", "-1", .. options, work["main.cpio"]]);
         File.Delete(work["main.cpio"]);
         image.Root.File("/boot/hostile.img", File.ReadAllBytes(Directory.GetFiles(work.Path, "main.cpio.*").Single()));
-        image.Root.Replace("/boot/grub/grub.cfg", "initrd /boot/initramfs-linux.img\n}\nsubmenu", $"initrd{Repeat(" /boot/hostile.img", times)}\n}}\nsubmenu");
+        image.Root.Replace(
+            "/boot/grub/grub.cfg",
+            "initrd /boot/initramfs-linux.img\n}\nsubmenu",
+            $"initrd{Repeat(" /boot/hostile.img", times)}\n}}\nsubmenu");
     }
 
     private static void WriteLongNames(Stream stream) => WriteNames(stream, 262_100, i => $"{i}".PadRight(4090, 'n'), 0x81A4);
@@ -337,7 +402,9 @@ public sealed class HostileCheckTests(ITestOutputHelper output) : IDisposable
             make(folder, file);
             var commands = file + ".debugfs";
             var expand = Enumerable.Repeat($"expand_dir {directory}", 1 + (names * (length + 12) / 900));
-            File.WriteAllLines(commands, [.. expand, .. Enumerable.Range(0, names).Select(i => $"ln {directory} {directory}/{$"{i}".PadLeft(length, 'a')}")]);
+            File.WriteAllLines(
+                commands,
+                [.. expand, .. Enumerable.Range(0, names).Select(i => $"ln {directory} {directory}/{$"{i}".PadLeft(length, 'a')}")]);
             ImageTool.Run("debugfs", "-w", "-f", commands, file);
         };
     }
@@ -348,6 +415,6 @@ public sealed class HostileCheckTests(ITestOutputHelper output) : IDisposable
 
         public override string Source => "";
 
-        public override Finding Check(ReadinessImage image) => throw exception;
+        public override Finding Check(CheckedDisk image) => throw exception;
     }
 }

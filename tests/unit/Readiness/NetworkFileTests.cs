@@ -31,7 +31,8 @@ public sealed class NetworkFileTests
     [InlineData("Virtualization=container", false)]
     public void Match_is_as_networkd_has_it(string match, bool? applies)
     {
-        var files = NetworkFile.ReadAll(new MemoryFileSystem(new() { ["/etc/systemd/network/a.network"] = $"[Match]\n{match}\n[Network]\nDHCP=yes\n" }));
+        var files = NetworkFile.ReadAll(
+            new MemoryFileSystem(new() { ["/etc/systemd/network/a.network"] = $"[Match]\n{match}\n[Network]\nDHCP=yes\n" }));
 
         Assert.Equal(applies, Assert.Single(files).AppliesTo(s_adapter));
     }

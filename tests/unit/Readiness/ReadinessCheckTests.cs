@@ -26,12 +26,21 @@ public sealed class ReadinessCheckTests : IDisposable
 
     private static (string Rule, string What, Action<ReadyImage> Apply)[] All =>
     [
-        ("FixedVhdFooter", "creator whose size QEMU does not trust", image => image.Footer = footer => footer with { CreatorApplication = "vpc " }),
+        (
+            "FixedVhdFooter",
+            "creator whose size QEMU does not trust",
+            image => image.Footer = footer => footer with { CreatorApplication = "vpc " }),
         ("WholeMebibytes", "one sector too many", image => image.Size += 512),
-        ("PartitionTable", "backup GPT overwritten", image => image.Patch = disk => Overwrite(disk, ReadyImage.DefaultSize - 512, new byte[512])),
+        (
+            "PartitionTable",
+            "backup GPT overwritten",
+            image => image.Patch = disk => Overwrite(disk, ReadyImage.DefaultSize - 512, new byte[512])),
         ("PartitionTable", "primary GPT altered", image => image.Patch = disk => Overwrite(disk, 1024 + 60, [0x41])),
         ("PartitionTable", "no protective MBR", image => image.Patch = disk => Overwrite(disk, 446, new byte[64])),
-        ("PartitionLayout", "two EFI system partitions", image => image.Partitioning = ["-n", $"4:{ReadyImage.ExtraSector}:+1M", "-t", "4:ef00"]),
+        (
+            "PartitionLayout",
+            "two EFI system partitions",
+            image => image.Partitioning = ["-n", $"4:{ReadyImage.ExtraSector}:+1M", "-t", "4:ef00"]),
         ("NoLogicalVolumes", "LVM partition", image => image.Partitioning = ["-n", $"4:{ReadyImage.ExtraSector}:+1M", "-t", "4:8e00"]),
         ("NoLogicalVolumes", "LVM volume on a partition of another type", image =>
         {
@@ -51,8 +60,14 @@ public sealed class ReadinessCheckTests : IDisposable
         ("NoSwap", "swap file in fstab", image => image.Root["/etc/fstab"] += "\n/swapfile none swap defaults 0 0\n"),
         ("NoSwap", "swap unit", image => image.Root["/etc/systemd/system/swapfile.swap"] = "[Swap]\nWhat=/swapfile\n"),
         ("BiosBoot", "no boot code", image => image.Patch = disk => Overwrite(disk, 0, new byte[440])),
-        ("BiosBoot", "empty BIOS boot partition", image => image.Patch = disk => Overwrite(disk, ReadyImage.BiosBootSector * 512, new byte[1024])),
-        ("BiosBoot", "empty core image", image => image.Patch = disk => Overwrite(disk, (ReadyImage.BiosBootSector + 1) * 512, new byte[512])),
+        (
+            "BiosBoot",
+            "empty BIOS boot partition",
+            image => image.Patch = disk => Overwrite(disk, ReadyImage.BiosBootSector * 512, new byte[1024])),
+        (
+            "BiosBoot",
+            "empty core image",
+            image => image.Patch = disk => Overwrite(disk, (ReadyImage.BiosBootSector + 1) * 512, new byte[512])),
         ("BiosBoot", "boot code for another disk", image => image.Patch = disk => Overwrite(disk, 0x5C, [1])),
         ("UefiBoot", "loader for another processor", image => image.Esp.File("/EFI/BOOT/BOOTX64.EFI", ReadyImage.EfiProgram(0xAA64))),
         ("UefiBoot", "loader at another path", image =>
@@ -64,11 +79,20 @@ public sealed class ReadinessCheckTests : IDisposable
         ("KernelCommandLine", "quiet", image => image.Root.Replace("/boot/grub/grub.cfg", " rw console", " rw quiet console")),
         ("KernelCommandLine", "no serial console", image => image.Root.Replace("/boot/grub/grub.cfg", "console=ttyS0,115200n8 ", "")),
         ("KernelCommandLine", "no rootdelay", image => image.Root.Replace("/boot/grub/grub.cfg", "rootdelay=300 ", "")),
-        ("KernelCommandLine", "another entry is the default", image => image.Root.Replace("/boot/grub/grub.cfg", "set default=\"0\"", "set default=\"Advanced options>0\"")),
+        (
+            "KernelCommandLine",
+            "another entry is the default",
+            image => image.Root.Replace("/boot/grub/grub.cfg", "set default=\"0\"", "set default=\"Advanced options>0\"")),
         ("GrubDefaults", "no earlyprintk", image => image.Root.Replace("/etc/default/grub", "earlyprintk=ttyS0,115200 ", "")),
-        ("GrubDefaults", "quiet by default", image => image.Root.Replace("/etc/default/grub", "_DEFAULT=\"\"", "_DEFAULT=\"loglevel=3 quiet\"")),
+        (
+            "GrubDefaults",
+            "quiet by default",
+            image => image.Root.Replace("/etc/default/grub", "_DEFAULT=\"\"", "_DEFAULT=\"loglevel=3 quiet\"")),
         ("GrubDefaults", "missing", image => image.Root.Remove("/etc/default/grub")),
-        ("RootArgument", "device name", image => image.Root.Replace("/boot/grub/grub.cfg", $"root=UUID={ReadyImage.RootUuid}", "root=/dev/sda3")),
+        (
+            "RootArgument",
+            "device name",
+            image => image.Root.Replace("/boot/grub/grub.cfg", $"root=UUID={ReadyImage.RootUuid}", "root=/dev/sda3")),
         ("RootArgument", "UUID of no file system", image => image.Root.Replace("/boot/grub/grub.cfg", "root=UUID=6f1c", "root=UUID=7f1c")),
         ("InitramfsInit", "missing", image => image.InitramfsFiles.Remove("/init")),
         ("InitramfsInit", "link that leads nowhere", image =>
@@ -78,25 +102,65 @@ public sealed class ReadinessCheckTests : IDisposable
         }),
         ("InitramfsInit", "not executable", image => image.InitramfsFiles["/init"] = "#!/usr/bin/ash\n"),
         ("InitramfsInit", "its shell is missing", image => image.InitramfsFiles.Remove("/usr/bin/busybox")),
-        ("InitramfsInit", "another one is asked for", image => image.Root.Replace("/boot/grub/grub.cfg", "rootdelay", "rdinit=/sbin/init rootdelay")),
-        ("RootModules", "file system's driver missing", image => image.Root.Replace($"/usr/lib/modules/{ReadyImage.Release}/modules.builtin", "kernel/fs/ext4/ext4.ko\n", "")),
-        ("RootModules", "sd_mod missing", image => image.Root.Replace($"/usr/lib/modules/{ReadyImage.Release}/modules.builtin", "kernel/drivers/scsi/sd_mod.ko\n", "")),
-        ("HyperVModules", "dependency missing", image => image.Initramfs.RemoveAll(name => name.Contains("scsi_transport_fc", StringComparison.Ordinal))),
-        ("HyperVModules", "hv_storvsc missing", image => image.Initramfs.RemoveAll(name => name.Contains("hv_storvsc", StringComparison.Ordinal))),
+        (
+            "InitramfsInit",
+            "another one is asked for",
+            image => image.Root.Replace("/boot/grub/grub.cfg", "rootdelay", "rdinit=/sbin/init rootdelay")),
+        (
+            "RootModules",
+            "file system's driver missing",
+            image => image.Root.Replace($"/usr/lib/modules/{ReadyImage.Release}/modules.builtin", "kernel/fs/ext4/ext4.ko\n", "")),
+        (
+            "RootModules",
+            "sd_mod missing",
+            image => image.Root.Replace($"/usr/lib/modules/{ReadyImage.Release}/modules.builtin", "kernel/drivers/scsi/sd_mod.ko\n", "")),
+        (
+            "HyperVModules",
+            "dependency missing",
+            image => image.Initramfs.RemoveAll(name => name.Contains("scsi_transport_fc", StringComparison.Ordinal))),
+        (
+            "HyperVModules",
+            "hv_storvsc missing",
+            image => image.Initramfs.RemoveAll(name => name.Contains("hv_storvsc", StringComparison.Ordinal))),
         ("DvdModules", "sr_mod missing", image => image.Initramfs.RemoveAll(name => name.Contains("sr_mod", StringComparison.Ordinal))),
-        ("FileSystemModules", "dependency of vfat missing", image => image.Root.Replace($"/usr/lib/modules/{ReadyImage.Release}/modules.dep", "kernel/fs/fat/vfat.ko.zst:", "kernel/fs/fat/vfat.ko.zst: kernel/fs/fat/fat.ko.zst")),
-        ("FileSystemModules", "vfat missing", image => image.Root.Remove($"/usr/lib/modules/{ReadyImage.Release}/kernel/fs/fat/vfat.ko.zst")),
+        (
+            "FileSystemModules",
+            "dependency of vfat missing",
+            image =>
+                image.Root.Replace(
+                    $"/usr/lib/modules/{ReadyImage.Release}/modules.dep",
+                    "kernel/fs/fat/vfat.ko.zst:",
+                    "kernel/fs/fat/vfat.ko.zst: kernel/fs/fat/fat.ko.zst")),
+        (
+            "FileSystemModules",
+            "vfat missing",
+            image => image.Root.Remove($"/usr/lib/modules/{ReadyImage.Release}/kernel/fs/fat/vfat.ko.zst")),
         ("FileSystemModules", "udf turned off", image => image.Root["/etc/modprobe.d/hardening.conf"] = "install udf /bin/false\n"),
         ("FstabIdentifiers", "device name", image => image.Root.Replace("/etc/fstab", $"UUID={ReadyImage.RootUuid}", "/dev/sda3")),
         ("FstabIdentifiers", "UUID of no file system", image => image.Root.Replace("/etc/fstab", ReadyImage.EspUuid, "0000-0001")),
         ("FstabIdentifiers", "wrong type", image => image.Root.Replace("/etc/fstab", "vfat", "ext4")),
         ("NetworkConfiguration", "no file applies", image => image.Root.Remove("/etc/systemd/network/20-azure.network")),
-        ("NetworkConfiguration", "no DHCP", image => image.Root.Replace("/etc/systemd/network/20-azure.network", "DHCP=ipv4", "Address=10.0.0.4/24")),
-        ("NetworkConfiguration", "another file comes first", image => image.Root["/etc/systemd/network/10-static.network"] = "[Match]\nName=eth0\n[Network]\nAddress=10.0.0.4/24\n"),
-        ("VirtualFunctionsUnmanaged", "all of ethernet", image => image.Root["/etc/systemd/network/30-all.network"] = "[Match]\nType=ether\n[Network]\nDHCP=yes\n"),
-        ("VirtualFunctionsUnmanaged", "by name", image => image.Root.Replace("/etc/systemd/network/20-azure.network", "Driver=hv_netvsc", "Name=e*")),
+        (
+            "NetworkConfiguration",
+            "no DHCP",
+            image => image.Root.Replace("/etc/systemd/network/20-azure.network", "DHCP=ipv4", "Address=10.0.0.4/24")),
+        (
+            "NetworkConfiguration",
+            "another file comes first",
+            image => image.Root["/etc/systemd/network/10-static.network"] = "[Match]\nName=eth0\n[Network]\nAddress=10.0.0.4/24\n"),
+        (
+            "VirtualFunctionsUnmanaged",
+            "all of ethernet",
+            image => image.Root["/etc/systemd/network/30-all.network"] = "[Match]\nType=ether\n[Network]\nDHCP=yes\n"),
+        (
+            "VirtualFunctionsUnmanaged",
+            "by name",
+            image => image.Root.Replace("/etc/systemd/network/20-azure.network", "Driver=hv_netvsc", "Name=e*")),
         ("TcpKeepAlive", "not set", image => image.Root.Remove("/etc/sysctl.d/60-azure.conf")),
-        ("TcpKeepAlive", "a later file sets more", image => image.Root["/usr/lib/sysctl.d/99-late.conf"] = "-net/ipv4/tcp_keepalive_time=600\n"),
+        (
+            "TcpKeepAlive",
+            "a later file sets more",
+            image => image.Root["/usr/lib/sysctl.d/99-late.conf"] = "-net/ipv4/tcp_keepalive_time=600\n"),
         ("SshEnabled", "no link", image => image.Root.Remove("/etc/systemd/system/multi-user.target.wants/sshd.service")),
         ("SshEnabled", "masked", image => image.Root.Link("/etc/systemd/system/sshd.service", "/dev/null")),
         ("SshKeepAlive", "too long", image => image.Root.Replace("/etc/ssh/sshd_config.d/10-azure.conf", "180", "4m")),
@@ -106,16 +170,31 @@ public sealed class ReadinessCheckTests : IDisposable
             image.Root.Replace("/etc/ssh/sshd_config.d/10-azure.conf", "ClientAliveInterval 180", "");
             image.Root.Replace("/etc/ssh/sshd_config", "ClientAliveInterval 900", "#ClientAliveInterval 180");
         }),
-        ("SshRootLogin", "yes", image => image.Root.Replace("/etc/ssh/sshd_config.d/10-azure.conf", "PermitRootLogin no", "PermitRootLogin yes")),
-        ("SshRootLogin", "yes for some", image => image.Root["/etc/ssh/sshd_config"] += "Match Address 10.0.0.0/8\n  PermitRootLogin yes\n"),
+        (
+            "SshRootLogin",
+            "yes",
+            image => image.Root.Replace("/etc/ssh/sshd_config.d/10-azure.conf", "PermitRootLogin no", "PermitRootLogin yes")),
+        (
+            "SshRootLogin",
+            "yes for some",
+            image => image.Root["/etc/ssh/sshd_config"] += "Match Address 10.0.0.0/8\n  PermitRootLogin yes\n"),
         ("SshPasswordPolicy", "empty passwords", image => image.Root["/etc/ssh/sshd_config"] += "PermitEmptyPasswords yes\n"),
         ("AgentInstalled", "not executable", image => image.Root["/usr/bin/waagent"] = "#!/usr/bin/python3\n"),
         ("AgentInstalled", "its Python is gone", image => image.Root.Remove("/usr/bin/python3.14")),
         ("AgentConfigured", "auto", image => image.Root.Replace("/etc/waagent.conf", "Agent=waagent", "Agent=auto")),
         ("AgentConfigured", "swap without a disk", image => image.Root.Replace("/etc/waagent.conf", "EnableSwap=n", "EnableSwap=y")),
-        ("AgentConfigured", "swap without a size", image => image.Root.Replace("/etc/waagent.conf", "Format=n\nResourceDisk.EnableSwap=n", "Format=y\nResourceDisk.EnableSwap=y")),
-        ("AgentConfigured", "resource disk mounted over the root", image => image.Root.Replace("/etc/waagent.conf", "Format=n", "Format=y\nResourceDisk.MountPoint=/")),
-        ("AgentConfigured", "cloud-init that is not there", image => image.Root.Replace("/etc/waagent.conf", "Agent=waagent", "Agent=cloud-init")),
+        (
+            "AgentConfigured",
+            "swap without a size",
+            image => image.Root.Replace("/etc/waagent.conf", "Format=n\nResourceDisk.EnableSwap=n", "Format=y\nResourceDisk.EnableSwap=y")),
+        (
+            "AgentConfigured",
+            "resource disk mounted over the root",
+            image => image.Root.Replace("/etc/waagent.conf", "Format=n", "Format=y\nResourceDisk.MountPoint=/")),
+        (
+            "AgentConfigured",
+            "cloud-init that is not there",
+            image => image.Root.Replace("/etc/waagent.conf", "Agent=waagent", "Agent=cloud-init")),
         ("AgentUnprovisioned", "provisioned", image => image.Root["/var/lib/waagent/provisioned"] = "1"),
         ("MachineIdEmpty", "baked", image => image.Root["/etc/machine-id"] = "0123456789abcdef0123456789abcdef\n"),
         ("MachineIdEmpty", "D-Bus's own", image => image.Root["/var/lib/dbus/machine-id"] = "0123456789abcdef0123456789abcdef\n"),
@@ -147,9 +226,16 @@ public sealed class ReadinessCheckTests : IDisposable
     {
         var results = await Check(new ReadyImage());
 
-        Assert.All(results, result => Assert.True(result.Outcome == ReadinessOutcome.Passed, $"{result.Rule}: {result.Outcome}: {result.Found}"));
+        Assert.All(
+            results, result => Assert.True(result.Outcome == ReadinessOutcome.Passed, $"{result.Rule}: {result.Outcome}: {result.Found}"));
         Assert.Equal(42, results.Count);
-        Assert.All(results, result => Assert.False(string.IsNullOrWhiteSpace(result.Found) || string.IsNullOrWhiteSpace(result.Wanted) || string.IsNullOrWhiteSpace(result.Source)));
+        Assert.All(
+            results,
+            result =>
+                Assert.False(
+                    string.IsNullOrWhiteSpace(result.Found)
+                        || string.IsNullOrWhiteSpace(result.Wanted)
+                        || string.IsNullOrWhiteSpace(result.Source)));
     }
 
     [Theory]
@@ -161,7 +247,8 @@ public sealed class ReadinessCheckTests : IDisposable
 
         var results = await Check(image);
 
-        var others = results.Where(result => result.Rule != rule && result.Outcome != ReadinessOutcome.Passed).Select(result => $"{result.Rule}: {result.Outcome}: {result.Found}");
+        var others = results.Where(result => result.Rule != rule && result.Outcome != ReadinessOutcome.Passed)
+            .Select(result => $"{result.Rule}: {result.Outcome}: {result.Found}");
         Assert.Empty(others);
         var failed = results.Single(result => result.Rule == rule);
         Assert.True(failed.Outcome == ReadinessOutcome.Failed, $"{failed.Outcome}: {failed.Found}");
@@ -175,7 +262,9 @@ public sealed class ReadinessCheckTests : IDisposable
 
         // These have tests of their own below, since what fails them hides the rest, or takes a huge disk.
         string[] apart = ["DiskSize", "RootFileSystem", "AgentEnabled"];
-        Assert.Equal(results.Select(result => result.Rule).Except(apart).Order(StringComparer.Ordinal), All.Select(change => change.Rule).Distinct().Order(StringComparer.Ordinal));
+        Assert.Equal(
+            results.Select(result => result.Rule).Except(apart).Order(StringComparer.Ordinal),
+            All.Select(change => change.Rule).Distinct().Order(StringComparer.Ordinal));
     }
 
     [Fact]
@@ -200,7 +289,7 @@ public sealed class ReadinessCheckTests : IDisposable
     {
         var footer = ArchAzure.Vhd.VhdFooter.ForFixedDisk(size, Guid.NewGuid(), DateTimeOffset.UtcNow);
         using var stream = new MemoryStream();
-        var image = new ReadinessImage(stream, footer, new() { Generation = generation }, new());
+        var image = new CheckedDisk(stream, footer, new() { Generation = generation }, new());
 
         Assert.Equal(expected, new ArchAzure.Readiness.Rules.DiskSize().Check(image).Outcome);
     }
@@ -208,7 +297,10 @@ public sealed class ReadinessCheckTests : IDisposable
     [Fact]
     public async Task Encrypted_root_fails_and_hides_what_is_inside()
     {
-        var image = new ReadyImage { Patch = disk => Overwrite(disk, ReadyImage.RootSector * 512, [0x4C, 0x55, 0x4B, 0x53, 0xBA, 0xBE, 0, 2]) };
+        var image = new ReadyImage
+        {
+            Patch = disk => Overwrite(disk, ReadyImage.RootSector * 512, [0x4C, 0x55, 0x4B, 0x53, 0xBA, 0xBE, 0, 2]),
+        };
 
         var results = await Check(image);
 
@@ -223,7 +315,10 @@ public sealed class ReadinessCheckTests : IDisposable
     [InlineData(1080, "\0\0", "no file system that is known")]
     public async Task Unreadable_root_is_unknown(int offset, string magic, string found)
     {
-        var image = new ReadyImage { Patch = disk => Overwrite(disk, (ReadyImage.RootSector * 512) + offset, System.Text.Encoding.ASCII.GetBytes(magic)) };
+        var image = new ReadyImage
+        {
+            Patch = disk => Overwrite(disk, (ReadyImage.RootSector * 512) + offset, System.Text.Encoding.ASCII.GetBytes(magic)),
+        };
 
         var results = await Check(image);
 
@@ -249,7 +344,9 @@ public sealed class ReadinessCheckTests : IDisposable
 
         Assert.Equal(["PartitionTable"], Failed(results));
         Assert.Contains("wrong checksum", results.Single(result => result.Rule == "PartitionTable").Found, StringComparison.Ordinal);
-        Assert.Equal(["DiskSize", "FixedVhdFooter", "WholeMebibytes"], results.Where(result => result.Outcome == ReadinessOutcome.Passed).Select(result => result.Rule).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            ["DiskSize", "FixedVhdFooter", "WholeMebibytes"],
+            results.Where(result => result.Outcome == ReadinessOutcome.Passed).Select(result => result.Rule).Order(StringComparer.Ordinal));
     }
 
     [Fact]
@@ -271,7 +368,10 @@ public sealed class ReadinessCheckTests : IDisposable
     public async Task Swap_on_the_resource_disk_is_none_on_the_os_disk()
     {
         var image = new ReadyImage();
-        image.Root.Replace("/etc/waagent.conf", "Format=n\nResourceDisk.EnableSwap=n", "Format=y\nResourceDisk.EnableSwap=y\nResourceDisk.SwapSizeMB=2048");
+        image.Root.Replace(
+            "/etc/waagent.conf",
+            "Format=n\nResourceDisk.EnableSwap=n",
+            "Format=y\nResourceDisk.EnableSwap=y\nResourceDisk.SwapSizeMB=2048");
 
         Assert.Empty(Failed(await Check(image)));
     }
@@ -283,7 +383,8 @@ public sealed class ReadinessCheckTests : IDisposable
         image.Root.Replace("/etc/waagent.conf", "Agent=waagent", "Agent=cloud-init");
         image.Root.File("/usr/bin/cloud-init", "#!/usr/bin/python3\n"u8.ToArray(), (UnixFileMode)0b111_101_101);
         image.Root["/usr/lib/systemd/system/cloud-init-main.service"] = "[Unit]\n";
-        image.Root.Link("/etc/systemd/system/cloud-init.target.wants/cloud-init-main.service", "/usr/lib/systemd/system/cloud-init-main.service");
+        image.Root.Link(
+            "/etc/systemd/system/cloud-init.target.wants/cloud-init-main.service", "/usr/lib/systemd/system/cloud-init-main.service");
         image.Root["/etc/cloud/cloud.cfg.d/90-azure.cfg"] = "datasource_list: [ Azure ]\n";
 
         var results = await Check(image);
@@ -296,7 +397,11 @@ public sealed class ReadinessCheckTests : IDisposable
     {
         var image = new ReadyImage { Initramfs = [] };
         image.Root[$"/usr/lib/modules/{ReadyImage.Release}/modules.builtin"] = string.Concat(
-            new[] { "hv-vmbus", "hv_storvsc", "scsi_transport_fc", "hv_netvsc", "ata_piix", "sr_mod", "cdrom", "udf", "vfat", "ext4", "sd_mod" }.Select(name => $"kernel/drivers/{name}.ko\n"));
+            new[]
+            {
+                "hv-vmbus", "hv_storvsc", "scsi_transport_fc", "hv_netvsc", "ata_piix", "sr_mod", "cdrom", "udf", "vfat", "ext4",
+                "sd_mod",
+            }.Select(name => $"kernel/drivers/{name}.ko\n"));
 
         Assert.DoesNotContain(await Check(image), result => result.Outcome != ReadinessOutcome.Passed);
     }
@@ -336,7 +441,9 @@ public sealed class ReadinessCheckTests : IDisposable
         Assert.DoesNotContain(await Check(image), result => result.Outcome != ReadinessOutcome.Passed);
         File.Delete(_work["disk.vhd"]);
 
-        image.InitramfsFiles.File(index, ModuleIndex.Write(ReadyImage.InitramfsModules.Where(module => !module.Contains("hv_storvsc", StringComparison.Ordinal))));
+        image.InitramfsFiles.File(
+            index,
+            ModuleIndex.Write(ReadyImage.InitramfsModules.Where(module => !module.Contains("hv_storvsc", StringComparison.Ordinal))));
         Assert.Equal(["HyperVModules"], Failed(await Check(image)));
         File.Delete(_work["disk.vhd"]);
 
@@ -363,7 +470,11 @@ public sealed class ReadinessCheckTests : IDisposable
 
         var results = await Check(image);
 
-        Assert.Equal(["DvdModules", "HyperVModules", "RootModules"], results.Where(result => result.Outcome == ReadinessOutcome.Unknown).Select(result => result.Rule).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            ["DvdModules", "HyperVModules", "RootModules"],
+            results.Where(result => result.Outcome == ReadinessOutcome.Unknown)
+                .Select(result => result.Rule)
+                .Order(StringComparer.Ordinal));
         Assert.Empty(Failed(results));
     }
 
@@ -376,7 +487,11 @@ public sealed class ReadinessCheckTests : IDisposable
         var results = await Check(image);
 
         Assert.Empty(Failed(results));
-        Assert.Equal(ofInitramfs, results.Where(result => result.Outcome == ReadinessOutcome.Unknown).Select(result => result.Rule).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            ofInitramfs,
+            results.Where(result => result.Outcome == ReadinessOutcome.Unknown)
+                .Select(result => result.Rule)
+                .Order(StringComparer.Ordinal));
         File.Delete(_work["disk.vhd"]);
 
         var without = new ReadyImage();
@@ -442,19 +557,23 @@ public sealed class ReadinessCheckTests : IDisposable
         (string ErrorId, byte[] Content)[] files =
         [
             ("NotAVhd", []), ("NotAVhd", good[..^512]), ("VhdTruncated", [.. good[..1_000_000], .. good[^512..]]),
-            ("VhdNotFixed", dynamic.ToBytes()), ("VhdxNotSupported", [.. "vhdxfile"u8, .. new byte[1 << 16]]), ("DamagedVhdFooter", damaged),
+            ("VhdNotFixed", dynamic.ToBytes()), (
+                "VhdxNotSupported", [.. "vhdxfile"u8, .. new byte[1 << 16]]), ("DamagedVhdFooter", damaged),
         ];
         foreach (var (errorId, content) in files)
         {
             await File.WriteAllBytesAsync(_work["bad.vhd"], content);
-            var error = await Assert.ThrowsAsync<ArchAzureException>(() => ReadinessCheck.RunAsync(_work["bad.vhd"], new(), new RecordingReporter(), default));
+            var error = await Assert.ThrowsAsync<ArchAzureException>(
+                () => ReadinessCheck.RunAsync(_work["bad.vhd"], new(), new RecordingReporter(), default));
             Assert.Equal(errorId, error.ErrorId);
             Assert.Contains("bad.vhd", error.Message, StringComparison.Ordinal);
         }
 
-        var missing = await Assert.ThrowsAsync<ArchAzureException>(() => ReadinessCheck.RunAsync(_work["none.vhd"], new(), new RecordingReporter(), default));
+        var missing = await Assert.ThrowsAsync<ArchAzureException>(
+            () => ReadinessCheck.RunAsync(_work["none.vhd"], new(), new RecordingReporter(), default));
         Assert.Equal("VhdNotFound", missing.ErrorId);
-        var generation = await Assert.ThrowsAsync<ArchAzureException>(() => ReadinessCheck.RunAsync(_work["good.vhd"], new() { Generation = 3 }, new RecordingReporter(), default));
+        var generation = await Assert.ThrowsAsync<ArchAzureException>(
+            () => ReadinessCheck.RunAsync(_work["good.vhd"], new() { Generation = 3 }, new RecordingReporter(), default));
         Assert.Equal("GenerationUnknown", generation.ErrorId);
     }
 
@@ -480,7 +599,9 @@ public sealed class ReadinessCheckTests : IDisposable
 
         var results = await Check(image);
 
-        Assert.Empty(results.Where(result => result.Outcome != ReadinessOutcome.Passed).Select(result => $"{result.Rule}: {result.Outcome}: {result.Found}"));
+        Assert.Empty(
+            results.Where(result => result.Outcome != ReadinessOutcome.Passed)
+                .Select(result => $"{result.Rule}: {result.Outcome}: {result.Found}"));
     }
 
     [Fact]
@@ -509,9 +630,19 @@ public sealed class ReadinessCheckTests : IDisposable
     {
         new ReadyImage().Write(_work["disk.vhd"]);
         using var source = new CancellationTokenSource();
-        var reporter = new ActingReporter { OnProgress = update => { if (update.Status.Contains("HyperVModules", StringComparison.Ordinal)) { source.Cancel(); } } };
+        var reporter = new ActingReporter
+        {
+            OnProgress = update =>
+            {
+                if (update.Status.Contains("HyperVModules", StringComparison.Ordinal))
+                {
+                    source.Cancel();
+                }
+            },
+        };
 
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => ReadinessCheck.RunAsync(_work["disk.vhd"], new(), reporter, source.Token));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(
+            () => ReadinessCheck.RunAsync(_work["disk.vhd"], new(), reporter, source.Token));
     }
 
     private static void Overwrite(Stream disk, long position, ReadOnlySpan<byte> bytes)

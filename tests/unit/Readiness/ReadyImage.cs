@@ -30,8 +30,10 @@ internal sealed class ReadyImage
 
     public static readonly string[] InitramfsModules =
     [
-        "kernel/drivers/hv/hv_vmbus.ko.zst", "kernel/drivers/scsi/hv_storvsc.ko.zst", "kernel/drivers/scsi/scsi_transport_fc.ko.zst", "kernel/drivers/net/hyperv/hv_netvsc.ko.zst",
-        "kernel/drivers/ata/ata_piix.ko.zst", "kernel/drivers/scsi/sr_mod.ko.zst", "kernel/drivers/cdrom/cdrom.ko.zst", "kernel/fs/udf/udf.ko.zst",
+        "kernel/drivers/hv/hv_vmbus.ko.zst", "kernel/drivers/scsi/hv_storvsc.ko.zst", "kernel/drivers/scsi/scsi_transport_fc.ko.zst",
+        "kernel/drivers/net/hyperv/hv_netvsc.ko.zst",
+        "kernel/drivers/ata/ata_piix.ko.zst", "kernel/drivers/scsi/sr_mod.ko.zst", "kernel/drivers/cdrom/cdrom.ko.zst",
+        "kernel/fs/udf/udf.ko.zst",
     ];
 
     private static readonly ConcurrentDictionary<string, (byte[] First, byte[] Last)> s_partitionTables = new(StringComparer.Ordinal);
@@ -62,7 +64,8 @@ internal sealed class ReadyImage
 
     /// <summary>Replaces what makes the root file system of a folder.</summary>
     public Action<string, string> MakeRoot { get; set; } = (folder, file) =>
-        ImageTool.Run("mke2fs", "-q", "-F", "-t", "ext4", "-d", folder, "-U", RootUuid, file, $"{(ExtraSector - RootSector) * Sector / 1024}k");
+        ImageTool.Run(
+            "mke2fs", "-q", "-F", "-t", "ext4", "-d", folder, "-U", RootUuid, file, $"{(ExtraSector - RootSector) * Sector / 1024}k");
 
     /// <summary>Writes the VHD.</summary>
     public void Write(string path)
@@ -154,7 +157,11 @@ internal sealed class ReadyImage
             root[$"{modules}/{module}"] = "module";
         }
 
-        root[$"{modules}/modules.dep"] = string.Concat(InitramfsModules.Append("kernel/fs/fat/vfat.ko.zst").Select(module => $"{module}:{(module.Contains("hv_storvsc", StringComparison.Ordinal) ? " kernel/drivers/scsi/scsi_transport_fc.ko.zst kernel/drivers/hv/hv_vmbus.ko.zst" : "")}\n"));
+        root[$"{modules}/modules.dep"] = string.Concat(
+            InitramfsModules.Append("kernel/fs/fat/vfat.ko.zst")
+                .Select(module => module + (module.Contains("hv_storvsc", StringComparison.Ordinal)
+                    ? ": kernel/drivers/scsi/scsi_transport_fc.ko.zst kernel/drivers/hv/hv_vmbus.ko.zst\n"
+                    : ":\n")));
         root[$"{modules}/modules.builtin"] = "kernel/fs/ext4/ext4.ko\nkernel/fs/btrfs/btrfs.ko\nkernel/drivers/scsi/sd_mod.ko\n";
         root["/etc/fstab"] = $"""
             # file system  mount point  type  options  dump  pass
@@ -219,7 +226,9 @@ internal sealed class ReadyImage
         source.CopyTo(disk);
     }
 
-    /// <summary>As grub-install leaves it: boot.img loads the partition's first sector, diskboot.img there the core image behind it.</summary>
+    /// <summary>
+    /// As grub-install leaves it: boot.img loads the partition's first sector, diskboot.img there the core image behind it.
+    /// </summary>
     private static void WriteBootCode(FileStream disk)
     {
         var field = new byte[8];
@@ -284,13 +293,16 @@ internal sealed class ReadyImage
         const string modules = $"usr/lib/modules/{Release}/";
         if (Initramfs.Any(name => name.StartsWith(modules, StringComparison.Ordinal)))
         {
-            main[$"/{modules}modules.dep"] = string.Concat(Initramfs.Select(name => $"{name.Replace(modules, "", StringComparison.Ordinal)}:\n"));
+            main[$"/{modules}modules.dep"] = string.Concat(
+                Initramfs.Select(name => $"{name.Replace(modules, "", StringComparison.Ordinal)}:\n"));
         }
 
         main.WriteTo(Directory.CreateDirectory(work["initramfs"]).FullName);
         ImageTool.Run("bsdtar", "--format", "newc", "-cf", work["main.cpio"], "-C", work["initramfs"], ".");
         ImageTool.Run(Compressor[0], [.. Compressor[1..], work["main.cpio"]]);
-        root.File("/boot/initramfs-linux.img", [.. File.ReadAllBytes(work["early.cpio"]), .. File.ReadAllBytes(Directory.GetFiles(work.Path, "main.cpio.*").Single())]);
+        root.File(
+            "/boot/initramfs-linux.img",
+            [.. File.ReadAllBytes(work["early.cpio"]), .. File.ReadAllBytes(Directory.GetFiles(work.Path, "main.cpio.*").Single())]);
     }
 
     private void MakeEsp(TemporaryDirectory work, string file)

@@ -29,7 +29,8 @@ public sealed class SshdConfigurationTests
     {
         var configuration = Read(new()
         {
-            ["/etc/ssh/sshd_config"] = "Include /etc/ssh/a.conf\nPermitRootLogin no\nMatch User git\nPermitRootLogin yes\nInclude /etc/ssh/b.conf\nMatch all\nMaxAuthTries 3\n",
+            ["/etc/ssh/sshd_config"] = "Include /etc/ssh/a.conf\nPermitRootLogin no\nMatch User git\nPermitRootLogin yes\nInclude "
+                + "/etc/ssh/b.conf\nMatch all\nMaxAuthTries 3\n",
             ["/etc/ssh/a.conf"] = "Match Address 10.0.0.0/8\nPermitRootLogin forced-commands-only\n",
             ["/etc/ssh/b.conf"] = "MaxSessions 1\n",
         });
@@ -47,7 +48,9 @@ public sealed class SshdConfigurationTests
     [InlineData("  clientaliveinterval\t180  # comment")]
     [InlineData("ClientAliveInterval \"180\"\r")]
     public void Lines_are_split_as_sshd_does(string line) =>
-        Assert.Equal("180", Read(new() { ["/etc/ssh/sshd_config"] = "#ClientAliveInterval 1\n" + line + "\n" }).Effective("ClientAliveInterval")!.Value);
+        Assert.Equal(
+            "180",
+            Read(new() { ["/etc/ssh/sshd_config"] = "#ClientAliveInterval 1\n" + line + "\n" }).Effective("ClientAliveInterval")!.Value);
 
     [Theory]
     [InlineData("180", 180L)]
@@ -63,7 +66,8 @@ public sealed class SshdConfigurationTests
     [Fact]
     public void Files_that_include_themselves_end()
     {
-        var error = Assert.Throws<ArchAzureException>(() => Read(new() { ["/etc/ssh/sshd_config"] = "Include sshd_config\nInclude sshd_config\n" }));
+        var error = Assert.Throws<ArchAzureException>(
+            () => Read(new() { ["/etc/ssh/sshd_config"] = "Include sshd_config\nInclude sshd_config\n" }));
 
         Assert.Contains("too often or too deep", error.Message, StringComparison.Ordinal);
     }

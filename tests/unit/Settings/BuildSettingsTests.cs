@@ -40,7 +40,8 @@ public sealed class BuildSettingsTests
         Assert.Equal("https://archive.archlinux.org/repos/2026/11/05/$repo/os/$arch", then.PackageMirror);
         Assert.Equal(new Uri("https://archive.archlinux.org/iso/"), then.ReleaseUrl);
         Assert.Equal(now.Mirror, then.Mirror);
-        Assert.Equal("http://127.0.0.1:1/a/repos/2026/11/05/$repo/os/$arch", then.With("ARCHIVE_URL", "http://127.0.0.1:1/a").PackageMirror);
+        Assert.Equal(
+            "http://127.0.0.1:1/a/repos/2026/11/05/$repo/os/$arch", then.With("ARCHIVE_URL", "http://127.0.0.1:1/a").PackageMirror);
     }
 
     [Theory]
@@ -185,7 +186,9 @@ public sealed class BuildSettingsTests
     public void Relative_paths_start_at_the_file()
     {
         using var folder = new TempFolder();
-        var path = folder.Write("settings.env", "RELEASE_KEY=keys/mine.asc\nBOOTSTRAP_PATH=../a.tar.zst\nLAYERS='mine:../other one:/abs'\nWAAGENT_SOURCE=agent.tar.gz\n");
+        var path = folder.Write(
+            "settings.env",
+            "RELEASE_KEY=keys/mine.asc\nBOOTSTRAP_PATH=../a.tar.zst\nLAYERS='mine:../other one:/abs'\nWAAGENT_SOURCE=agent.tar.gz\n");
         var settings = BuildSettings.Load(path);
         Assert.Equal(path, settings.SourcePath);
         Assert.Equal(folder["keys/mine.asc"], settings.ReleaseKey);
@@ -219,7 +222,9 @@ public sealed class BuildSettingsTests
     public void A_file_that_is_copied_means_the_same_elsewhere()
     {
         using var folder = new TempFolder();
-        var given = folder.Write("given/my.env", "# mine\r\nexport RELEASE_KEY='it\"s/a key.asc'\nLAYERS=\"mine:../other's\" # two\nKEYMAP=de\nWAAGENT_SOURCE=git://h/p\n");
+        var given = folder.Write(
+            "given/my.env",
+            "# mine\r\nexport RELEASE_KEY='it\"s/a key.asc'\nLAYERS=\"mine:../other's\" # two\nKEYMAP=de\nWAAGENT_SOURCE=git://h/p\n");
         var copy = folder.Write("work/settings.env", SettingsFile.ReadRelocated(given));
         Assert.Equal(BuildSettings.Load(given).Values, BuildSettings.Load(copy).Values);
         Assert.Contains("# mine\r\n", File.ReadAllText(copy), StringComparison.Ordinal);
@@ -231,7 +236,8 @@ public sealed class BuildSettingsTests
     {
         foreach (var step in Enumerable.Range(1, 5))
         {
-            var visible = SettingDefinition.Living.Where(definition => BuildSettings.Default.ScriptValues(step).Any(value => value.Key == definition.ScriptName));
+            var visible = SettingDefinition.Living.Where(
+                definition => BuildSettings.Default.ScriptValues(step).Any(value => value.Key == definition.ScriptName));
             var inputs = Enumerable.Range(1, step).SelectMany(BuildSettings.Default.InputsOf).Select(line => line.Split('=')[0]);
             Assert.Subset(inputs.ToHashSet(), visible.Select(definition => definition.Key).ToHashSet());
         }
@@ -265,7 +271,8 @@ public sealed class BuildSettingsTests
     {
         BuildSettings.Parse("RESOURCE_DISK_SWAP=2048", "s").ThrowIfInConflict();
         BuildSettings.Parse("AGENT=cloud-init", "s").ThrowIfInConflict();
-        var error = Assert.Throws<ArchAzureException>(BuildSettings.Parse("AGENT=cloud-init\nRESOURCE_DISK_SWAP=2048", "s").ThrowIfInConflict);
+        var error = Assert.Throws<ArchAzureException>(
+            BuildSettings.Parse("AGENT=cloud-init\nRESOURCE_DISK_SWAP=2048", "s").ThrowIfInConflict);
         Assert.Equal("SettingsConflict", error.ErrorId);
         Assert.Contains("AGENT=cloud-init", error.Message);
         Assert.Contains("RESOURCE_DISK_SWAP=0", error.Message);
@@ -305,7 +312,8 @@ public sealed class BuildSettingsTests
     [InlineData("/srv/https:/me@host")]
     [InlineData("C:/agents/me@home")]
     [InlineData("https://host/~me@home/agent.git")]
-    public void Other_at_signs_are_no_secret(string value) => Assert.Equal(value, BuildSettings.Default.With("WAAGENT_SOURCE", value).WaAgentSource);
+    public void Other_at_signs_are_no_secret(string value) =>
+        Assert.Equal(value, BuildSettings.Default.With("WAAGENT_SOURCE", value).WaAgentSource);
 
     [Fact]
     public void Accepted_values_never_hold_what_could_start_a_new_line_or_option()
@@ -313,7 +321,10 @@ public sealed class BuildSettingsTests
         var text = Gen.OneOf(Gen.String[0, 30], Gen.String[Gen.Char["azAZ09-_./@+:$\n\t '\"=%"], 0, 30]);
         Gen.Select(Gen.OneOf(SettingDefinition.All.ToArray()), text).Sample(
             (definition, value) => definition.Check(value).Value is not { } taken
-                || (!taken.Any(char.IsControl) && (definition.TakesPath || !taken.StartsWith('-')) && definition.Check(taken).Value == taken),
+                || (
+                    !taken.Any(char.IsControl)
+                        && (definition.TakesPath || !taken.StartsWith('-'))
+                        && definition.Check(taken).Value == taken),
             iter: 20000, threads: 1);
     }
 }

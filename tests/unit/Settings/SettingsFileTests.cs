@@ -100,8 +100,12 @@ public sealed class SettingsFileTests
     {
         using var folder = new TempFolder();
         Assert.Equal("SettingsFileNotFound", Assert.Throws<ArchAzureException>(() => SettingsFile.Read(folder["none"])).ErrorId);
-        Assert.Equal("SettingsFileUnreadable", Assert.Throws<ArchAzureException>(() => SettingsFile.Read(folder.Write("latin1", [0x23, 0xE4, 0x0A]))).ErrorId);
-        Assert.Equal("SettingsFileUnreadable", Assert.Throws<ArchAzureException>(() => SettingsFile.Read(folder.Write("large", new byte[2 << 20]))).ErrorId);
+        Assert.Equal(
+            "SettingsFileUnreadable",
+            Assert.Throws<ArchAzureException>(() => SettingsFile.Read(folder.Write("latin1", [0x23, 0xE4, 0x0A]))).ErrorId);
+        Assert.Equal(
+            "SettingsFileUnreadable",
+            Assert.Throws<ArchAzureException>(() => SettingsFile.Read(folder.Write("large", new byte[2 << 20]))).ErrorId);
     }
 
     [Fact]
@@ -125,7 +129,28 @@ public sealed class SettingsFileTests
     public void No_text_does_anything_but_parse_or_give_an_error_of_ours()
     {
         var piece = Gen.OneOf(
-            Gen.OneOf("export ", "KERNEL", "MIRROR", "LAYERS", "=", "\"", "'", "$repo", "$(", "`", "${x}", "\\", "#", " ", "\t", "\n", "\r\n", ";", "~", "\0", "linux"),
+            Gen.OneOf(
+                "export ",
+                "KERNEL",
+                "MIRROR",
+                "LAYERS",
+                "=",
+                "\"",
+                "'",
+                "$repo",
+                "$(",
+                "`",
+                "${x}",
+                "\\",
+                "#",
+                " ",
+                "\t",
+                "\n",
+                "\r\n",
+                ";",
+                "~",
+                "\0",
+                "linux"),
             Gen.OneOf(SettingDefinition.All.Select(d => Gen.Const(d.Key + "=" + d.DefaultValue + "\n")).ToArray()),
             Gen.String[0, 8]);
         piece.Array[0, 20].Select(string.Concat).Sample(
@@ -136,7 +161,8 @@ public sealed class SettingsFileTests
                     var settings = BuildSettings.Parse(text, "s");
                     // What was taken holds: written out again in quotes it gives the same.
                     var again = string.Concat(settings.Values.Select(v => $"{v.Key}='{v.Value}'\n"));
-                    return again.Contains("''", StringComparison.Ordinal) || settings.Values.Any(v => v.Value.Contains('\'', StringComparison.Ordinal))
+                    return again.Contains("''", StringComparison.Ordinal)
+                        || settings.Values.Any(v => v.Value.Contains('\'', StringComparison.Ordinal))
                         || settings.Values.SequenceEqual(BuildSettings.Parse(again, "s").Values);
                 }
                 catch (ArchAzureException)

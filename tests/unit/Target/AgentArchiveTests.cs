@@ -37,7 +37,8 @@ public sealed class AgentArchiveTests
         var error = Assert.Throws<ArchAzureException>(() => new AgentArchive(Location).Check(line));
 
         Assert.Equal("AgentSourceInvalid", error.ErrorId);
-        Assert.All([Location, reason, "-Source", line.Split(' ')[^1]], part => Assert.Contains(part, error.Message, StringComparison.Ordinal));
+        Assert.All(
+            [Location, reason, "-Source", line.Split(' ')[^1]], part => Assert.Contains(part, error.Message, StringComparison.Ordinal));
     }
 
     [Fact]

@@ -34,7 +34,8 @@ public sealed class HookComplaintsTests
         Assert.StartsWith("The hook 'Updating linux initcpios' complained", warning, StringComparison.Ordinal);
         string[] parts =
         [
-            "\n    ==> ERROR: module not found: 'no_such_module'\n", "correct MODULES", "correct HOOKS", "hardware database", "nothing needs to be done", "Test-AzureVhd",
+            "\n    ==> ERROR: module not found: 'no_such_module'\n", "correct MODULES", "correct HOOKS", "hardware database",
+            "nothing needs to be done", "Test-AzureVhd",
             "\n    error: command failed to execute correctly\n", "may be missing", "'/work/logs/3.log'",
         ];
         Assert.All(parts, part => Assert.Contains(part, warning, StringComparison.Ordinal));
@@ -56,14 +57,19 @@ public sealed class HookComplaintsTests
     [InlineData("error: command failed to execute correctly")]
     [InlineData("==> WARNING: errors were encountered during the build. The image may not be complete.")]
     [InlineData("==> ERROR: what nobody knows")]
-    public void A_failure_without_a_harmless_cause_is_told(string line) => Assert.Single(Warnings("(1/1) Updating linux initcpios...", line));
+    public void A_failure_without_a_harmless_cause_is_told(string line) =>
+        Assert.Single(Warnings("(1/1) Updating linux initcpios...", line));
 
     [Fact]
     public void Drivers_without_firmware_are_one_line()
     {
         var warning = Assert.Single(Warnings(
-            ["(1/1) Updating linux initcpios...", "==> ERROR: module not found: 'x'", .. Enumerable.Range(1, 60).Select(i => $"==> WARNING: Possibly missing firmware for module: 'driver{i}'")]));
-        Assert.Contains("\n    ==> WARNING: Possibly missing firmware for module: 'driver1', 'driver2', ", warning, StringComparison.Ordinal);
+            [
+                "(1/1) Updating linux initcpios...", "==> ERROR: module not found: 'x'",
+                .. Enumerable.Range(1, 60).Select(i => $"==> WARNING: Possibly missing firmware for module: 'driver{i}'"),
+            ]));
+        Assert.Contains(
+            "\n    ==> WARNING: Possibly missing firmware for module: 'driver1', 'driver2', ", warning, StringComparison.Ordinal);
         Assert.Contains(" and 52 more\n", warning, StringComparison.Ordinal);
         Assert.Contains("No machine of Azure has such devices", warning, StringComparison.Ordinal);
         Assert.Equal(4, warning.Split('\n').Length);

@@ -5,8 +5,11 @@ namespace ArchAzure.UnitTests.Target;
 public sealed class InstalledPackageTests
 {
     // /var/lib/pacman/local/*/desc as pacman 7 writes it.
-    private const string Zlib = "%NAME%\nzlib\n\n%VERSION%\n1:1.3.1-2\n\n%BASE%\nzlib\n\n%DESC%\nCompression library\n\n%URL%\nhttps://www.zlib.net/\n\n%ARCH%\nx86_64\n\n"
-        + "%PACKAGER%\nLevente Polyak <anthraxx[at]archlinux[dot]org>\n\n%LICENSE%\nZlib\nBSD-3-Clause\n\n%VALIDATION%\npgp\n\n%DEPENDS%\nglibc\n\n%XDATA%\npkgtype=pkg\n\n";
+    private const string Zlib = "%NAME%\nzlib\n\n%VERSION%\n1:1.3.1-2\n\n%BASE%\nzlib\n\n%DESC%\nCompression "
+        + "library\n\n%URL%\nhttps://www.zlib.net/\n\n%ARCH%\nx86_64\n\n"
+        + "%PACKAGER%\nLevente Polyak "
+        + "<anthraxx[at]archlinux[dot]org>\n\n%LICENSE%\nZlib\nBSD-3-Clause\n\n"
+        + "%VALIDATION%\npgp\n\n%DEPENDS%\nglibc\n\n%XDATA%\npkgtype=pkg\n\n";
 
     private const string Acl = "%NAME%\nacl\n\n%VERSION%\n2.3.2-1\n\n%ARCH%\nany\n\n%INSTALLED_DB%\ncore\n\n";
 

@@ -82,7 +82,9 @@ public sealed class LayerTests : IDisposable
         _folder.Write("templates/etc/kernel", "${ARCHAZURE_KERNAL}\n");
         var error = await Assert.ThrowsAsync<ArchAzureException>(() => EntriesAsync(early: false));
         Assert.Equal("LayerInvalid", error.ErrorId);
-        Assert.All(["${ARCHAZURE_KERNAL}", _folder["templates/etc/kernel"]], part => Assert.Contains(part, error.Message, StringComparison.Ordinal));
+        Assert.All(
+            ["${ARCHAZURE_KERNAL}", _folder["templates/etc/kernel"]],
+            part => Assert.Contains(part, error.Message, StringComparison.Ordinal));
     }
 
     [Fact]

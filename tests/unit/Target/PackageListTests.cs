@@ -8,7 +8,8 @@ public sealed class PackageListTests
 {
     private static readonly InstalledPackage s_zlib = new()
     {
-        Name = "zlib", Version = "1:1.3.1-2", Architecture = "x86_64", Description = "Compression library", Url = "https://www.zlib.net/", Licenses = ["Zlib", "custom:none"],
+        Name = "zlib", Version = "1:1.3.1-2", Architecture = "x86_64", Description = "Compression library", Url = "https://www.zlib.net/",
+        Licenses = ["Zlib", "custom:none"],
     };
 
     private static readonly AgentProduct s_agent = new("waagent", "https://github.com/Azure/WALinuxAgent", "abc123", "2.15.0.1");
@@ -27,7 +28,9 @@ public sealed class PackageListTests
 
     [Fact]
     public void Special_characters_are_encoded_in_addresses() =>
-        Assert.Equal("pkg:alpm/arch/libsigc%2B%2B@2.12.1-1?arch=x86_64", (string?)Component(Write([s_zlib with { Name = "libsigc++", Version = "2.12.1-1" }], s_agent), "libsigc++")["purl"]);
+        Assert.Equal(
+            "pkg:alpm/arch/libsigc%2B%2B@2.12.1-1?arch=x86_64",
+            (string?)Component(Write([s_zlib with { Name = "libsigc++", Version = "2.12.1-1" }], s_agent), "libsigc++")["purl"]);
 
     [Fact]
     public void The_agent_is_listed_with_its_commit()
@@ -40,7 +43,10 @@ public sealed class PackageListTests
 
     [Fact]
     public void A_folder_of_the_building_machine_is_not_told() =>
-        Assert.DoesNotContain("/home/me", PackageList.Write("2026.11.01", [s_zlib], s_agent with { Source = "/home/me/WALinuxAgent", Commit = null }), StringComparison.Ordinal);
+        Assert.DoesNotContain(
+            "/home/me",
+            PackageList.Write("2026.11.01", [s_zlib], s_agent with { Source = "/home/me/WALinuxAgent", Commit = null }),
+            StringComparison.Ordinal);
 
     [Fact]
     public void It_is_a_CycloneDX_document_of_the_image_and_every_reference_is_its_own()
@@ -54,7 +60,9 @@ public sealed class PackageListTests
         Assert.Equal(3, references.Distinct(StringComparer.Ordinal).Count());
     }
 
-    private static JsonNode Write(IEnumerable<InstalledPackage> packages, AgentProduct agent) => JsonNode.Parse(PackageList.Write("2026.11.01", packages, agent))!;
+    private static JsonNode Write(IEnumerable<InstalledPackage> packages, AgentProduct agent) =>
+        JsonNode.Parse(PackageList.Write("2026.11.01", packages, agent))!;
 
-    private static JsonNode Component(JsonNode document, string name) => document["components"]!.AsArray().Single(component => (string?)component!["name"] == name)!;
+    private static JsonNode Component(JsonNode document, string name) =>
+        document["components"]!.AsArray().Single(component => (string?)component!["name"] == name)!;
 }

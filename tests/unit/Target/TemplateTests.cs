@@ -30,7 +30,11 @@ public sealed partial class TemplateTests
     [Fact]
     public async Task Fstab_and_grub_name_the_root_by_its_uuid()
     {
-        var fstab = (await FilledAsync("base", "etc/fstab")).Split('\n').Where(line => line.Length > 0 && line[0] != '#').Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries)).ToList();
+        var fstab = (await FilledAsync("base", "etc/fstab"))
+            .Split('\n')
+            .Where(line => line.Length > 0 && line[0] != '#')
+            .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+            .ToList();
 
         Assert.Equal([$"UUID={s_values["ARCHAZURE_ROOT_UUID"]}", "/", "ext4"], fstab[0][..3]);
         Assert.Equal([$"UUID={s_values["ARCHAZURE_ESP_UUID"]}", "/efi", "vfat"], fstab[1][..3]);

@@ -32,7 +32,10 @@ public sealed class VhdConverterTests : IDisposable
     {
         var raw = MakeRaw("disk.raw", length: 3 << 20, dataAt: 0);
 
-        await VhdConverter.ConvertAsync(new VhdConversion { SourcePath = raw, DestinationPath = _folder["disk.vhd"], InPlace = true }, new RecordingReporter(), default);
+        await VhdConverter.ConvertAsync(
+            new VhdConversion { SourcePath = raw, DestinationPath = _folder["disk.vhd"], InPlace = true },
+            new RecordingReporter(),
+            default);
 
         Assert.False(File.Exists(raw));
         Assert.Equal(3L << 20, FixedVhd.ReadFooter(_folder["disk.vhd"]).CurrentSize);
@@ -53,10 +56,13 @@ public sealed class VhdConverterTests : IDisposable
         Tool.Run("sgdisk", ["--new=1:2048:+1M", "--new=2:0:0", "--change-name=2:root", raw]);
         var table = Tool.Run("sgdisk", ["--print", raw]);
 
-        await VhdConverter.ConvertAsync(new VhdConversion { SourcePath = raw, DestinationPath = _folder["disk.vhd"], InPlace = inPlace }, new RecordingReporter(), default);
+        await VhdConverter.ConvertAsync(
+            new VhdConversion { SourcePath = raw, DestinationPath = _folder["disk.vhd"], InPlace = inPlace },
+            new RecordingReporter(),
+            default);
 
         using var file = File.OpenRead(_folder["disk.vhd"]);
-        var read = GuidPartitionTable.Read(new ImageRegion(file, FixedVhd.ReadFooter(_folder["disk.vhd"]).CurrentSize));
+        var read = GuidPartitionTable.Read(new DiskRegion(file, FixedVhd.ReadFooter(_folder["disk.vhd"]).CurrentSize));
         Assert.Empty(read.Problems);
         file.Close();
 
@@ -83,13 +89,18 @@ public sealed class VhdConverterTests : IDisposable
         // In the order in which they are written: entries, backup, primary, protective MBR, the old backup.
         var sectors = moved.Length / 512;
         int[] order = [.. Enumerable.Range(sectors - 33, 33), 1, 0, (8 << 11) - 1];
-        Assert.Equal(order.Order(), Enumerable.Range(0, sectors).Where(sector => !Sector(moved, sector).SequenceEqual(Sector(enlarged, sector))).Union(order).Order());
+        Assert.Equal(
+            order.Order(),
+            Enumerable.Range(0, sectors)
+                .Where(sector => !Sector(moved, sector).SequenceEqual(Sector(enlarged, sector)))
+                .Union(order)
+                .Order());
         var cut = enlarged.ToArray();
         foreach (var sector in order)
         {
             Sector(moved, sector).CopyTo(cut.AsSpan(sector * 512));
             using var stream = new MemoryStream(cut);
-            Assert.Single(GuidPartitionTable.Read(new ImageRegion(stream, cut.Length)).Partitions);
+            Assert.Single(GuidPartitionTable.Read(new DiskRegion(stream, cut.Length)).Partitions);
             Assert.Equal(moved[..^512], sector == order[^1] ? cut[..^512] : Finished(cut)[..^512]);
         }
 
@@ -149,7 +160,11 @@ public sealed class VhdConverterTests : IDisposable
     public async Task Identity_and_time_are_the_callers()
     {
         var raw = MakeRaw("disk.raw", 1 << 20, 0);
-        var conversion = new VhdConversion { SourcePath = raw, DestinationPath = _folder["a.vhd"], UniqueId = Guid.Parse("11111111-2222-3333-4444-555555555555"), Timestamp = VhdFooter.Epoch.AddDays(1) };
+        var conversion = new VhdConversion
+        {
+            SourcePath = raw, DestinationPath = _folder["a.vhd"], UniqueId = Guid.Parse("11111111-2222-3333-4444-555555555555"),
+            Timestamp = VhdFooter.Epoch.AddDays(1),
+        };
 
         await VhdConverter.ConvertAsync(conversion, new RecordingReporter(), default);
         await VhdConverter.ConvertAsync(conversion with { DestinationPath = _folder["b.vhd"] }, new RecordingReporter(), default);
@@ -178,7 +193,11 @@ public sealed class VhdConverterTests : IDisposable
         await cancelled.CancelAsync();
 
         await Assert.ThrowsAnyAsync<OperationCanceledException>(
-            () => VhdConverter.ConvertAsync(new VhdConversion { SourcePath = raw, DestinationPath = _folder["disk.vhd"] }, new RecordingReporter(), cancelled.Token));
+            () =>
+                VhdConverter.ConvertAsync(
+                    new VhdConversion { SourcePath = raw, DestinationPath = _folder["disk.vhd"] },
+                    new RecordingReporter(),
+                    cancelled.Token));
 
         Assert.Equal(["disk.raw"], Directory.GetFiles(_folder.Path).Select(Path.GetFileName));
     }
@@ -203,7 +222,10 @@ public sealed class VhdConverterTests : IDisposable
         Directory.CreateDirectory(_folder["other"]);
 
         var error = await Assert.ThrowsAsync<ArchAzureException>(() => VhdConverter.ConvertAsync(
-            new VhdConversion { SourcePath = raw, DestinationPath = _folder["other/disk.vhd"], InPlace = true }, new RecordingReporter(), default));
+            new VhdConversion
+            {
+                SourcePath = raw, DestinationPath = _folder["other/disk.vhd"], InPlace = true,
+            }, new RecordingReporter(), default));
 
         Assert.Equal("InPlaceElsewhere", error.ErrorId);
         Assert.Equal(1 << 20, new FileInfo(raw).Length);
@@ -223,11 +245,13 @@ public sealed class VhdConverterTests : IDisposable
         Assert.Equal("VhdNotFixed", Reading((VhdFooter.Parse(good.AsSpan()[^512..]) with { DiskType = VhdDiskType.Dynamic }).ToBytes()));
         Assert.Equal("NotAVhd", Reading([]));
 
-        string Reading(byte[] content) => Assert.Throws<ArchAzureException>(() => FixedVhd.ReadFooter(_folder.Write("other.vhd", content))).ErrorId;
+        string Reading(byte[] content) =>
+            Assert.Throws<ArchAzureException>(() => FixedVhd.ReadFooter(_folder.Write("other.vhd", content))).ErrorId;
     }
 
     private static Task<VhdFooter> ConvertAsync(string source, string destination) =>
-        VhdConverter.ConvertAsync(new VhdConversion { SourcePath = source, DestinationPath = destination }, new RecordingReporter(), default);
+        VhdConverter.ConvertAsync(
+            new VhdConversion { SourcePath = source, DestinationPath = destination }, new RecordingReporter(), default);
 
     private async Task RefusedAsync(string errorId, string source)
     {

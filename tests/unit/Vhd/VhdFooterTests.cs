@@ -20,7 +20,9 @@ public sealed class VhdFooterTests
         Assert.Equal(2u, BinaryPrimitives.ReadUInt32BigEndian(bytes.AsSpan(8)));
         Assert.Equal(0x00010000u, BinaryPrimitives.ReadUInt32BigEndian(bytes.AsSpan(12)));
         Assert.Equal(ulong.MaxValue, BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(16)));
-        Assert.Equal((uint)(s_time - new DateTimeOffset(2000, 1, 1, 0, 0, 0, TimeSpan.Zero)).TotalSeconds, BinaryPrimitives.ReadUInt32BigEndian(bytes.AsSpan(24)));
+        Assert.Equal(
+            (uint)(s_time - new DateTimeOffset(2000, 1, 1, 0, 0, 0, TimeSpan.Zero)).TotalSeconds,
+            BinaryPrimitives.ReadUInt32BigEndian(bytes.AsSpan(24)));
         Assert.Equal("win ", Encoding.ASCII.GetString(bytes, 28, 4));
         Assert.Equal("Wi2k", Encoding.ASCII.GetString(bytes, 36, 4));
         Assert.Equal(32212254720, BinaryPrimitives.ReadInt64BigEndian(bytes.AsSpan(40)));

@@ -17,12 +17,14 @@ internal sealed class AgentConfigured : ReadinessRule
 
     public override string Source => Sources.WaAgent;
 
-    public override Finding Check(ReadinessImage image)
+    public override Finding Check(CheckedDisk disk)
     {
-        var root = image.Root;
+        var root = disk.Root;
         if (!root.FileExists(Agents.Configuration))
         {
-            return s_waAgent.ProgramIn(root) is null ? CheckCloudInit(root) : Fail($"no {Agents.Configuration}", $"Install waagent's {Agents.Configuration}.");
+            return s_waAgent.ProgramIn(root) is null
+                ? CheckCloudInit(root)
+                : Fail($"no {Agents.Configuration}", $"Install waagent's {Agents.Configuration}.");
         }
 
         var settings = Agents.ReadConfiguration(root);
@@ -69,7 +71,13 @@ internal sealed class AgentConfigured : ReadinessRule
                 yield return "ResourceDisk.EnableSwap=y needs ResourceDisk.Format=y";
             }
 
-            if (!int.TryParse(settings.GetValueOrDefault("ResourceDisk.SwapSizeMB", "0"), NumberStyles.None, CultureInfo.InvariantCulture, out var size) || size == 0)
+            if (
+                !int.TryParse(
+                    settings.GetValueOrDefault("ResourceDisk.SwapSizeMB", "0"),
+                    NumberStyles.None,
+                    CultureInfo.InvariantCulture,
+                    out var size)
+                || size == 0)
             {
                 yield return "ResourceDisk.EnableSwap=y needs ResourceDisk.SwapSizeMB";
             }
@@ -81,15 +89,17 @@ internal sealed class AgentConfigured : ReadinessRule
         }
     }
 
-    private static Finding CheckCloudInit(IImageFileSystem root)
+    private static Finding CheckCloudInit(IFileSystemView root)
     {
         if (s_cloudInit.ProgramIn(root) is null || s_cloudInit.EnabledBy(root) is null)
         {
-            return Fail("cloud-init is to provision, but is not installed or not enabled", "Install and enable cloud-init, or set Provisioning.Agent=waagent.");
+            return Fail(
+                "cloud-init is to provision, but is not installed or not enabled",
+                "Install and enable cloud-init, or set Provisioning.Agent=waagent.");
         }
 
         // A list in brackets on one line is what all distributions and Azure's own document write; other YAML is left to cloud-init.
-        var lists = ImageGlob.Expand(root, "/etc/cloud/cloud.cfg.d/*.cfg").Prepend("/etc/cloud/cloud.cfg")
+        var lists = Glob.Expand(root, "/etc/cloud/cloud.cfg.d/*.cfg").Prepend("/etc/cloud/cloud.cfg")
             .SelectMany(root.ReadLines)
             .Where(line => line.StartsWith("datasource_list:", StringComparison.Ordinal))
             .ToList();

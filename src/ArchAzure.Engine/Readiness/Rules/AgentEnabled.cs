@@ -9,9 +9,9 @@ internal sealed class AgentEnabled : ReadinessRule
 
     public override string Source => Sources.AzureProvisioning;
 
-    public override Finding Check(ReadinessImage image)
+    public override Finding Check(CheckedDisk disk)
     {
-        string[] links = [.. ProvisioningAgent.All.Select(agent => agent.EnabledBy(image.Root)).OfType<string>()];
+        string[] links = [.. ProvisioningAgent.All.Select(agent => agent.EnabledBy(disk.Root)).OfType<string>()];
         return links.Length > 0
             ? Pass(string.Join(", ", links))
             : Fail($"no link starts {Agents.Names}", "Enable it: systemctl enable waagent.");

@@ -11,15 +11,17 @@ internal sealed class AgentInstalled : ReadinessRule
 
     public override string Source => Sources.AzureProvisioning;
 
-    public override Finding Check(ReadinessImage image)
+    public override Finding Check(CheckedDisk disk)
     {
-        var root = image.Root;
+        var root = disk.Root;
         string[] programs = [.. ProvisioningAgent.All.Select(agent => agent.ProgramIn(root)).OfType<string>()];
         if (programs.Length == 0)
         {
             return Fail($"no {Agents.Names}", Remedy);
         }
 
-        return programs.Select(program => Programs.Problem(root, program)).FirstOrDefault(problem => problem is not null) is { } problem ? Fail(problem, Remedy) : Pass(string.Join(", ", programs));
+        return programs.Select(program => Programs.Problem(root, program)).FirstOrDefault(problem => problem is not null) is { } problem
+            ? Fail(problem, Remedy)
+            : Pass(string.Join(", ", programs));
     }
 }

@@ -19,21 +19,21 @@ internal sealed class BiosBoot : ReadinessRule
 
     public override bool AppliesTo(ReadinessOptions options) => options.Generation is not 2;
 
-    public override Finding Check(ReadinessImage image)
+    public override Finding Check(CheckedDisk disk)
     {
         const string Remedy = "Install GRUB for i386-pc: grub-install --target=i386-pc --modules=part_gpt onto the disk.";
-        var mbr = image.Disk.ReadBytes(0, SectorSize);
+        var mbr = disk.Disk.ReadBytes(0, SectorSize);
         if (mbr.AsSpan(0, BootCodeLength).IndexOfAnyExcept((byte)0) < 0)
         {
             return Fail("no boot code in the MBR", Remedy);
         }
 
-        if (image.PartitionTable.Partitions.FirstOrDefault(partition => partition.Type == PartitionTypes.BiosBoot) is not { } partition)
+        if (disk.PartitionTable.Partitions.FirstOrDefault(partition => partition.Type == PartitionTypes.BiosBoot) is not { } partition)
         {
             return Unknown("boot code in the MBR, but no BIOS boot partition to find what it loads");
         }
 
-        var first = image.Region(partition).ReadBytes(0, SectorSize);
+        var first = disk.Region(partition).ReadBytes(0, SectorSize);
         if (first.AsSpan().IndexOfAnyExcept((byte)0) < 0)
         {
             return Fail($"the BIOS boot partition (partition {partition.Number}) is empty", Remedy);
@@ -46,17 +46,22 @@ internal sealed class BiosBoot : ReadinessRule
 
         if (mbr.U64(GrubKernelSector) != (ulong)partition.FirstSector)
         {
-            return Fail($"GRUB in the MBR loads sector {mbr.U64(GrubKernelSector)}, the BIOS boot partition begins at {partition.FirstSector}", Remedy);
+            return Fail(
+                $"GRUB in the MBR loads sector {mbr.U64(GrubKernelSector)}, the BIOS boot partition begins at {partition.FirstSector}",
+                Remedy);
         }
 
         var coreSector = first.U64(GrubFirstBlockList);
         int coreSectors = first.U16(GrubFirstBlockList + 8);
-        if (coreSectors == 0 || coreSector < (ulong)partition.FirstSector || coreSector + (ulong)coreSectors - 1 > (ulong)partition.LastSector)
+        if (coreSectors == 0
+            || coreSector < (ulong)partition.FirstSector
+            || coreSector + (ulong)coreSectors - 1 > (ulong)partition.LastSector)
         {
-            return Fail($"GRUB's core image claims to be {coreSectors} sectors from {coreSector} on, outside the BIOS boot partition", Remedy);
+            return Fail(
+                $"GRUB's core image claims to be {coreSectors} sectors from {coreSector} on, outside the BIOS boot partition", Remedy);
         }
 
-        var core = image.Disk.ReadBytes((long)coreSector * SectorSize, coreSectors * SectorSize);
+        var core = disk.Disk.ReadBytes((long)coreSector * SectorSize, coreSectors * SectorSize);
         return core.AsSpan().IndexOfAnyExcept((byte)0) < 0
             ? Fail("GRUB's core image is empty", Remedy)
             : Pass($"GRUB in the MBR, core image of {(coreSectors + 1) * SectorSize / 1024} KiB in partition {partition.Number}");

@@ -9,13 +9,17 @@ internal sealed class DiskSize : ReadinessRule
 
     public override string Source => Sources.AzureGeneration2;
 
-    public override Finding Check(ReadinessImage image)
+    public override Finding Check(CheckedDisk disk)
     {
-        var size = image.Footer.CurrentSize;
-        var limit = (image.Options.Generation == 2 ? 4 : 2) * TiB;
+        var size = disk.Footer.CurrentSize;
+        var limit = (disk.Options.Generation == 2 ? 4 : 2) * TiB;
         var found = $"{(double)size / (1 << 30):0.##} GiB";
         return size <= limit
             ? Pass(found)
-            : Fail(found, image.Options.Generation is null && size <= 4 * TiB ? "Make the disk smaller, or check it for generation 2 only." : "Make the disk smaller.");
+            : Fail(
+                found,
+                disk.Options.Generation is null && size <= 4 * TiB
+                    ? "Make the disk smaller, or check it for generation 2 only."
+                    : "Make the disk smaller.");
     }
 }

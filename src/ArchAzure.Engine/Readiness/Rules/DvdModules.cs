@@ -1,7 +1,8 @@
 namespace ArchAzure.Readiness.Rules;
 
 /// <summary>
-/// The initramfs brings what reads the provisioning DVD: the agent looks for its device node once, so drivers that come late fail provisioning.
+/// The initramfs brings what reads the provisioning DVD: the agent looks for its device node once, so drivers that come late fail
+/// provisioning.
 /// On generation 1 the DVD hangs off the emulated IDE controller, which needs ata_piix.
 /// </summary>
 internal sealed class DvdModules : InitramfsModulesRule
@@ -10,5 +11,5 @@ internal sealed class DvdModules : InitramfsModulesRule
 
     public override string Source => Sources.AzureProvisioning;
 
-    protected override IReadOnlyList<string> Drivers(ReadinessImage image) => ["ata_piix", "sr_mod", "cdrom", "udf"];
+    protected override IReadOnlyList<string> Drivers(CheckedDisk disk) => ["ata_piix", "sr_mod", "cdrom", "udf"];
 }

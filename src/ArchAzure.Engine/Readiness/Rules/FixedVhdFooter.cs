@@ -1,7 +1,8 @@
 namespace ArchAzure.Readiness.Rules;
 
 /// <summary>
-/// The footer is one that all readers take the same size from. That the file is a whole fixed VHD with a right checksum was found when it was opened.
+/// The footer is one that all readers take the same size from. That the file is a whole fixed VHD with a right checksum was found when
+/// it was opened.
 /// QEMU and others go by the footer's size only for creators they know, and compute a smaller disk from the geometry for all others:
 /// the last partition then runs off the disk.
 /// </summary>
@@ -12,12 +13,13 @@ internal sealed class FixedVhdFooter : ReadinessRule
 
     public override string Wanted => "a fixed VHD by a creator whose size all readers trust ('win ', 'qem2')";
 
-    public override string Source => "Virtual Hard Disk Image Format Specification 1.0; QEMU block/vpc.c; microsoft/azure-linux-image-tools vhdutils.go";
+    public override string Source =>
+        "Virtual Hard Disk Image Format Specification 1.0; QEMU block/vpc.c; microsoft/azure-linux-image-tools vhdutils.go";
 
-    public override Finding Check(ReadinessImage image)
+    public override Finding Check(CheckedDisk disk)
     {
-        var creator = image.Footer.CreatorApplication;
-        var found = $"{image.Footer.DiskType} VHD, creator '{creator.TrimEnd('\0')}', {image.Footer.CurrentSize} bytes";
+        var creator = disk.Footer.CreatorApplication;
+        var found = $"{disk.Footer.DiskType} VHD, creator '{creator.TrimEnd('\0')}', {disk.Footer.CurrentSize} bytes";
         return s_trustedCreators.Contains(creator, StringComparer.Ordinal)
             ? Pass(found)
             : Fail(found, "Write the footer again: ConvertTo-AzureVhd -Path of the raw disk.");

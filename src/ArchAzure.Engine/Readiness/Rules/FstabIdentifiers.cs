@@ -2,23 +2,25 @@ using ArchAzure.FileSystems;
 
 namespace ArchAzure.Readiness.Rules;
 
-/// <summary>fstab names file systems by identifiers that the disk really has: one wrong line and the machine waits for a disk for ever.</summary>
+/// <summary>
+/// fstab names file systems by identifiers that the disk really has: one wrong line and the machine waits for a disk for ever.
+/// </summary>
 internal sealed class FstabIdentifiers : ReadinessRule
 {
     public override string Wanted => "every disk in fstab by a UUID, PARTUUID or label that is on this disk";
 
     public override string Source => Sources.AzureLinuxImage + "; fstab(5)";
 
-    public override Finding Check(ReadinessImage image)
+    public override Finding Check(CheckedDisk disk)
     {
-        if (!image.Root.FileExists("/etc/fstab"))
+        if (!disk.Root.FileExists("/etc/fstab"))
         {
             return Pass("no /etc/fstab; the root comes from the kernel command line");
         }
 
         var problems = new List<string>();
         var good = new List<string>();
-        foreach (var entry in image.Fstab.Where(IsDisk))
+        foreach (var entry in disk.Fstab.Where(IsDisk))
         {
             var optional = entry.Options.Contains("nofail") || entry.Options.Contains("noauto");
             if (!Identifiers.IsStable(entry.Source))
@@ -32,7 +34,7 @@ internal sealed class FstabIdentifiers : ReadinessRule
                 continue;
             }
 
-            var partition = Identifiers.Resolve(image, entry.Source);
+            var partition = Identifiers.Resolve(disk, entry.Source);
             if (partition is null)
             {
                 if (!optional)
@@ -43,14 +45,14 @@ internal sealed class FstabIdentifiers : ReadinessRule
                 continue;
             }
 
-            var identity = image.Identify(partition);
+            var identity = disk.Identify(partition);
             if (!IsTypeOf(entry.Type, identity))
             {
                 problems.Add($"{entry.MountPoint} is mounted as {entry.Type} but is {identity.Name}");
             }
-            else if (entry.MountPoint == "/" && partition.Number != image.RootPartition.Number)
+            else if (entry.MountPoint == "/" && partition.Number != disk.RootPartition.Number)
             {
-                problems.Add($"/ is partition {partition.Number}, the root is partition {image.RootPartition.Number}");
+                problems.Add($"/ is partition {partition.Number}, the root is partition {disk.RootPartition.Number}");
             }
             else
             {
@@ -65,7 +67,9 @@ internal sealed class FstabIdentifiers : ReadinessRule
 
     /// <summary>Swap is another rule's; tmpfs and its like have no disk, binds and network file systems neither.</summary>
     private static bool IsDisk(FstabEntry entry) =>
-        entry.Type != "swap" && !entry.Options.Contains("bind") && (entry.Source.StartsWith("/dev/", StringComparison.Ordinal) || Identifiers.IsStable(entry.Source));
+        entry.Type != "swap"
+            && !entry.Options.Contains("bind")
+            && (entry.Source.StartsWith("/dev/", StringComparison.Ordinal) || Identifiers.IsStable(entry.Source));
 
     private static bool IsTypeOf(string type, FileSystemIdentity identity) => type == "auto" || identity.Kind switch
     {

@@ -2,7 +2,9 @@ using ArchAzure.FileSystems;
 
 namespace ArchAzure.Readiness.Rules;
 
-/// <summary>What grub-mkconfig will write later, in the machine, has the same command line: else the first kernel update undoes it.</summary>
+/// <summary>
+/// What grub-mkconfig will write later, in the machine, has the same command line: else the first kernel update undoes it.
+/// </summary>
 internal sealed class GrubDefaults : ReadinessRule
 {
     private const string DefaultsFile = "/etc/default/grub";
@@ -11,18 +13,18 @@ internal sealed class GrubDefaults : ReadinessRule
 
     public override string Source => Sources.AzureLinuxImage + "; GNU GRUB manual, \"Simple configuration handling\"";
 
-    public override Finding Check(ReadinessImage image)
+    public override Finding Check(CheckedDisk disk)
     {
-        if (!image.Root.FileExists(DefaultsFile))
+        if (!disk.Root.FileExists(DefaultsFile))
         {
             return Fail($"no {DefaultsFile}", $"Write GRUB_CMDLINE_LINUX into {DefaultsFile}.");
         }
 
         // Distributions of cloud images keep theirs in grub.d, read after the file itself.
         var values = new Dictionary<string, string>(StringComparer.Ordinal);
-        foreach (var file in ImageGlob.Expand(image.Root, $"{DefaultsFile}.d/*.cfg").Prepend(DefaultsFile))
+        foreach (var file in Glob.Expand(disk.Root, $"{DefaultsFile}.d/*.cfg").Prepend(DefaultsFile))
         {
-            foreach (var line in image.Root.ReadLines(file).Select(line => line.Trim()))
+            foreach (var line in disk.Root.ReadLines(file).Select(line => line.Trim()))
             {
                 if (line.Split('=', 2) is [var key, var value] && !key.StartsWith('#'))
                 {
@@ -35,6 +37,8 @@ internal sealed class GrubDefaults : ReadinessRule
         var problems = KernelArguments.Problems(both.Split(' ', StringSplitOptions.RemoveEmptyEntries));
         return problems.Count == 0
             ? Pass(both.Trim())
-            : Fail($"{string.Join(", ", problems)} ({DefaultsFile}: {both.Trim()})", $"Correct GRUB_CMDLINE_LINUX and GRUB_CMDLINE_LINUX_DEFAULT in {DefaultsFile}.");
+            : Fail(
+                $"{string.Join(", ", problems)} ({DefaultsFile}: {both.Trim()})",
+                $"Correct GRUB_CMDLINE_LINUX and GRUB_CMDLINE_LINUX_DEFAULT in {DefaultsFile}.");
     }
 }

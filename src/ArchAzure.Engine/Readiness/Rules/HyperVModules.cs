@@ -9,5 +9,5 @@ internal sealed class HyperVModules : InitramfsModulesRule
 
     public override string Source => Sources.AzureLinuxImage;
 
-    protected override IReadOnlyList<string> Drivers(ReadinessImage image) => ["hv_vmbus", "hv_storvsc", "hv_netvsc"];
+    protected override IReadOnlyList<string> Drivers(CheckedDisk disk) => ["hv_vmbus", "hv_storvsc", "hv_netvsc"];
 }

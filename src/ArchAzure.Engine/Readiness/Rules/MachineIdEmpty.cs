@@ -13,15 +13,15 @@ internal sealed class MachineIdEmpty : ReadinessRule
 
     public override string Source => "machine-id(5); " + Sources.BuildingImages;
 
-    public override Finding Check(ReadinessImage image)
+    public override Finding Check(CheckedDisk disk)
     {
         const string Remedy = $"Write 'uninitialized' into {IdFile} and remove /var/lib/dbus/machine-id.";
-        if (image.Root.GetStatus("/var/lib/dbus/machine-id", followLinks: false) is { Type: ImageFileType.File, Size: > 0 })
+        if (disk.Root.GetStatus("/var/lib/dbus/machine-id", followLinks: false) is { Type: FileType.File, Size: > 0 })
         {
             return Fail("/var/lib/dbus/machine-id holds an id of its own", Remedy);
         }
 
-        return image.Root.ReadText(IdFile)?.Trim() switch
+        return disk.Root.ReadText(IdFile)?.Trim() switch
         {
             null => Pass("absent: made at first boot, units for first boot run"),
             "" => Pass("empty: made at boot, but systemd does not take that for a first boot"),

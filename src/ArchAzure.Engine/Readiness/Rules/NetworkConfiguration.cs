@@ -12,18 +12,20 @@ internal sealed class NetworkConfiguration : ReadinessRule
 
     public override string Source => Sources.AzureLinuxImage + "; systemd.network(5)";
 
-    public override Finding Check(ReadinessImage image)
+    public override Finding Check(CheckedDisk disk)
     {
-        var root = image.Root;
+        var root = disk.Root;
         if (SystemdUnits.EnabledBy(root, "systemd-networkd.service", "systemd-networkd.socket") is null)
         {
             return OtherManager(root) is { } other
                 ? Unknown($"the network is managed by {other}, whose configuration is not judged here")
-                : Fail("systemd-networkd is not enabled, and no other network manager was found", "Enable it: systemctl enable systemd-networkd.");
+                : Fail(
+                    "systemd-networkd is not enabled, and no other network manager was found",
+                    "Enable it: systemctl enable systemd-networkd.");
         }
 
         const string Remedy = "Write a .network file with [Match] Driver=hv_netvsc and [Network] DHCP=yes to /etc/systemd/network.";
-        foreach (var file in image.NetworkFiles)
+        foreach (var file in disk.NetworkFiles)
         {
             switch (file.AppliesTo(s_adapter))
             {
@@ -33,7 +35,8 @@ internal sealed class NetworkConfiguration : ReadinessRule
                     var dhcp = file.Value("Network", "DHCP") ?? "no";
                     return dhcp is "yes" or "true" or "1" or "on" or "ipv4" && !IsUnmanaged(file)
                         ? Pass($"{file.Path}, DHCP={dhcp}")
-                        : Fail($"{file.Path} is the first that applies and has DHCP={dhcp}{(IsUnmanaged(file) ? ", Unmanaged" : "")}", Remedy);
+                        : Fail(
+                            $"{file.Path} is the first that applies and has DHCP={dhcp}{(IsUnmanaged(file) ? ", Unmanaged" : "")}", Remedy);
             }
         }
 
@@ -42,14 +45,16 @@ internal sealed class NetworkConfiguration : ReadinessRule
 
     private static bool IsUnmanaged(NetworkFile file) => file.Value("Link", "Unmanaged") is "yes" or "true" or "1" or "on";
 
-    private static string? OtherManager(IImageFileSystem root)
+    private static string? OtherManager(IFileSystemView root)
     {
         (string Name, string[] Units)[] managers =
         [
             ("NetworkManager", ["NetworkManager.service"]), ("ifupdown", ["networking.service"]), ("dhcpcd", ["dhcpcd.service"]),
             ("netctl", ["netctl.service"]), ("wicked", ["wicked.service"]), ("connman", ["connman.service"]),
         ];
-        return managers.Where(manager => SystemdUnits.EnabledBy(root, manager.Units) is not null).Select(manager => manager.Name).FirstOrDefault()
+        return managers.Where(manager => SystemdUnits.EnabledBy(root, manager.Units) is not null)
+            .Select(manager => manager.Name)
+            .FirstOrDefault()
             ?? (root.ReadDirectory("/etc/netplan").Count > 0 ? "netplan" : null)
             ?? (root.FileExists("/usr/bin/cloud-init") ? "cloud-init" : null);
     }

@@ -9,6 +9,9 @@ internal sealed class NoAuthorizedKeys : ReadinessRule
 
     public override string Source => Sources.AzureCertification;
 
-    public override Finding Check(ReadinessImage image) =>
-        PassIfNone([.. s_patterns.SelectMany(pattern => ImageGlob.Expand(image.Root, pattern))], "none", "Remove the keys; Azure brings the user's own.");
+    public override Finding Check(CheckedDisk disk) =>
+        PassIfNone(
+            [.. s_patterns.SelectMany(pattern => Glob.Expand(disk.Root, pattern))],
+            "none",
+            "Remove the keys; Azure brings the user's own.");
 }

@@ -11,18 +11,23 @@ internal sealed class NoBakedResolver : ReadinessRule
 
     public override string Source => "systemd-resolved.service(8); " + Sources.AzureLinuxImage;
 
-    public override Finding Check(ReadinessImage image)
+    public override Finding Check(CheckedDisk disk)
     {
         const string Remedy = $"Make it a link: ln -sf ../run/systemd/resolve/stub-resolv.conf {Resolver}.";
-        switch (image.Root.GetStatus(Resolver, followLinks: false))
+        switch (disk.Root.GetStatus(Resolver, followLinks: false))
         {
             case null:
                 return Pass("absent");
-            case { Type: ImageFileType.SymbolicLink, LinkTarget: var target } when target!.TrimStart('.', '/').StartsWith("run/", StringComparison.Ordinal):
+            case { Type: FileType.SymbolicLink, LinkTarget: var target } when target!.TrimStart('.', '/')
+                .StartsWith("run/", StringComparison.Ordinal):
                 // What lies in /run is made at every boot.
                 return Pass($"a link to {target}");
             default:
-                var server = image.Root.ReadLines(Resolver).FirstOrDefault(line => line.TrimStart().StartsWith("nameserver", StringComparison.Ordinal) && !line.Contains("127.0.0.53", StringComparison.Ordinal));
+                var server = disk.Root.ReadLines(Resolver)
+                    .FirstOrDefault(
+                        line =>
+                            line.TrimStart().StartsWith("nameserver", StringComparison.Ordinal)
+                                && !line.Contains("127.0.0.53", StringComparison.Ordinal));
                 return server is null ? Pass("no name server in it") : Fail(server.Trim(), Remedy);
         }
     }

@@ -10,9 +10,9 @@ internal sealed class NoLogicalVolumes : ReadinessRule
 
     public override string Source => Sources.AzureLinuxImage;
 
-    public override Finding Check(ReadinessImage image) => PassIfNone(
-        [.. image.PartitionTable.Partitions
-            .Where(partition => partition.Type == PartitionTypes.LinuxLvm || image.Identify(partition).Kind == FileSystemKind.Lvm)
+    public override Finding Check(CheckedDisk disk) => PassIfNone(
+        [.. disk.PartitionTable.Partitions
+            .Where(partition => partition.Type == PartitionTypes.LinuxLvm || disk.Identify(partition).Kind == FileSystemKind.Lvm)
             .Select(partition => $"partition {partition.Number} is for LVM")],
         "no LVM",
         "Put the root file system onto a partition of its own.");

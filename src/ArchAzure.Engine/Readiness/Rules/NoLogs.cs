@@ -9,8 +9,9 @@ internal sealed class NoLogs : ReadinessRule
 
     public override string Source => Sources.AzureLinuxImage;
 
-    public override Finding Check(ReadinessImage image) => PassIfNone(
-        [.. ImageTree.Files(image.Root, "/var/log").Where(file => file.Status is { Type: ImageFileType.File, Size: > 0 } && file.Path != "/var/log/README").Select(file => file.Path)],
+    public override Finding Check(CheckedDisk disk) => PassIfNone(
+        [.. FileTree.Files(disk.Root, "/var/log")
+            .Where(file => file.Status is { Type: FileType.File, Size: > 0 } && file.Path != "/var/log/README").Select(file => file.Path)],
         "none",
         "Empty /var/log.");
 }

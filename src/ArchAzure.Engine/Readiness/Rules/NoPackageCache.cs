@@ -11,8 +11,9 @@ internal sealed class NoPackageCache : ReadinessRule
 
     public override string Source => Sources.AzureLinuxImage;
 
-    public override Finding Check(ReadinessImage image) => PassIfNone(
-        [.. s_directories.SelectMany(directory => ImageTree.Files(image.Root, directory)).Where(file => file.Status is { Type: ImageFileType.File, Size: > 0 }).Select(file => file.Path)],
+    public override Finding Check(CheckedDisk disk) => PassIfNone(
+        [.. s_directories.SelectMany(directory => FileTree.Files(disk.Root, directory))
+            .Where(file => file.Status is { Type: FileType.File, Size: > 0 }).Select(file => file.Path)],
         "empty",
         "Empty it: pacman -Scc.");
 }

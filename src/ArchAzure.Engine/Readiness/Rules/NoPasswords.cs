@@ -7,8 +7,9 @@ internal sealed class NoPasswords : ReadinessRule
 
     public override string Source => Sources.AzureCertification + "; shadow(5)";
 
-    public override Finding Check(ReadinessImage image) => PassIfNone(
-        [.. image.Accounts.All.Where(account => account.Name != "root" && !account.IsLocked).Select(account => $"{account.Name} {(account.HasHash ? "has a password" : "needs no password")}")],
+    public override Finding Check(CheckedDisk disk) => PassIfNone(
+        [.. disk.Accounts.All.Where(account => account.Name != "root" && !account.IsLocked).Select(account => $"{account.Name} "
+            + $"{(account.HasHash ? "has a password" : "needs no password")}")],
         "none",
         "Lock them: passwd -l NAME.");
 }

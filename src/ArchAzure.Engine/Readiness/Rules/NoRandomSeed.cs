@@ -9,15 +9,18 @@ internal sealed class NoRandomSeed : ReadinessRule
 
     public override string Source => Sources.BuildingImages + "; systemd-random-seed.service(8)";
 
-    public override Finding Check(ReadinessImage image)
+    public override Finding Check(CheckedDisk disk)
     {
-        string[] patterns = ["/var/lib/systemd/random-seed", "/var/lib/urandom/random-seed", "/var/lib/random-seed", "/boot/loader/random-seed"];
-        var found = patterns.SelectMany(pattern => ImageGlob.Expand(image.Root, pattern)).ToList();
+        string[] patterns =
+        [
+            "/var/lib/systemd/random-seed", "/var/lib/urandom/random-seed", "/var/lib/random-seed", "/boot/loader/random-seed",
+        ];
+        var found = patterns.SelectMany(pattern => Glob.Expand(disk.Root, pattern)).ToList();
 
         // systemd-boot keeps its own on the EFI system partition.
-        if (image.PartitionTable.Partitions.Any(partition => partition.Type == PartitionTypes.EfiSystem))
+        if (disk.PartitionTable.Partitions.Any(partition => partition.Type == PartitionTypes.EfiSystem))
         {
-            found.AddRange(ImageGlob.Expand(image.EfiSystem, "/loader/random-seed").Select(path => $"{path} of the EFI system partition"));
+            found.AddRange(Glob.Expand(disk.EfiSystem, "/loader/random-seed").Select(path => $"{path} of the EFI system partition"));
         }
 
         return PassIfNone(found, "none", "Remove it.");

@@ -9,6 +9,6 @@ internal sealed class NoSshHostKeys : ReadinessRule
 
     public override string Source => Sources.WaAgent;
 
-    public override Finding Check(ReadinessImage image) =>
-        PassIfNone([.. s_patterns.SelectMany(pattern => ImageGlob.Expand(image.Root, pattern))], "none", "Remove /etc/ssh/ssh_host_*.");
+    public override Finding Check(CheckedDisk disk) =>
+        PassIfNone([.. s_patterns.SelectMany(pattern => Glob.Expand(disk.Root, pattern))], "none", "Remove /etc/ssh/ssh_host_*.");
 }

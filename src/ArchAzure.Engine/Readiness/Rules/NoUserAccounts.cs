@@ -11,8 +11,12 @@ internal sealed class NoUserAccounts : ReadinessRule
 
     public override string Source => Sources.WaAgent;
 
-    public override Finding Check(ReadinessImage image) => PassIfNone(
-        [.. image.Accounts.All.Where(account => account.UserId is >= FirstUser and <= LastUser || (account.UserId == 0 && account.Name != "root")).Select(account => $"{account.Name} ({account.UserId})")],
+    public override Finding Check(CheckedDisk disk) => PassIfNone(
+        [
+            .. from account in disk.Accounts.All
+               where account.UserId is >= FirstUser and <= LastUser || (account.UserId == 0 && account.Name != "root")
+               select $"{account.Name} ({account.UserId})",
+        ],
         "none",
         "Remove them: userdel -r NAME.");
 }

@@ -7,13 +7,15 @@ internal sealed class PartitionTable : ReadinessRule
 
     public override string Source => Sources.UefiSpecification + ", chapter 5";
 
-    public override Finding Check(ReadinessImage image)
+    public override Finding Check(CheckedDisk disk)
     {
         const string Remedy = "Repair it with gdisk (commands r, then b or e), or make the disk again.";
         try
         {
-            var table = image.PartitionTable;
-            return table.Problems.Count == 0 ? Pass($"GPT, {table.Partitions.Count} partitions") : Fail(string.Join(" ", table.Problems), Remedy);
+            var table = disk.PartitionTable;
+            return table.Problems.Count == 0
+                ? Pass($"GPT, {table.Partitions.Count} partitions")
+                : Fail(string.Join(" ", table.Problems), Remedy);
         }
         catch (ArchAzureException e) when (e.ErrorId is "PartitionTableDamaged" or "PartitionTableNotFound")
         {

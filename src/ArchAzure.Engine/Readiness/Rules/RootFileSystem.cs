@@ -9,10 +9,10 @@ internal sealed class RootFileSystem : ReadinessRule
 
     public override string Source => Sources.AzureLinuxImage;
 
-    public override Finding Check(ReadinessImage image)
+    public override Finding Check(CheckedDisk disk)
     {
-        var identity = image.Identify(image.RootPartition);
-        var found = $"{identity.Name} on partition {image.RootPartition.Number}, UUID {identity.Uuid ?? "unknown"}";
+        var identity = disk.Identify(disk.RootPartition);
+        var found = $"{identity.Name} on partition {disk.RootPartition.Number}, UUID {identity.Uuid ?? "unknown"}";
         switch (identity.Kind)
         {
             case FileSystemKind.Luks:
@@ -20,7 +20,9 @@ internal sealed class RootFileSystem : ReadinessRule
             case FileSystemKind.Swap or FileSystemKind.Raid:
                 return Fail(found, "Make a file system on the root partition.");
             default:
-                return image.Root.DirectoryExists("/etc") ? Pass(found) : Fail($"{found}, without /etc", "Write the system into the root partition.");
+                return disk.Root.DirectoryExists("/etc")
+                    ? Pass(found)
+                    : Fail($"{found}, without /etc", "Write the system into the root partition.");
         }
     }
 }

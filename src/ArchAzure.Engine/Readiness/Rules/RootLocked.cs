@@ -7,10 +7,10 @@ internal sealed class RootLocked : ReadinessRule
 
     public override string Source => Sources.AzureCertification + "; shadow(5)";
 
-    public override Finding Check(ReadinessImage image)
+    public override Finding Check(CheckedDisk disk)
     {
         const string Remedy = "Lock it: passwd -l root.";
-        return image.Accounts.All.FirstOrDefault(account => account.Name == "root") switch
+        return disk.Accounts.All.FirstOrDefault(account => account.Name == "root") switch
         {
             null => Unknown("no root in /etc/passwd"),
             { IsLocked: true } => Pass("locked"),

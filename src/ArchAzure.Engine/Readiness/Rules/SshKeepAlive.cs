@@ -10,16 +10,21 @@ internal sealed class SshKeepAlive : ReadinessRule
 
     public override string Source => Sources.AzureCertification;
 
-    public override Finding Check(ReadinessImage image)
+    public override Finding Check(CheckedDisk disk)
     {
         const string Remedy = "Write ClientAliveInterval 90 into a file in /etc/ssh/sshd_config.d that comes first.";
-        var settings = image.Sshd.All("ClientAliveInterval").ToList();
-        if (image.Sshd.Effective("ClientAliveInterval") is null)
+        var settings = disk.Sshd.All("ClientAliveInterval").ToList();
+        if (disk.Sshd.Effective("ClientAliveInterval") is null)
         {
             return Fail("not set: sshd's own is 0, never", Remedy);
         }
 
-        var found = string.Join(", ", settings.Select(setting => $"{setting.Value} ({setting.File}{(setting.Condition is null ? "" : $", Match {setting.Condition}")})"));
-        return settings.TrueForAll(setting => SshdConfiguration.ParseTime(setting.Value) is >= Least and <= Most) ? Pass(found) : Fail(found, Remedy);
+        var found = string.Join(
+            ", ",
+            settings.Select(
+                setting => $"{setting.Value} ({setting.File}{(setting.Condition is null ? "" : $", Match {setting.Condition}")})"));
+        return settings.TrueForAll(setting => SshdConfiguration.ParseTime(setting.Value) is >= Least and <= Most)
+            ? Pass(found)
+            : Fail(found, Remedy);
     }
 }

@@ -10,14 +10,18 @@ internal sealed class SshPasswordPolicy : ReadinessRule
 
     public override string Source => Sources.AzureCertification + "; sshd_config(5)";
 
-    public override Finding Check(ReadinessImage image)
+    public override Finding Check(CheckedDisk disk)
     {
-        var empty = image.Sshd.All("PermitEmptyPasswords").FirstOrDefault(setting => !setting.Value.Equals("no", StringComparison.OrdinalIgnoreCase));
+        var empty = disk.Sshd.All("PermitEmptyPasswords")
+            .FirstOrDefault(setting => !setting.Value.Equals("no", StringComparison.OrdinalIgnoreCase));
         if (empty is not null)
         {
-            return Fail($"PermitEmptyPasswords {empty.Value} ({empty.File}{(empty.Condition is null ? "" : $", Match {empty.Condition}")})", "Set PermitEmptyPasswords no.");
+            return Fail(
+                $"PermitEmptyPasswords {empty.Value} ({empty.File}{(empty.Condition is null ? "" : $", Match {empty.Condition}")})",
+                "Set PermitEmptyPasswords no.");
         }
 
-        return Pass($"PermitEmptyPasswords no, PasswordAuthentication {image.Sshd.Effective("PasswordAuthentication")?.Value ?? "yes (sshd's own)"}");
+        return Pass("PermitEmptyPasswords no, PasswordAuthentication "
+            + $"{disk.Sshd.Effective("PasswordAuthentication")?.Value ?? "yes (sshd's own)"}");
     }
 }

@@ -7,12 +7,14 @@ internal sealed class SshRootLogin : ReadinessRule
 
     public override string Source => Sources.AzureCertification + "; sshd_config(5)";
 
-    public override Finding Check(ReadinessImage image)
+    public override Finding Check(CheckedDisk disk)
     {
-        var settings = image.Sshd.All("PermitRootLogin").ToList();
-        var bad = settings.Find(setting => setting.Value.ToLowerInvariant() is not ("no" or "prohibit-password" or "without-password" or "forced-commands-only"));
+        var settings = disk.Sshd.All("PermitRootLogin").ToList();
+        var bad = settings.Find(
+            setting =>
+                setting.Value.ToLowerInvariant() is not ("no" or "prohibit-password" or "without-password" or "forced-commands-only"));
         return bad is null
-            ? Pass(image.Sshd.Effective("PermitRootLogin")?.Value ?? "prohibit-password (sshd's own)")
+            ? Pass(disk.Sshd.Effective("PermitRootLogin")?.Value ?? "prohibit-password (sshd's own)")
             : Fail($"{bad.Value} ({bad.File}{(bad.Condition is null ? "" : $", Match {bad.Condition}")})", "Set PermitRootLogin no.");
     }
 }

@@ -13,12 +13,17 @@ internal sealed class TcpKeepAlive : ReadinessRule
 
     public override string Source => Sources.AzureLoadBalancerIdle;
 
-    public override Finding Check(ReadinessImage image)
+    public override Finding Check(CheckedDisk disk)
     {
         (string Value, string Path)? effective = null;
-        foreach (var path in ConfigurationFiles.Find(image.Root, ".conf", "/etc/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d"))
+        foreach (
+            var path in ConfigurationFiles.Find(
+                disk.Root, ".conf", "/etc/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d"))
         {
-            foreach (var line in image.Root.ReadLines(path).Select(line => line.Trim()).Where(line => !line.StartsWith('#') && !line.StartsWith(';')))
+            foreach (
+                var line in disk.Root.ReadLines(path)
+                    .Select(line => line.Trim())
+                    .Where(line => !line.StartsWith('#') && !line.StartsWith(';')))
             {
                 if (line.Split('=', 2) is [var key, var value] && key.TrimStart('-').Trim().Replace('/', '.') == Key)
                 {

@@ -13,15 +13,15 @@ internal sealed class UefiBoot : ReadinessRule
 
     public override bool AppliesTo(ReadinessOptions options) => options.Generation is not 1;
 
-    public override Finding Check(ReadinessImage image)
+    public override Finding Check(CheckedDisk disk)
     {
         const string Remedy = "Put GRUB for x86_64-efi there: grub-install --target=x86_64-efi --removable, or ConvertTo-AzureVhd.";
-        if (!image.EfiSystem.FileExists(Loader))
+        if (!disk.EfiSystem.FileExists(Loader))
         {
             return Fail($"no {Loader}", Remedy);
         }
 
-        using var stream = image.EfiSystem.OpenRead(Loader);
+        using var stream = disk.EfiSystem.OpenRead(Loader);
         var problem = ProblemOf(stream);
         return problem is null ? Pass($"{Loader}, {stream.Length / 1024} KiB") : Fail($"{Loader} {problem}", Remedy);
     }

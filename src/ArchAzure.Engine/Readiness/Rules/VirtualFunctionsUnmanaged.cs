@@ -6,22 +6,25 @@ namespace ArchAzure.Readiness.Rules;
 /// </summary>
 internal sealed class VirtualFunctionsUnmanaged : ReadinessRule
 {
-    private static readonly NetworkInterface[] s_virtualFunctions = [new("eth1", "mana"), new("eth1", "mlx4_en"), new("eth1", "mlx4_core"), new("eth1", "mlx5_core")];
+    private static readonly NetworkInterface[] s_virtualFunctions =
+    [
+        new("eth1", "mana"), new("eth1", "mlx4_en"), new("eth1", "mlx4_core"), new("eth1", "mlx5_core"),
+    ];
 
     public override string Wanted => "no .network file that configures mana, mlx4 or mlx5 (or one that says Unmanaged=yes)";
 
     public override string Source => Sources.AzureAcceleratedNetworking;
 
-    public override Finding Check(ReadinessImage image)
+    public override Finding Check(CheckedDisk disk)
     {
-        if (SystemdUnits.EnabledBy(image.Root, "systemd-networkd.service", "systemd-networkd.socket") is null)
+        if (SystemdUnits.EnabledBy(disk.Root, "systemd-networkd.service", "systemd-networkd.socket") is null)
         {
             return Unknown("systemd-networkd is not enabled; other network managers are not judged here");
         }
 
         foreach (var function in s_virtualFunctions)
         {
-            foreach (var file in image.NetworkFiles)
+            foreach (var file in disk.NetworkFiles)
             {
                 var applies = file.AppliesTo(function);
                 if (applies == false)
@@ -36,7 +39,9 @@ internal sealed class VirtualFunctionsUnmanaged : ReadinessRule
 
                 return applies is null
                     ? Unknown($"{file.Path} may apply to {function.Driver}; that depends on what only a running machine knows")
-                    : Fail($"{file.Path} applies to {function.Driver} too", "Match the adapter by Driver=hv_netvsc instead of by its name or type.");
+                    : Fail(
+                        $"{file.Path} applies to {function.Driver} too",
+                        "Match the adapter by Driver=hv_netvsc instead of by its name or type.");
             }
         }
 

@@ -9,11 +9,12 @@ internal sealed class WholeMebibytes : ReadinessRule
 
     public override string Source => Sources.AzureLinuxImage;
 
-    public override Finding Check(ReadinessImage image)
+    public override Finding Check(CheckedDisk disk)
     {
-        var size = image.Footer.CurrentSize;
+        var size = disk.Footer.CurrentSize;
         return size > 0 && size % MiB == 0
             ? Pass($"{size / MiB} MiB")
-            : Fail($"{size} bytes, {size % MiB} more than a whole MiB", "Convert the disk with ConvertTo-AzureVhd -Path, which rounds it up.");
+            : Fail(
+                $"{size} bytes, {size % MiB} more than a whole MiB", "Convert the disk with ConvertTo-AzureVhd -Path, which rounds it up.");
     }
 }

@@ -1,7 +1,7 @@
 namespace ArchAzure.FileSystems;
 
 /// <summary>The content of one file of an image.</summary>
-internal sealed class ImageFileStream(ImageFileSystem fileSystem, ImageNode node) : Stream
+internal sealed class NodeStream(FileSystemView fileSystem, FileNode node) : Stream
 {
     private long _position;
 

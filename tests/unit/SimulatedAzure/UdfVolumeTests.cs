@@ -4,7 +4,7 @@ using Xunit;
 
 namespace ArchAzure.UnitTests.SimulatedAzure;
 
-public sealed class UdfImageTests
+public sealed class UdfVolumeTests
 {
     /// <summary>7-Zip reads UDF with code of its own; the test says so and passes nothing where it is not installed.</summary>
     [SkippableFact]
@@ -13,7 +13,7 @@ public sealed class UdfImageTests
         Skip.IfNot(File.Exists("/usr/bin/7z"), "7z (p7zip-full) is not installed");
         using var folder = new TempFolder();
         var environment = new OvfEnvironment("host", "user") { UserPassword = "a&b", SshPublicKeys = [new string('x', 5000)] };
-        File.WriteAllBytes(folder["dvd.iso"], UdfImage.Create(environment, new DateTimeOffset(2026, 11, 22, 21, 0, 0, TimeSpan.Zero)));
+        File.WriteAllBytes(folder["dvd.iso"], UdfVolume.Create(environment, new DateTimeOffset(2026, 11, 22, 21, 0, 0, TimeSpan.Zero)));
 
         Tool.Run("/usr/bin/7z", ["x", "-tUDF", "-o" + folder.Path, folder["dvd.iso"]]);
 

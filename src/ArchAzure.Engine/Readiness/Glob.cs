@@ -4,7 +4,7 @@ using ArchAzure.FileSystems;
 namespace ArchAzure.Readiness;
 
 /// <summary>Finds files by patterns with '*' and '?'.</summary>
-internal static class ImageGlob
+internal static class Glob
 {
     // limits.h: PATH_MAX. No path that is longer can be opened.
     private const int MaximumPatternLength = 4096;
@@ -12,12 +12,14 @@ internal static class ImageGlob
     // What a match takes besides its characters.
     private const int CostOfMatch = 64;
 
-    /// <summary>The existing paths that match an absolute pattern, in ordinal order. As in a shell, a leading dot must be written.</summary>
-    public static IReadOnlyList<string> Expand(IImageFileSystem fileSystem, string pattern)
+    /// <summary>
+    /// The existing paths that match an absolute pattern, in ordinal order. As in a shell, a leading dot must be written.
+    /// </summary>
+    public static IReadOnlyList<string> Expand(IFileSystemView fileSystem, string pattern)
     {
         if (pattern.Length > MaximumPatternLength)
         {
-            throw ImageErrors.TooLarge($"a pattern of files has {pattern.Length} characters.");
+            throw DiskErrors.TooLarge($"a pattern of files has {pattern.Length} characters.");
         }
 
         List<string> found = [""];
@@ -25,7 +27,9 @@ internal static class ImageGlob
         {
             found = part.AsSpan().IndexOfAny('*', '?') < 0
                 ? found.ConvertAll(parent => $"{parent}/{part}")
-                : [.. found.SelectMany(parent => fileSystem.ReadDirectory($"{parent}/").Where(name => IsMatch(parent, part, name)).Select(name => $"{parent}/{name}"))];
+                : [.. found.SelectMany(parent => fileSystem.ReadDirectory($"{parent}/")
+                    .Where(name => IsMatch(parent, part, name))
+                    .Select(name => $"{parent}/{name}"))];
         }
 
         return [.. found.Where(path => fileSystem.GetStatus(path, followLinks: false) is not null)];

@@ -1,11 +1,17 @@
 namespace ArchAzure.FileSystems;
 
-/// <summary>The two ways in which reading somebody else's disk image ends: it is damaged, or it uses what these readers do not know.</summary>
-internal static class ImageErrors
+/// <summary>
+/// The two ways in which reading somebody else's disk image ends: it is damaged, or it uses what these readers do not know.
+/// </summary>
+internal static class DiskErrors
 {
     /// <summary>A structure contradicts its specification or leads outside the image.</summary>
     public static ArchAzureException Damaged(string what, Exception? inner = null) =>
-        new("ImageDamaged", ErrorKind.InvalidData, $"The image is damaged: {what} Make or copy it again, or repair its file systems.", inner: inner);
+        new(
+            "ImageDamaged",
+            ErrorKind.InvalidData,
+            $"The image is damaged: {what} Make or copy it again, or repair its file systems.",
+            inner: inner);
 
     /// <summary>The structure may be fine, but cannot be read here.</summary>
     public static ArchAzureException Unsupported(string what) =>

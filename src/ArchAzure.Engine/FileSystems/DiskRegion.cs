@@ -6,7 +6,7 @@ namespace ArchAzure.FileSystems;
 /// A window of a disk, e.g. one partition, that no read can leave. Positions and lengths are in bytes, positions relative to its start.
 /// Not safe for use by several threads at once: all regions of a disk share its stream's position.
 /// </summary>
-internal sealed class ImageRegion
+internal sealed class DiskRegion
 {
     private readonly Stream _disk;
     private readonly long _start;
@@ -15,14 +15,14 @@ internal sealed class ImageRegion
     /// <param name="disk">The bytes of the disk; stays open and stays the caller's.</param>
     /// <param name="length">How many of its bytes belong to the disk: a VHD's footer does not.</param>
     /// <param name="budget">Pays for each read, here and of file systems within; null for one of its own.</param>
-    public ImageRegion(Stream disk, long length, ReadBudget? budget = null)
+    public DiskRegion(Stream disk, long length, ReadBudget? budget = null)
         : this(disk, 0, length, budget ?? new ReadBudget())
     {
         ArgumentNullException.ThrowIfNull(disk);
         ArgumentOutOfRangeException.ThrowIfNegative(length);
     }
 
-    private ImageRegion(Stream disk, long start, long length, ReadBudget budget)
+    private DiskRegion(Stream disk, long start, long length, ReadBudget budget)
     {
         _disk = disk;
         _start = start;
@@ -38,18 +38,20 @@ internal sealed class ImageRegion
 
     /// <summary>A window of this window.</summary>
     /// <exception cref="ArchAzureException"><c>ImageDamaged</c>: it would reach beyond this one.</exception>
-    public ImageRegion Slice(long position, long length)
+    public DiskRegion Slice(long position, long length)
     {
         if (position < 0 || length < 0 || position > Length || length > Length - position)
         {
-            throw ImageErrors.Damaged($"something at byte {position}, {length} bytes long, lies outside its disk or partition of {Length} bytes.");
+            throw DiskErrors.Damaged(
+                $"something at byte {position}, {length} bytes long, lies outside its disk or partition of {Length} bytes.");
         }
 
-        return new ImageRegion(_disk, _start + position, length, Budget);
+        return new DiskRegion(_disk, _start + position, length, Budget);
     }
 
     /// <summary>Fills the buffer from the given position on.</summary>
-    /// <exception cref="ArchAzureException"><c>ImageDamaged</c>: the bytes lie outside the region, or the file ends before them; <c>CheckLimitReached</c>.</exception>
+    /// <exception cref="ArchAzureException"><c>ImageDamaged</c>: the bytes lie outside the region, or the file ends before them;
+    /// <c>CheckLimitReached</c>.</exception>
     public void Read(long position, Span<byte> buffer)
     {
         // A few bytes cost as much time as some more.
@@ -57,13 +59,13 @@ internal sealed class ImageRegion
         Budget.Spend(ReadCost.Bytes, Math.Max(buffer.Length, LeastCost));
         if (position < 0 || position > Length || buffer.Length > Length - position)
         {
-            throw ImageErrors.Damaged($"something points to byte {position}, outside its disk or partition of {Length} bytes.");
+            throw DiskErrors.Damaged($"something points to byte {position}, outside its disk or partition of {Length} bytes.");
         }
 
         _disk.Position = _start + position;
         if (_disk.ReadAtLeast(buffer, buffer.Length, throwOnEndOfStream: false) != buffer.Length)
         {
-            throw ImageErrors.Damaged($"the file ends before byte {_start + position + buffer.Length}.");
+            throw DiskErrors.Damaged($"the file ends before byte {_start + position + buffer.Length}.");
         }
     }
 
@@ -73,7 +75,7 @@ internal sealed class ImageRegion
         // Checked before allocating: a count from the image must fit into the image.
         if (count > Length)
         {
-            throw ImageErrors.Damaged($"a structure of {count} bytes is larger than its disk or partition of {Length} bytes.");
+            throw DiskErrors.Damaged($"a structure of {count} bytes is larger than its disk or partition of {Length} bytes.");
         }
 
         var bytes = new byte[count];
@@ -82,7 +84,9 @@ internal sealed class ImageRegion
     }
 }
 
-/// <summary>Little-endian fields by offset, as the specifications give them. An offset outside the bytes is damage, not a programming error.</summary>
+/// <summary>
+/// Little-endian fields by offset, as the specifications give them. An offset outside the bytes is damage, not a programming error.
+/// </summary>
 internal static class Fields
 {
     public static byte U8(this ReadOnlySpan<byte> bytes, int offset) => At(bytes, offset, 1)[0];
@@ -97,7 +101,7 @@ internal static class Fields
     {
         if (offset < 0 || length < 0 || offset > bytes.Length - length)
         {
-            throw ImageErrors.Damaged($"a field at {offset}, {length} bytes long, lies outside its structure of {bytes.Length} bytes.");
+            throw DiskErrors.Damaged($"a field at {offset}, {length} bytes long, lies outside its structure of {bytes.Length} bytes.");
         }
 
         return bytes.Slice(offset, length);
@@ -115,7 +119,7 @@ internal static class Fields
 
     /// <summary>A 64-bit byte position or count that must be usable as a signed one.</summary>
     public static long Signed(this ulong value) =>
-        value <= long.MaxValue ? (long)value : throw ImageErrors.Damaged($"the number {value} is no possible position or size.");
+        value <= long.MaxValue ? (long)value : throw DiskErrors.Damaged($"the number {value} is no possible position or size.");
 
     /// <summary>UTF-8 up to the first zero byte.</summary>
     public static string Text(this ReadOnlySpan<byte> bytes)

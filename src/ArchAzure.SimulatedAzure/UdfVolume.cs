@@ -14,7 +14,7 @@ namespace ArchAzure.SimulatedAzure;
 /// 16-18 recognition sequence, 32 main and 48 reserve volume descriptor sequence, 64 integrity sequence,
 /// 256 and last anchor, 257 on the partition.
 /// </remarks>
-internal static class UdfImage
+internal static class UdfVolume
 {
     // Of a sector and of a logical block; the only size a DVD has.
     private const int SectorSize = 2048;

@@ -1,7 +1,7 @@
 namespace ArchAzure.FileSystems;
 
 /// <summary>What a Linux kernel image for x86 says of itself.</summary>
-internal static class KernelImage
+internal static class KernelFile
 {
     /// <summary>The release that the image was built as (<c>uname -r</c>), or null if it is no bzImage.</summary>
     /// <param name="stream">The image, seekable.</param>

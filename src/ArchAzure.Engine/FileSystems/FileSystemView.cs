@@ -1,12 +1,12 @@
 namespace ArchAzure.FileSystems;
 
 /// <summary>A file, directory or link as a reader knows it.</summary>
-internal abstract class ImageNode
+internal abstract class FileNode
 {
     /// <summary>Tells the node from all others of its file system.</summary>
     public abstract (ulong Major, ulong Minor) Key { get; }
 
-    public required ImageFileType Type { get; init; }
+    public required FileType Type { get; init; }
 
     public required int Mode { get; init; }
 
@@ -20,10 +20,10 @@ internal abstract class ImageNode
 /// <summary>One name in a directory.</summary>
 /// <param name="Name">The name.</param>
 /// <param name="Open">Reads the node it names.</param>
-internal readonly record struct ImageName(string Name, Func<ImageNode> Open);
+internal readonly record struct NodeName(string Name, Func<FileNode> Open);
 
 /// <summary>What all readers share: walking paths, following links, limits.</summary>
-internal abstract class ImageFileSystem(ReadBudget budget) : IImageFileSystem
+internal abstract class FileSystemView(ReadBudget budget) : IFileSystemView
 {
     /// <summary>The most bytes of names a directory may have; the largest of a distribution's packages need less than 1 MiB.</summary>
     protected const int MaximumDirectoryBytes = 4 << 20;
@@ -49,30 +49,32 @@ internal abstract class ImageFileSystem(ReadBudget budget) : IImageFileSystem
 
     public ReadBudget Budget => budget;
 
-    protected abstract ImageNode Root { get; }
+    protected abstract FileNode Root { get; }
 
     protected virtual StringComparer NameComparer => StringComparer.Ordinal;
 
-    public ImageFileStatus? GetStatus(string path, bool followLinks = true)
+    public FileStatus? GetStatus(string path, bool followLinks = true)
     {
         var node = Find(path, followLinks);
-        return node is null ? null : new(node.Type, node.Mode, node.UserId, node.GroupId, node.Size, node.Type == ImageFileType.SymbolicLink ? ReadLink(node) : null);
+        return node is null
+            ? null
+            : new(node.Type, node.Mode, node.UserId, node.GroupId, node.Size, node.Type == FileType.SymbolicLink ? ReadLink(node) : null);
     }
 
     public IReadOnlyList<string> ReadDirectory(string path)
     {
         var node = Find(path, followLinks: true);
-        return node is null || node.Type != ImageFileType.Directory ? [] : List(node).Sorted;
+        return node is null || node.Type != FileType.Directory ? [] : List(node).Sorted;
     }
 
-    public Stream OpenRead(string path) => new ImageFileStream(this, FindFile(path));
+    public Stream OpenRead(string path) => new NodeStream(this, FindFile(path));
 
     public byte[] ReadAllBytes(string path, int maximumLength)
     {
         var node = FindFile(path);
         if (node.Size > maximumLength)
         {
-            throw ImageErrors.TooLarge($"the file {path} has {node.Size} bytes; at most {maximumLength} are expected.");
+            throw DiskErrors.TooLarge($"the file {path} has {node.Size} bytes; at most {maximumLength} are expected.");
         }
 
         budget.Spend(ReadCost.Memory, node.Size);
@@ -82,13 +84,13 @@ internal abstract class ImageFileSystem(ReadBudget budget) : IImageFileSystem
     }
 
     /// <summary>Reads a directory's names without '.' and '..'; at most <see cref="MaximumDirectoryBytes"/> of it.</summary>
-    protected abstract IEnumerable<ImageName> ReadNames(ImageNode directory);
+    protected abstract IEnumerable<NodeName> ReadNames(FileNode directory);
 
     /// <summary>Reads some bytes of a file's content, at least one; the range lies within the node's size.</summary>
-    protected internal abstract int ReadContent(ImageNode node, long position, Span<byte> buffer);
+    protected internal abstract int ReadContent(FileNode node, long position, Span<byte> buffer);
 
     /// <summary>Reads a symbolic link's target; of file systems that have such.</summary>
-    protected virtual byte[] ReadLinkContent(ImageNode link)
+    protected virtual byte[] ReadLinkContent(FileNode link)
     {
         var bytes = new byte[link.Size];
         ReadFully(link, 0, bytes);
@@ -102,7 +104,7 @@ internal abstract class ImageFileSystem(ReadBudget budget) : IImageFileSystem
         buffer.Clear();
     }
 
-    protected void ReadFully(ImageNode node, long position, Span<byte> buffer)
+    protected void ReadFully(FileNode node, long position, Span<byte> buffer)
     {
         while (!buffer.IsEmpty)
         {
@@ -112,25 +114,25 @@ internal abstract class ImageFileSystem(ReadBudget budget) : IImageFileSystem
         }
     }
 
-    private string ReadLink(ImageNode link) =>
+    private string ReadLink(FileNode link) =>
         link.Size <= MaximumLinkLength
             ? ((ReadOnlySpan<byte>)ReadLinkContent(link)).Text()
-            : throw ImageErrors.Damaged($"a symbolic link has a target of {link.Size} bytes.");
+            : throw DiskErrors.Damaged($"a symbolic link has a target of {link.Size} bytes.");
 
-    private ImageNode FindFile(string path)
+    private FileNode FindFile(string path)
     {
         var node = Find(path, followLinks: true);
-        return node?.Type == ImageFileType.File
+        return node?.Type == FileType.File
             ? node
             : throw new ArchAzureException("ImageFileNotFound", ErrorKind.NotFound, $"The image has no file {path}.", path);
     }
 
     /// <summary>The node of one name in a directory, or null.</summary>
-    protected virtual ImageNode? Lookup(ImageNode directory, string name) =>
+    protected virtual FileNode? Lookup(FileNode directory, string name) =>
         List(directory).Names.TryGetValue(name, out var open) ? open() : null;
 
     /// <summary>The node at a path, or null; links are followed inside the image only.</summary>
-    protected ImageNode? Find(string path, bool followLinks)
+    protected FileNode? Find(string path, bool followLinks)
     {
         var pending = new Stack<string>();
         var pendingLength = 0;
@@ -138,7 +140,7 @@ internal abstract class ImageFileSystem(ReadBudget budget) : IImageFileSystem
         {
             if (pendingLength + target.Length > MaximumPathLength)
             {
-                throw ImageErrors.Damaged($"the symbolic links of {path[..Math.Min(path.Length, 200)]} make too long a path.");
+                throw DiskErrors.Damaged($"the symbolic links of {path[..Math.Min(path.Length, 200)]} make too long a path.");
             }
 
             foreach (var part in target.Split('/', StringSplitOptions.RemoveEmptyEntries).Reverse())
@@ -150,7 +152,7 @@ internal abstract class ImageFileSystem(ReadBudget budget) : IImageFileSystem
 
         Push(path);
         var links = 0;
-        var walked = new Stack<ImageNode>();
+        var walked = new Stack<FileNode>();
         walked.Push(Root);
         while (pending.TryPop(out var part))
         {
@@ -172,12 +174,12 @@ internal abstract class ImageFileSystem(ReadBudget budget) : IImageFileSystem
                 continue;
             }
 
-            if (walked.Peek().Type != ImageFileType.Directory || Lookup(walked.Peek(), part) is not { } node)
+            if (walked.Peek().Type != FileType.Directory || Lookup(walked.Peek(), part) is not { } node)
             {
                 return null;
             }
 
-            if (node.Type != ImageFileType.SymbolicLink || (pending.Count == 0 && !followLinks))
+            if (node.Type != FileType.SymbolicLink || (pending.Count == 0 && !followLinks))
             {
                 walked.Push(node);
                 continue;
@@ -201,7 +203,7 @@ internal abstract class ImageFileSystem(ReadBudget budget) : IImageFileSystem
         return walked.Peek();
     }
 
-    private Listing List(ImageNode directory)
+    private Listing List(FileNode directory)
     {
         if (!_directories.TryGetValue(directory.Key, out var listing))
         {
@@ -234,13 +236,13 @@ internal abstract class ImageFileSystem(ReadBudget budget) : IImageFileSystem
     {
         private string[]? _sorted;
 
-        public Dictionary<string, Func<ImageNode>> Names { get; } = new(comparer);
+        public Dictionary<string, Func<FileNode>> Names { get; } = new(comparer);
 
         public IReadOnlyList<string> Sorted => _sorted ??= [.. Names.Keys.Order(StringComparer.Ordinal)];
 
         public long Bytes { get; private set; }
 
-        public void Add(string name, Func<ImageNode> open)
+        public void Add(string name, Func<FileNode> open)
         {
             if (Names.TryAdd(name, open))
             {

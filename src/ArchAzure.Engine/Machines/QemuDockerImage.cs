@@ -8,7 +8,7 @@ using ArchAzure.Target;
 namespace ArchAzure.Machines;
 
 /// <summary>The Docker image that runs a build's virtual machines: its builder's image and QEMU, from the build's mirror.</summary>
-internal static class QemuImage
+internal static class QemuDockerImage
 {
     /// <summary>The label with the path of the UEFI firmware's code in the image; empty where it has none.</summary>
     public const string FirmwareLabel = "archazure.qemu.firmware";

@@ -7,7 +7,7 @@ using Xunit;
 namespace ArchAzure.UnitTests.FileSystems;
 
 /// <summary>What mke2fs and mkfs.vfat write is read back file by file.</summary>
-public sealed class ImageFileSystemTests : IDisposable
+public sealed class FileSystemViewTests : IDisposable
 {
     private readonly TemporaryDirectory _work = new();
 
@@ -32,13 +32,20 @@ public sealed class ImageFileSystemTests : IDisposable
         var tree = SampleTree();
         var folder = Directory.CreateDirectory(_work["tree"]).FullName;
         tree.WriteTo(folder);
-        ImageTool.Run("mke2fs", ["-q", "-F", "-d", folder, "-L", "label", "-U", "6f1c1b0e-9b1f-4d52-8a3e-0c6a5d0f7a11", "-t", .. options, _work["image"], "64m"]);
+        ImageTool.Run(
+            "mke2fs",
+            [
+                "-q", "-F", "-d", folder, "-L", "label", "-U", "6f1c1b0e-9b1f-4d52-8a3e-0c6a5d0f7a11", "-t", .. options, _work["image"],
+                "64m",
+            ]);
 
         using var stream = File.OpenRead(_work["image"]);
-        var image = FileSystemIdentity.Open(new ImageRegion(stream, stream.Length));
+        var image = FileSystemIdentity.Open(new DiskRegion(stream, stream.Length));
 
-        Assert.Equal(Expected(folder), Walk.All(image, 10_000, 8 << 20).Where(line => !line.StartsWith("/lost+found", StringComparison.Ordinal)));
-        Assert.Equal(new FileSystemIdentity(FileSystemKind.Ext, options[0], "6f1c1b0e-9b1f-4d52-8a3e-0c6a5d0f7a11", "label"), image.Identity);
+        Assert.Equal(
+            Expected(folder), Walk.All(image, 10_000, 8 << 20).Where(line => !line.StartsWith("/lost+found", StringComparison.Ordinal)));
+        Assert.Equal(
+            new FileSystemIdentity(FileSystemKind.Ext, options[0], "6f1c1b0e-9b1f-4d52-8a3e-0c6a5d0f7a11", "label"), image.Identity);
     }
 
     [Theory]
@@ -55,13 +62,16 @@ public sealed class ImageFileSystemTests : IDisposable
             file.SetLength(256 << 20);
         }
 
-        ImageTool.Run("mkfs.btrfs", ["-q", "--rootdir", folder, "-L", "label", "-U", "6f1c1b0e-9b1f-4d52-8a3e-0c6a5d0f7a11", .. options, _work["image"]]);
+        ImageTool.Run(
+            "mkfs.btrfs",
+            ["-q", "--rootdir", folder, "-L", "label", "-U", "6f1c1b0e-9b1f-4d52-8a3e-0c6a5d0f7a11", .. options, _work["image"]]);
 
         using var stream = File.OpenRead(_work["image"]);
-        var image = FileSystemIdentity.Open(new ImageRegion(stream, stream.Length));
+        var image = FileSystemIdentity.Open(new DiskRegion(stream, stream.Length));
 
         Assert.Equal(Expected(folder), Walk.All(image, 10_000, 8 << 20));
-        Assert.Equal(new FileSystemIdentity(FileSystemKind.Btrfs, "btrfs", "6f1c1b0e-9b1f-4d52-8a3e-0c6a5d0f7a11", "label"), image.Identity);
+        Assert.Equal(
+            new FileSystemIdentity(FileSystemKind.Btrfs, "btrfs", "6f1c1b0e-9b1f-4d52-8a3e-0c6a5d0f7a11", "label"), image.Identity);
     }
 
     [Fact]
@@ -76,7 +86,8 @@ public sealed class ImageFileSystemTests : IDisposable
         var bytes = File.ReadAllBytes(_work["image"]);
         bytes[0x10000 + 0x12B] ^= 1;
 
-        Assert.Contains("checksum", Assert.Throws<ArchAzureException>(() => FileSystemIdentity.Open(Region(bytes))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "checksum", Assert.Throws<ArchAzureException>(() => FileSystemIdentity.Open(Region(bytes))).Message, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -103,10 +114,11 @@ public sealed class ImageFileSystemTests : IDisposable
         }
 
         ImageTool.Run("mkfs.vfat", "-F", $"{bits}", "-s", bits == 12 ? "4" : "1", "-i", "0badcafe", "-n", "EFI", _work["image"]);
-        ImageTool.Run(new() { ["LC_ALL"] = "C.UTF-8" }, "mcopy", ["-s", "-i", _work["image"], .. Directory.GetFileSystemEntries(folder), "::/"]);
+        ImageTool.Run(
+            new() { ["LC_ALL"] = "C.UTF-8" }, "mcopy", ["-s", "-i", _work["image"], .. Directory.GetFileSystemEntries(folder), "::/"]);
 
         using var stream = File.OpenRead(_work["image"]);
-        var image = FileSystemIdentity.Open(new ImageRegion(stream, stream.Length));
+        var image = FileSystemIdentity.Open(new DiskRegion(stream, stream.Length));
 
         Assert.Equal(new FileSystemIdentity(FileSystemKind.Fat, "FAT", "0BAD-CAFE", "EFI"), image.Identity);
         Assert.Equal(Expected(folder).Select(WithoutMode), Walk.All(image).Select(WithoutMode));
@@ -193,7 +205,10 @@ public sealed class ImageFileSystemTests : IDisposable
         using var image = Ext(new Tree());
         image.Bytes[1024 + 0x78] ^= 1;
 
-        Assert.Contains("checksum", Assert.Throws<ArchAzureException>(() => FileSystemIdentity.Open(Region(image.Bytes))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "checksum",
+            Assert.Throws<ArchAzureException>(() => FileSystemIdentity.Open(Region(image.Bytes))).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -204,7 +219,7 @@ public sealed class ImageFileSystemTests : IDisposable
         ImageTool.Run("mke2fs", "-q", "-F", "-t", "ext4", "-d", folder, _work["image"], "4m");
         var image = FileSystemIdentity.Open(Region(File.ReadAllBytes(_work["image"])));
 
-        Assert.Equal(ImageFileType.Special, image.GetStatus("/pipe")!.Type);
+        Assert.Equal(FileType.Special, image.GetStatus("/pipe")!.Type);
         Assert.Throws<ArchAzureException>(() => image.OpenRead("/pipe"));
     }
 
@@ -221,7 +236,7 @@ public sealed class ImageFileSystemTests : IDisposable
         Assert.Equal(FileSystemKind.Unknown, FileSystemIdentity.Probe(Region(new byte[1 << 17])).Kind);
     }
 
-    internal static ImageRegion Region(byte[] bytes) => new(new MemoryStream(bytes), bytes.Length);
+    internal static DiskRegion Region(byte[] bytes) => new(new MemoryStream(bytes), bytes.Length);
 
     internal static Tree SampleTree()
     {
@@ -254,7 +269,8 @@ public sealed class ImageFileSystemTests : IDisposable
             (ref FileSystemEntry entry) => entry.ToFileSystemInfo(),
             new EnumerationOptions { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.None })
         {
-            ShouldRecursePredicate = (ref FileSystemEntry entry) => entry.IsDirectory && !entry.Attributes.HasFlag(FileAttributes.ReparsePoint),
+            ShouldRecursePredicate = (ref FileSystemEntry entry) =>
+                entry.IsDirectory && !entry.Attributes.HasFlag(FileAttributes.ReparsePoint),
         };
         foreach (var entry in entries)
         {
@@ -263,7 +279,8 @@ public sealed class ImageFileSystemTests : IDisposable
             {
                 { LinkTarget: { } target } => $"{path} SymbolicLink 777 {Encoding.UTF8.GetByteCount(target)} {target}",
                 DirectoryInfo => $"{path} Directory {Mode(entry)} 0 ",
-                FileInfo file => $"{path} File {Mode(entry)} {file.Length} {Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(file.FullName)))}",
+                FileInfo file =>
+                    $"{path} File {Mode(entry)} {file.Length} {Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(file.FullName)))}",
                 _ => throw new InvalidOperationException(path),
             });
         }
@@ -276,7 +293,8 @@ public sealed class ImageFileSystemTests : IDisposable
     private static string Mode(FileSystemInfo entry) => Convert.ToString((int)entry.UnixFileMode, 8);
 #pragma warning restore CA1416
 
-    private static string WithoutMode(string line) => System.Text.RegularExpressions.Regex.Replace(line, " (File|Directory) [0-7]+ ", " $1 ");
+    private static string WithoutMode(string line) =>
+        System.Text.RegularExpressions.Regex.Replace(line, " (File|Directory) [0-7]+ ", " $1 ");
 
     private Image Ext(Tree tree, params string[] options)
     {
@@ -292,7 +310,7 @@ public sealed class ImageFileSystemTests : IDisposable
 
         public byte[] Bytes { get; } = bytes;
 
-        public IImageFileSystem FileSystem => FileSystemIdentity.Open(new ImageRegion(_stream, Bytes.Length));
+        public IFileSystemView FileSystem => FileSystemIdentity.Open(new DiskRegion(_stream, Bytes.Length));
 
         public void Dispose() => _stream.Dispose();
     }

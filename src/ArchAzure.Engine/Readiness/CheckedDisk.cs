@@ -8,12 +8,12 @@ namespace ArchAzure.Readiness;
 /// The image under check. Each part is read when a rule first asks for it, and once: what cannot be read throws the same
 /// <see cref="ArchAzureException"/> to each rule that asks.
 /// </summary>
-internal sealed class ReadinessImage
+internal sealed class CheckedDisk
 {
     private readonly Lazy<GuidPartitionTable> _partitionTable;
     private readonly Lazy<GuidPartition> _rootPartition;
-    private readonly Lazy<IImageFileSystem> _root;
-    private readonly Lazy<IImageFileSystem> _efiSystem;
+    private readonly Lazy<IFileSystemView> _root;
+    private readonly Lazy<IFileSystemView> _efiSystem;
     private readonly Lazy<BootEntry> _boot;
     private readonly Lazy<KernelModules> _modules;
     private readonly Lazy<Initramfs> _initramfs;
@@ -24,11 +24,11 @@ internal sealed class ReadinessImage
     private readonly Lazy<Accounts> _accounts;
     private readonly Dictionary<int, FileSystemIdentity> _identities = [];
 
-    public ReadinessImage(Stream stream, VhdFooter footer, ReadinessOptions options, ReadBudget budget)
+    public CheckedDisk(Stream stream, VhdFooter footer, ReadinessOptions options, ReadBudget budget)
     {
         Footer = footer;
         Options = options;
-        Disk = new ImageRegion(stream, footer.CurrentSize, budget);
+        Disk = new DiskRegion(stream, footer.CurrentSize, budget);
         _partitionTable = new(() => GuidPartitionTable.Read(Disk));
         _rootPartition = new(FindRootPartition);
         _root = new(() => FileSystemIdentity.Open(Region(RootPartition)));
@@ -47,7 +47,7 @@ internal sealed class ReadinessImage
 
     public ReadinessOptions Options { get; }
 
-    public ImageRegion Disk { get; }
+    public DiskRegion Disk { get; }
 
     /// <summary>What the check may still cost.</summary>
     public ReadBudget Budget => Disk.Budget;
@@ -58,11 +58,11 @@ internal sealed class ReadinessImage
 
     public GuidPartition EfiSystemPartition =>
         PartitionTable.Partitions.FirstOrDefault(partition => partition.Type == PartitionTypes.EfiSystem)
-        ?? throw ImageErrors.Unsupported("it has no EFI system partition.");
+        ?? throw DiskErrors.Unsupported("it has no EFI system partition.");
 
-    public IImageFileSystem Root => _root.Value;
+    public IFileSystemView Root => _root.Value;
 
-    public IImageFileSystem EfiSystem => _efiSystem.Value;
+    public IFileSystemView EfiSystem => _efiSystem.Value;
 
     /// <summary>What the boot loader starts if nobody intervenes.</summary>
     public BootEntry Boot => _boot.Value;
@@ -70,7 +70,7 @@ internal sealed class ReadinessImage
     public KernelModules Modules => _modules.Value;
 
     /// <summary>What all of the boot entry's initramfs files unpack to.</summary>
-    public IImageFileSystem Initramfs => _initramfs.Value;
+    public IFileSystemView Initramfs => _initramfs.Value;
 
     /// <summary>The modules that the initramfs brings for the kernel that starts, or null if it has no list of them.</summary>
     public KernelModules? EarlyModules => _earlyModules.Value;
@@ -83,7 +83,7 @@ internal sealed class ReadinessImage
 
     public Accounts Accounts => _accounts.Value;
 
-    public ImageRegion Region(GuidPartition partition) => Disk.Slice(partition.Offset, partition.Length);
+    public DiskRegion Region(GuidPartition partition) => Disk.Slice(partition.Offset, partition.Length);
 
     public FileSystemIdentity Identify(GuidPartition partition)
     {
@@ -99,27 +99,33 @@ internal sealed class ReadinessImage
     public IReadOnlyList<GuidPartition> RootCandidates()
     {
         var ofType = PartitionTable.Partitions.Where(partition => partition.Type == PartitionTypes.LinuxRootX64).ToList();
-        return ofType.Count > 0 ? ofType : [.. PartitionTable.Partitions.Where(partition => partition.Type == PartitionTypes.LinuxFileSystem)];
+        return ofType.Count > 0
+            ? ofType
+            : [.. PartitionTable.Partitions.Where(partition => partition.Type == PartitionTypes.LinuxFileSystem)];
     }
 
     private GuidPartition FindRootPartition() => RootCandidates() switch
     {
         [var only] => only,
-        [] => throw ImageErrors.Unsupported("it has no partition for the root of a Linux."),
-        var several => throw ImageErrors.Unsupported($"partitions {string.Join(" and ", several.Select(partition => partition.Number))} could each be its root."),
+        [] => throw DiskErrors.Unsupported("it has no partition for the root of a Linux."),
+        var several =>
+            throw DiskErrors.Unsupported(
+                $"partitions {string.Join(" and ", several.Select(partition => partition.Number))} could each be its root."),
     };
 
     private string KernelRelease()
     {
         using var kernel = Boot.FileSystem.OpenRead(Boot.Kernel);
-        return KernelImage.ReadRelease(kernel)
-            ?? throw ImageErrors.Unsupported($"{Boot.Kernel} is no Linux kernel for x86 that tells its release.");
+        return KernelFile.ReadRelease(kernel)
+            ?? throw DiskErrors.Unsupported($"{Boot.Kernel} is no Linux kernel for x86 that tells its release.");
     }
 
     private KernelModules ReadModules()
     {
         var release = KernelRelease();
-        return KernelModules.TryRead(Root, release) ?? throw ImageErrors.Unsupported($"the modules of the kernel that starts, {release}, have no modules.dep in /lib/modules/{release}.");
+        return KernelModules.TryRead(Root, release)
+            ?? throw DiskErrors.Unsupported(
+                $"the modules of the kernel that starts, {release}, have no modules.dep in /lib/modules/{release}.");
     }
 
     private Initramfs ReadInitramfs()

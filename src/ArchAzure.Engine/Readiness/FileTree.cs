@@ -3,7 +3,7 @@ using ArchAzure.FileSystems;
 namespace ArchAzure.Readiness;
 
 /// <summary>Walks directories of an image.</summary>
-internal static class ImageTree
+internal static class FileTree
 {
     // Damaged directories can contain themselves.
     private const int MaximumDepth = 32;
@@ -12,7 +12,7 @@ internal static class ImageTree
     private const int CostOfPath = 64;
 
     /// <summary>All files below a directory that are no directories, with what they are; links are not followed.</summary>
-    public static IEnumerable<(string Path, ImageFileStatus Status)> Files(IImageFileSystem fileSystem, string directory)
+    public static IEnumerable<(string Path, FileStatus Status)> Files(IFileSystemView fileSystem, string directory)
     {
         var pending = new Stack<(string Path, int Depth)>();
         pending.Push((directory, 0));
@@ -22,7 +22,7 @@ internal static class ImageTree
             {
                 if (current.Depth > MaximumDepth)
                 {
-                    throw ImageErrors.Damaged($"{directory} holds too deep directories.");
+                    throw DiskErrors.Damaged($"{directory} holds too deep directories.");
                 }
 
                 // Paths are kept, here or by who gets them.
@@ -33,7 +33,7 @@ internal static class ImageTree
                     continue;
                 }
 
-                if (status.Type == ImageFileType.Directory)
+                if (status.Type == FileType.Directory)
                 {
                     pending.Push((path, current.Depth + 1));
                 }

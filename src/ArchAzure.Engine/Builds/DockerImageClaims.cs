@@ -9,7 +9,7 @@ namespace ArchAzure.Builds;
 /// Which builds use which Docker images. Builds of the same release and mirror share them, so each build gives those it uses a name of
 /// its own too, <c>archazure/build:ID-builder</c>: an image goes with the last build that has it.
 /// </summary>
-internal static class BuildImages
+internal static class DockerImageClaims
 {
     /// <summary>Marks the images of a build as used by it.</summary>
     public static async Task ClaimAsync(DockerEngine docker, ArchBuild build, CancellationToken cancellationToken)
@@ -27,7 +27,8 @@ internal static class BuildImages
     /// <param name="reporter">Told which were removed, and which stay although they should go.</param>
     /// <param name="cancellationToken">Stops between two removals.</param>
     /// <returns>How many images were removed.</returns>
-    public static async Task<int> ReleaseAsync(DockerEngine docker, ArchBuild build, bool keep, IReporter reporter, CancellationToken cancellationToken)
+    public static async Task<int> ReleaseAsync(
+        DockerEngine docker, ArchBuild build, bool keep, IReporter reporter, CancellationToken cancellationToken)
     {
         var removed = 0;
         foreach (var (image, claim) in Claims(build))
@@ -45,7 +46,9 @@ internal static class BuildImages
             }
 
             // QEMU's images stand on the builder's.
-            var machines = image == build.Bootstrap!.BuilderImage ? await docker.FindImagesAsync(QemuRecipe.Repository, QemuRecipe.TagStart(image), cancellationToken) : [];
+            var machines = image == build.Bootstrap!.BuilderImage
+                ? await docker.FindImagesAsync(QemuRecipe.Repository, QemuRecipe.TagStart(image), cancellationToken)
+                : [];
             foreach (var name in machines.Append(image))
             {
                 removed += await RemoveAsync(docker, name, reporter, cancellationToken) ? 1 : 0;
@@ -76,6 +79,10 @@ internal static class BuildImages
 
     /// <summary>The builder's first: it stands on the other.</summary>
     private static IEnumerable<(string Image, string Claim)> Claims(ArchBuild build) => build.Bootstrap is { } bootstrap
-        ? [(bootstrap.BuilderImage, $"{DockerEngine.ClaimRepository}:{build.Id:N}-builder"), (bootstrap.BootstrapImage, $"{DockerEngine.ClaimRepository}:{build.Id:N}-bootstrap")]
+        ?
+        [
+            (bootstrap.BuilderImage, $"{DockerEngine.ClaimRepository}:{build.Id:N}-builder"),
+            (bootstrap.BootstrapImage, $"{DockerEngine.ClaimRepository}:{build.Id:N}-bootstrap"),
+        ]
         : [];
 }
