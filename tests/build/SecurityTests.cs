@@ -38,12 +38,12 @@ public sealed class SecurityTests(Pipeline pipeline)
     public async Task A_password_in_an_address_is_refused_before_anything_is_written()
     {
         using var folder = new TempFolder();
-        foreach (
-            var line in new[]
-            {
-                $"MIRROR=http://me:{Canary}@127.0.0.1/$repo", $"RELEASE_URL=https://{Canary}@127.0.0.1/iso/",
-                $"WAAGENT_SOURCE=https://me:{Canary}@127.0.0.1/agent.git",
-            })
+        var lines = new[]
+        {
+            $"MIRROR=http://me:{Canary}@127.0.0.1/$repo", $"RELEASE_URL=https://{Canary}@127.0.0.1/iso/",
+            $"WAAGENT_SOURCE=https://me:{Canary}@127.0.0.1/agent.git",
+        };
+        foreach (var line in lines)
         {
             var settings = folder.Write("settings.env", line + "\n");
             var result = await Pwsh.RunAsync($"New-ArchBootstrap {Pwsh.Quote(folder["work"])} -Settings {Pwsh.Quote(settings)} -Verbose");
@@ -72,12 +72,12 @@ public sealed class SecurityTests(Pipeline pipeline)
         var victim = outside.Write("victim", "mine");
         Directory.CreateDirectory(build.Directory.LogFolder);
         var vhd = outside["image.vhd"];
-        foreach (
-            var path in new[]
-            {
-                build.Directory.Disk + ".part", build.Directory.Disk, build.Directory.Log(2), build.Directory.LockFile,
-                build.Directory.BuildFile + ".part", vhd + ".part", vhd,
-            })
+        var paths = new[]
+        {
+            build.Directory.Disk + ".part", build.Directory.Disk, build.Directory.Log(2), build.Directory.LockFile,
+            build.Directory.BuildFile + ".part", vhd + ".part", vhd,
+        };
+        foreach (var path in paths)
         {
             File.CreateSymbolicLink(path, victim);
         }
@@ -93,9 +93,9 @@ public sealed class SecurityTests(Pipeline pipeline)
 
     private static async Task HoldsNoCanaryAsync(string folder)
     {
-        foreach (
-            var file in Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories)
-                .Where(file => !file.EndsWith(".img", StringComparison.Ordinal)))
+        var files = Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories)
+            .Where(file => !file.EndsWith(".img", StringComparison.Ordinal));
+        foreach (var file in files)
         {
             Assert.True(
                 (await File.ReadAllBytesAsync(file)).AsSpan().IndexOf(Encoding.ASCII.GetBytes(Canary)) < 0, $"{file} holds the canary.");

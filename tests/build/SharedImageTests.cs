@@ -134,12 +134,12 @@ public sealed class SharedImageTests(Pipeline pipeline)
         public static async Task<OwnImages> MakeAsync(Pipeline pipeline)
         {
             var images = new OwnImages();
-            foreach (
-                var (name, source) in new[]
-                {
-                    (images.Builder, pipeline.ImageBuild.Bootstrap!.BuilderImage),
-                    (images.Bootstrap, pipeline.ImageBuild.Bootstrap!.BootstrapImage),
-                })
+            var sources = new[]
+            {
+                (images.Builder, pipeline.ImageBuild.Bootstrap!.BuilderImage),
+                (images.Bootstrap, pipeline.ImageBuild.Bootstrap!.BootstrapImage),
+            };
+            foreach (var (name, source) in sources)
             {
                 // Another label is another image.
                 var container = (await Tool.RunAsync("docker", "create", "--network=none", source, "true")).Trim();

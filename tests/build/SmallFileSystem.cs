@@ -14,11 +14,11 @@ internal sealed class SmallFileSystem : IAsyncDisposable
         Assert.True(
             Environment.IsPrivilegedProcess, "A small file system is a tmpfs, and mounting that takes root. Run the build tests as root.");
         using var aside = new TempFolder();
-        foreach (
-            var name in new[]
-            {
-                "settings.env", "build.json", "disk.img", "target-3.tar.zst", "target-4.tar.zst",
-            }.Where(name => File.Exists(Path.Combine(folder, name))))
+        var names = new[]
+        {
+            "settings.env", "build.json", "disk.img", "target-3.tar.zst", "target-4.tar.zst",
+        }.Where(name => File.Exists(Path.Combine(folder, name)));
+        foreach (var name in names)
         {
             await Tool.RunAsync("cp", "--sparse=always", Path.Combine(folder, name), aside.Path);
         }

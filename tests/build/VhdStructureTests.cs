@@ -212,22 +212,22 @@ public sealed partial class VhdStructureTests(Pipeline pipeline, RawView raw) : 
     {
         var configuration = await CatAsync("/boot/grub/grub.cfg");
         var line = Assert.Single(configuration.Split('\n'), line => line.TrimStart().StartsWith("linux ", StringComparison.Ordinal));
-        foreach (
-            var word in new[]
-            {
-                $"root=UUID={pipeline.ImageBuild.Disk!.RootUuid}", "console=ttyS0,115200n8", "earlyprintk=ttyS0,115200", "rootdelay=300",
-                "net.ifnames=0",
-            })
+        var words = new[]
+        {
+            $"root=UUID={pipeline.ImageBuild.Disk!.RootUuid}", "console=ttyS0,115200n8", "earlyprintk=ttyS0,115200", "rootdelay=300",
+            "net.ifnames=0",
+        };
+        foreach (var word in words)
         {
             Assert.Contains(word, line.Split(' '));
         }
 
         Assert.DoesNotContain("quiet", line.Split(' '));
-        foreach (
-            var file in new[]
-            {
-                "/boot/vmlinuz-linux", "/boot/initramfs-linux.img", "/boot/grub/x86_64-efi/normal.mod", "/boot/grub/i386-pc/normal.mod",
-            })
+        var files = new[]
+        {
+            "/boot/vmlinuz-linux", "/boot/initramfs-linux.img", "/boot/grub/x86_64-efi/normal.mod", "/boot/grub/i386-pc/normal.mod",
+        };
+        foreach (var file in files)
         {
             Assert.Contains("Type: regular", await DebugAsync($"stat {file}"), StringComparison.Ordinal);
         }
@@ -248,12 +248,12 @@ public sealed partial class VhdStructureTests(Pipeline pipeline, RawView raw) : 
             Assert.Empty(await NamesAsync(folder));
         }
 
-        foreach (
-            var file in new[]
-            {
-                "/var/lib/systemd/random-seed", "/root/.bash_history", "/.archazure-script", "/var/lib/archazure-agent",
-                "/var/lib/waagent/provisioned",
-            })
+        var files = new[]
+        {
+            "/var/lib/systemd/random-seed", "/root/.bash_history", "/.archazure-script", "/var/lib/archazure-agent",
+            "/var/lib/waagent/provisioned",
+        };
+        foreach (var file in files)
         {
             Assert.Contains("File not found", await DebugAsync($"stat {file}"), StringComparison.Ordinal);
         }

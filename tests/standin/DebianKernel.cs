@@ -28,9 +28,9 @@ internal sealed record DebianKernel(string Release, string Version, FileTree Fil
         string release = image.Name[Image.Length..];
         string modules = $"usr/lib/modules/{release}";
         FileTree files = new();
-        foreach (
-            DebianPackage part in debian.Where(
-                d => d.Name.StartsWith("linux-", StringComparison.Ordinal) && d.Name.EndsWith("-" + release, StringComparison.Ordinal)))
+        var parts = debian.Where(
+            d => d.Name.StartsWith("linux-", StringComparison.Ordinal) && d.Name.EndsWith("-" + release, StringComparison.Ordinal));
+        foreach (DebianPackage part in parts)
         {
             await part.AddToAsync(files, FileTree.ToArchPath, cancellation);
         }

@@ -30,12 +30,12 @@ internal sealed class DebianSuite
     public static async Task<DebianSuite> OpenAsync(string name, string address, string keys, string cache, CancellationToken cancellation)
     {
         string root = Path.Combine(cache, "apt-" + name);
-        foreach (
-            string folder in (string[])
-            [
-                "etc/apt.conf.d", "etc/preferences.d", "etc/sources.list.d", "etc/trusted.gpg.d", "state/lists/partial",
-                "cache/archives/partial",
-            ])
+        var folders = (string[])
+        [
+            "etc/apt.conf.d", "etc/preferences.d", "etc/sources.list.d", "etc/trusted.gpg.d", "state/lists/partial",
+            "cache/archives/partial",
+        ];
+        foreach (string folder in folders)
         {
             _ = Directory.CreateDirectory(Path.Combine(root, folder));
         }

@@ -258,9 +258,9 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
                     + "named twice."))];
         }
 
-        foreach (
-            DebianPackage package in rest.Values.Where(d => !_recipe.Dropped.Exists(p => Recipe.Matches(p, d.Name)))
-                .OrderBy(d => d.Name, StringComparer.Ordinal))
+        var packages = rest.Values.Where(d => !_recipe.Dropped.Exists(p => Recipe.Matches(p, d.Name)))
+            .OrderBy(d => d.Name, StringComparer.Ordinal);
+        foreach (DebianPackage package in packages)
         {
             PackageRule[] matching =
                 [.. _recipe.Packages.Values.Where(r => r.Sources.Any(s => Recipe.IsPattern(s) && Recipe.Matches(s, package.Name)))];
@@ -422,8 +422,8 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
             cancellation);
         foreach (ArchPackage package in packages)
         {
-            foreach (
-                string source in package.Files.Entries.Select(e => e.Key).Where(p => p.EndsWith(".py", StringComparison.Ordinal)).ToList())
+            var sources = package.Files.Entries.Select(e => e.Key).Where(p => p.EndsWith(".py", StringComparison.Ordinal)).ToList();
+            foreach (string source in sources)
             {
                 string tag = $"c{version.Replace("3.", "-3", StringComparison.Ordinal)}";
                 string compiled = $"{Path.GetDirectoryName(source)}/__pycache__/{Path.GetFileNameWithoutExtension(source)}.{tag}.pyc";

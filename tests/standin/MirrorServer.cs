@@ -225,11 +225,11 @@ public sealed class MirrorServer : IAsyncDisposable
             CultureInfo.InvariantCulture,
             $"<html>\r\n<head><title>Index of {WebUtility.HtmlEncode(path)}</title></head>\r\n<body>\r\n<h1>Index of "
             + $"{WebUtility.HtmlEncode(path)}</h1><hr><pre><a href=\"../\">../</a>\r\n");
-        foreach (
-            FileSystemInfo item in new DirectoryInfo(directory)
-                .EnumerateFileSystemInfos()
-                .OrderBy(i => !Directory.Exists(i.FullName))
-                .ThenBy(i => i.Name, StringComparer.Ordinal))
+        var items = new DirectoryInfo(directory)
+            .EnumerateFileSystemInfos()
+            .OrderBy(i => !Directory.Exists(i.FullName))
+            .ThenBy(i => i.Name, StringComparer.Ordinal);
+        foreach (FileSystemInfo item in items)
         {
             bool folder = Directory.Exists(item.FullName);
             string name = folder ? item.Name + "/" : item.Name;

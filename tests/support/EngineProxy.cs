@@ -129,13 +129,13 @@ internal sealed class EngineProxy : IDisposable
 
                 await engine.ConnectAsync(new UnixDomainSocketEndPoint(_realSocket), _stop.Token);
                 await engine.SendAsync(head, _stop.Token);
+                var up = CopyAsync(client, engine);
                 if (fault == EngineFault.AnswerLost)
                 {
                     await engine.ReceiveAsync(new byte[1], _stop.Token);
                     return;
                 }
 
-                var up = CopyAsync(client, engine);
                 if (fault == EngineFault.LateAnswer)
                 {
                     await engine.ReceiveAsync(new byte[1], SocketFlags.Peek, _stop.Token);

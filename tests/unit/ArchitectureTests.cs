@@ -68,7 +68,7 @@ public sealed partial class ArchitectureTests
         foreach (var file in files)
         {
             // A raw string is a file or a script of its own.
-            var outside = string.Join("", File.ReadAllText(file).Split("\"\"\"").Where((_, index) => index % 2 == 0));
+            var outside = string.Join("\n", File.ReadAllText(file).Split("\"\"\"").Where((_, index) => index % 2 == 0));
             Assert.All(outside.Split('\n'), line => Assert.True(line.Length <= 140, $"{file}: {line}"));
         }
     }
@@ -99,10 +99,10 @@ public sealed partial class ArchitectureTests
             foreach (var type in assembly.MainModule.GetTypes())
             {
                 var from = Room(type);
-                foreach (
-                    var used in UsedBy(type)
-                        .SelectMany(Parts)
-                        .Where(used => used.FullName.StartsWith("ArchAzure.", StringComparison.Ordinal)))
+                var useds = UsedBy(type)
+                    .SelectMany(Parts)
+                    .Where(used => used.FullName.StartsWith("ArchAzure.", StringComparison.Ordinal));
+                foreach (var used in useds)
                 {
                     var to = Room(used);
                     if (from is not null && to is not null && from != to)

@@ -74,11 +74,11 @@ internal sealed class HelpTexts
             }
         }
 
-        foreach (
-            var parameter in cmdlet.Parameters.Where(
-                parameter => Setting(parameter) is null
-                    && !s_common.ContainsKey(parameter.Name)
-                    && !page.Parameters.ContainsKey(parameter.Name)))
+        var parameters = cmdlet.Parameters.Where(
+            parameter => Setting(parameter) is null
+                && !s_common.ContainsKey(parameter.Name)
+                && !page.Parameters.ContainsKey(parameter.Name));
+        foreach (var parameter in parameters)
         {
             page.Complain(page.LineOf("PARAMETERS"), $"there is no text for -{parameter.Name}.");
         }

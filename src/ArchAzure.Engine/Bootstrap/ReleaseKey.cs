@@ -66,14 +66,6 @@ internal sealed class ReleaseKey
         }
     }
 
-    /// <summary>Reads an armoured key.</summary>
-    /// <exception cref="ArchAzureException"><c>ReleaseKeyInvalid</c>.</exception>
-    public static ReleaseKey LoadArmored(string armored, string? expectedFingerprint = null)
-    {
-        ArgumentNullException.ThrowIfNull(armored);
-        return Load(Encoding.UTF8.GetBytes(armored), "the given key", expectedFingerprint);
-    }
-
     /// <summary>Whether this key or one of its subkeys has the id a signature names.</summary>
     internal bool Holds(long keyId) => _ring.GetPublicKey(keyId) is not null;
 

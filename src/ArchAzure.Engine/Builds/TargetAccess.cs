@@ -79,12 +79,12 @@ internal sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
     private static Process StartShell(Builder builder)
     {
         var start = new ProcessStartInfo("docker");
-        foreach (
-            var argument in (string[])
-            [
-                "--host", builder.Endpoint, "exec", "--interactive", "--tty", builder.Name, .. builder.Confinement,
-                TargetTree.ChrootCommand, TargetChroot.Root, "/bin/bash", "--login",
-            ])
+        var arguments = (string[])
+        [
+            "--host", builder.Endpoint, "exec", "--interactive", "--tty", builder.Name, .. builder.Confinement,
+            TargetTree.ChrootCommand, TargetChroot.Root, "/bin/bash", "--login",
+        ];
+        foreach (var argument in arguments)
         {
             start.ArgumentList.Add(argument);
         }

@@ -105,8 +105,8 @@ internal sealed class BtrfsFileSystem : FileSystemView
     protected override IEnumerable<NodeName> ReadNames(FileNode directory)
     {
         var inode = (Inode)directory;
-        foreach (
-            var (_, data) in Items(inode.Tree, new(inode.Number, DirectoryIndex, 0), new(inode.Number, DirectoryIndex, ulong.MaxValue)))
+        var datas = Items(inode.Tree, new(inode.Number, DirectoryIndex, 0), new(inode.Number, DirectoryIndex, ulong.MaxValue));
+        foreach (var (_, data) in datas)
         {
             var (location, name) = ReadDirectoryItem(data.Span);
             yield return new(

@@ -124,9 +124,6 @@ internal sealed class ReadBudget
         }
     }
 
-    /// <summary>How much was spent so far.</summary>
-    public long Spent(ReadCost cost) => Limit(cost) - _left[(int)cost];
-
     private long Limit(ReadCost cost) => cost switch
     {
         ReadCost.Bytes => _limits.Bytes,

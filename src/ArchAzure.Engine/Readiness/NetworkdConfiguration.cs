@@ -47,8 +47,8 @@ internal sealed class NetworkFile
     public bool? AppliesTo(NetworkInterface network)
     {
         bool? result = true;
-        foreach (
-            var group in _settings.Where(setting => setting.Section == "Match").GroupBy(setting => setting.Key, StringComparer.Ordinal))
+        var groups = _settings.Where(setting => setting.Section == "Match").GroupBy(setting => setting.Key, StringComparer.Ordinal);
+        foreach (var group in groups)
         {
             // An empty value takes back what was listed before it.
             var values = group.Select(setting => setting.Value).Reverse().TakeWhile(value => value.Length > 0);

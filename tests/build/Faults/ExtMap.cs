@@ -193,9 +193,9 @@ internal sealed partial class ExtMap(ComparedImage image, ComparedImage other)
             foreach (var some in numbers.Where(number => !isKnown(number)).ToList().Chunk(2000))
             {
                 // "NUMBER<tab>answer"; a damaged file system answers nothing.
-                foreach (
-                    var line in (
-                        await Tool.TryAsync("debugfs", ["-R", $"{request} {string.Join(' ', some)}", fileSystem])).Output.Split('\n'))
+                var lines = (
+                    await Tool.TryAsync("debugfs", ["-R", $"{request} {string.Join(' ', some)}", fileSystem])).Output.Split('\n');
+                foreach (var line in lines)
                 {
                     if (line.Split('\t', 2) is [var number, var answer]
                         && long.TryParse(number, CultureInfo.InvariantCulture, out var parsed))

@@ -154,8 +154,8 @@ internal sealed class FaultRun : IAsyncDisposable
             await ChecksumsHoldAsync();
         }
 
-        foreach (
-            var json in new[] { directory.BuildFile }.Concat(Directory.EnumerateFiles(directory.Path, "*.cdx.json")).Where(File.Exists))
+        var jsons = new[] { directory.BuildFile }.Concat(Directory.EnumerateFiles(directory.Path, "*.cdx.json")).Where(File.Exists);
+        foreach (var json in jsons)
         {
             System.Text.Json.JsonDocument.Parse(await File.ReadAllTextAsync(json)).Dispose();
         }

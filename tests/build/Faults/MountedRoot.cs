@@ -87,9 +87,9 @@ internal sealed partial class MountedRoot : IAsyncDisposable
     public IReadOnlyList<string> Packages()
     {
         var text = new StringBuilder();
-        foreach (
-            var package in Directory.EnumerateFiles(
-                System.IO.Path.Combine(Path, "var/lib/pacman/local"), "desc", SearchOption.AllDirectories))
+        var packages = Directory.EnumerateFiles(
+            System.IO.Path.Combine(Path, "var/lib/pacman/local"), "desc", SearchOption.AllDirectories);
+        foreach (var package in packages)
         {
             text.Append(File.ReadAllText(package).TrimEnd('\n')).Append("\n\n");
         }
@@ -108,24 +108,24 @@ internal sealed partial class MountedRoot : IAsyncDisposable
                 new FolderEntry(fields[1], fields[2], fields[3], fields[4], fields[5], fields[6], fields[7], fields[8], fields[9]));
         }
 
-        foreach (
-            var fields in Records(
-                await FindAsync("(", "-type", "b", "-o", "-type", "c", ")", "-exec", "stat", "--printf=%n\\0%t:%T\\0", "{}", "+"), 2))
+        var allFields = Records(
+            await FindAsync("(", "-type", "b", "-o", "-type", "c", ")", "-exec", "stat", "--printf=%n\\0%t:%T\\0", "{}", "+"), 2);
+        foreach (var fields in allFields)
         {
             entries[Within(fields[0])].Device = fields[1];
         }
 
         // "HASH  path", each ended by a zero, the path as it is.
-        foreach (
-            var line in (await FindAsync("-type", "f", "-exec", "sha256sum", "--zero", "{}", "+"))
-                .Split('\0', StringSplitOptions.RemoveEmptyEntries))
+        var lines = (await FindAsync("-type", "f", "-exec", "sha256sum", "--zero", "{}", "+"))
+            .Split('\0', StringSplitOptions.RemoveEmptyEntries);
+        foreach (var line in lines)
         {
             entries[Within(line[66..])].Hash = line[..64];
         }
 
-        foreach (
-            var file in entries.Where(entry => entry.Value.Type != "d" && entry.Value.Links != "1")
-                .GroupBy(entry => entry.Value.Inode, StringComparer.Ordinal))
+        var files = entries.Where(entry => entry.Value.Type != "d" && entry.Value.Links != "1")
+            .GroupBy(entry => entry.Value.Inode, StringComparer.Ordinal);
+        foreach (var file in files)
         {
             var names = string.Join(' ', file.Select(entry => entry.Key));
             foreach (var (_, entry) in file)
@@ -135,18 +135,11 @@ internal sealed partial class MountedRoot : IAsyncDisposable
         }
 
         FolderEntry? current = null;
-        foreach (
-            var line in (
-                await Tool.RunAsync(
-                    "getfattr",
-                    "--recursive",
-                    "--physical",
-                    "--no-dereference",
-                    "--absolute-names",
-                    "--dump",
-                    "--match=-",
-                    "--encoding=hex",
-                    Path)).Split('\n'))
+        var attributes = (
+            await Tool.RunAsync(
+                "getfattr", "--recursive", "--physical", "--no-dereference", "--absolute-names", "--dump", "--match=-", "--encoding=hex", Path))
+            .Split('\n');
+        foreach (var line in attributes)
         {
             if (line.StartsWith("# file: ", StringComparison.Ordinal))
             {

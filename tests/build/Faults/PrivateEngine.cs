@@ -50,12 +50,12 @@ public sealed class PrivateEngine : IAsyncLifetime, IDisposable
         }
 
         // What a killed engine has left mounted below its folders.
-        foreach (
-            var mount in File.ReadLines("/proc/self/mounts")
-                .Select(line => line.Split(' ')[1])
-                .Where(path => path.StartsWith(_folder.Path + "/", StringComparison.Ordinal) && path != _folder["data"])
-                .Reverse()
-                .ToList())
+        var mounts = File.ReadLines("/proc/self/mounts")
+            .Select(line => line.Split(' ')[1])
+            .Where(path => path.StartsWith(_folder.Path + "/", StringComparison.Ordinal) && path != _folder["data"])
+            .Reverse()
+            .ToList();
+        foreach (var mount in mounts)
         {
             await Tool.TryAsync("umount", ["--lazy", mount]);
         }

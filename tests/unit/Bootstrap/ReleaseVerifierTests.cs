@@ -230,7 +230,7 @@ public sealed class ReleaseVerifierTests(ReleaseVerifierTests.Home gpg) : IClass
         Alter(file);
         var verifier = new ReleaseVerifier { SetAside = false };
         await Assert.ThrowsAsync<ArchAzureException>(
-            () => verifier.VerifyAsync(file, sha256, signature, ReleaseKey.LoadArmored(SignerKey), _reporter, default));
+            () => verifier.VerifyAsync(file, sha256, signature, LoadKey(SignerKey), _reporter, default));
         Assert.True(File.Exists(file));
         Assert.False(File.Exists(file + ".bad"));
     }
@@ -358,7 +358,7 @@ public sealed class ReleaseVerifierTests(ReleaseVerifierTests.Home gpg) : IClass
         var (file, sha256) = Tarball();
         var good = await File.ReadAllBytesAsync(gpg.Gpg.Sign(file, gpg.Signer));
         var verifier = new ReleaseVerifier { SetAside = false };
-        var key = ReleaseKey.LoadArmored(SignerKey);
+        var key = LoadKey(SignerKey);
         var believed = await verifier.VerifyAsync(file, sha256, _folder.Write("good.sig", good), key, _reporter, default);
         var refused = 0;
         for (var i = 0; i < good.Length; i++)
@@ -398,17 +398,17 @@ public sealed class ReleaseVerifierTests(ReleaseVerifierTests.Home gpg) : IClass
     public void Key_files_are_checked()
     {
         var both = gpg.Gpg.Run("--armor", "--export", gpg.Signer, gpg.Other);
-        Assert.Equal(gpg.Other, ReleaseKey.LoadArmored(both, gpg.Other).Fingerprint);
-        Assert.Contains("holds 2 keys", Assert.Throws<ArchAzureException>(() => ReleaseKey.LoadArmored(both)).Message);
-        Assert.Contains(gpg.Signer, Assert.Throws<ArchAzureException>(() => ReleaseKey.LoadArmored(SignerKey, gpg.Other)).Message);
+        Assert.Equal(gpg.Other, LoadKey(both, gpg.Other).Fingerprint);
+        Assert.Contains("holds 2 keys", Assert.Throws<ArchAzureException>(() => LoadKey(both)).Message);
+        Assert.Contains(gpg.Signer, Assert.Throws<ArchAzureException>(() => LoadKey(SignerKey, gpg.Other)).Message);
         Assert.Contains("secret", Assert.Throws<ArchAzureException>(
-            () => ReleaseKey.LoadArmored(gpg.Gpg.Run("--armor", "--export-secret-keys", gpg.Signer))).Message);
+            () => LoadKey(gpg.Gpg.Run("--armor", "--export-secret-keys", gpg.Signer))).Message);
         Assert.Equal("ReleaseKeyNotFound", Assert.Throws<ArchAzureException>(() => ReleaseKey.LoadFile(_folder["none"])).ErrorId);
-        foreach (
-            var junk in new[]
-            {
-                "", "junk", SignerKey[..100], "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n=AAAA\n-----END PGP PUBLIC KEY BLOCK-----\n",
-            })
+        var junks = new[]
+        {
+            "", "junk", SignerKey[..100], "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n=AAAA\n-----END PGP PUBLIC KEY BLOCK-----\n",
+        };
+        foreach (var junk in junks)
         {
             Assert.Equal(
                 "ReleaseKeyInvalid", Assert.Throws<ArchAzureException>(() => ReleaseKey.LoadFile(_folder.Write("junk", junk))).ErrorId);
@@ -441,9 +441,12 @@ public sealed class ReleaseVerifierTests(ReleaseVerifierTests.Home gpg) : IClass
         File.WriteAllBytes(file, bytes);
     }
 
+    private ReleaseKey LoadKey(string armored, string? fingerprint = null) =>
+        ReleaseKey.LoadFile(_folder.Write("key.asc", armored), fingerprint);
+
     private Task<VerifiedRelease> VerifyAsync(string file, string? sha256, string signature, string key, DateTimeOffset? at = null) =>
         new ReleaseVerifier(at is { } time ? new FixedClock(time) : null)
-            .VerifyAsync(file, sha256, signature, ReleaseKey.LoadArmored(key), _reporter, default);
+            .VerifyAsync(file, sha256, signature, LoadKey(key), _reporter, default);
 
     private async Task RefusedAsync(string file, string? sha256, string signature, string key, string errorId, params string[] words) =>
         await RefusedAsync(file, sha256, signature, key, errorId, words, null);

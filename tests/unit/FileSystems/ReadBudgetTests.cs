@@ -21,7 +21,9 @@ public sealed class ReadBudgetTests
         budget.BeginShare();
         budget.Spend(ReadCost.Names, 250);
         Assert.Throws<ArchAzureException>(() => budget.Spend(ReadCost.Names, 1));
-        Assert.Equal(750, budget.Spent(ReadCost.Names));
+        budget.BeginShare();
+        budget.Spend(ReadCost.Names, 125);
+        Assert.Throws<ArchAzureException>(() => budget.Spend(ReadCost.Names, 1));
         budget.Spend(ReadCost.Lookups, 1);
     }
 

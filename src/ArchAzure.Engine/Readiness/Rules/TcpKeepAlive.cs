@@ -16,14 +16,14 @@ internal sealed class TcpKeepAlive : ReadinessRule
     public override Finding Check(CheckedDisk disk)
     {
         (string Value, string Path)? effective = null;
-        foreach (
-            var path in ConfigurationFiles.Find(
-                disk.Root, ".conf", "/etc/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d"))
+        var paths = ConfigurationFiles.Find(
+            disk.Root, ".conf", "/etc/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d");
+        foreach (var path in paths)
         {
-            foreach (
-                var line in disk.Root.ReadLines(path)
-                    .Select(line => line.Trim())
-                    .Where(line => !line.StartsWith('#') && !line.StartsWith(';')))
+            var lines = disk.Root.ReadLines(path)
+                .Select(line => line.Trim())
+                .Where(line => !line.StartsWith('#') && !line.StartsWith(';'));
+            foreach (var line in lines)
             {
                 if (line.Split('=', 2) is [var key, var value] && key.TrimStart('-').Trim().Replace('/', '.') == Key)
                 {
