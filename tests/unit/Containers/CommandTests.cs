@@ -191,6 +191,7 @@ public sealed class CommandTests : EngineTest
     public async Task A_lost_start_of_a_command_is_not_repeated(string fault, string errorId)
     {
         // It may have begun its work.
+        await WarmUpAsync();
         var limits = fault == "Stall" ? Quick with { WorkTimeout = TimeSpan.FromSeconds(2) } : Quick;
         var builder = await StartBuilderAsync(await ConnectAsync(limits));
         Proxy.With("POST */exec/*/start", Enum.Parse<EngineFault>(fault));
@@ -202,6 +203,7 @@ public sealed class CommandTests : EngineTest
     [Fact]
     public async Task An_engine_that_falls_silent_in_the_middle_of_a_command()
     {
+        await WarmUpAsync();
         Engine.OnCommand = async command =>
         {
             await command.WriteAsync("begun\n");
@@ -210,9 +212,9 @@ public sealed class CommandTests : EngineTest
         };
         var builder = await StartBuilderAsync(await ConnectAsync(Quick with
         {
-            AnswerTimeout = TimeSpan.FromMilliseconds(300),
+            AnswerTimeout = TimeSpan.FromSeconds(2),
             WatchInterval = TimeSpan.FromMilliseconds(50),
-            CleanUpTimeout = TimeSpan.FromMilliseconds(300),
+            Retries = new(1, TimeSpan.Zero, TimeSpan.Zero),
         }));
         var options = new CommandOptions { OnLine = (_, _) => Proxy.Freeze() };
         await FailsAsync(
