@@ -137,7 +137,8 @@ internal sealed partial class MountedRoot : IAsyncDisposable
         FolderEntry? current = null;
         var attributes = (
             await Tool.RunAsync(
-                "getfattr", "--recursive", "--physical", "--no-dereference", "--absolute-names", "--dump", "--match=-", "--encoding=hex", Path))
+                "getfattr", "--recursive", "--physical", "--no-dereference", "--absolute-names", "--dump", "--match=-",
+                "--encoding=hex", Path))
             .Split('\n');
         foreach (var line in attributes)
         {
