@@ -199,9 +199,8 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
             ? given
             : GetVariableValue("ProgressPreference");
         return Host.Name == "ConsoleHost"
-            && (
-                Console.IsOutputRedirected
-                    || string.Equals(Environment.GetEnvironmentVariable("CI"), "true", StringComparison.OrdinalIgnoreCase))
+            && (Console.IsOutputRedirected
+                || string.Equals(Environment.GetEnvironmentVariable("CI"), "true", StringComparison.OrdinalIgnoreCase))
             && preference?.ToString() is not ("SilentlyContinue" or "Ignore");
     }
 

@@ -17,13 +17,13 @@ namespace ArchAzure.StandIn;
 internal sealed class MirrorMaker(string cache, string suite, string kernel, TextWriter log)
 {
     /// <summary>The releases, newest first. The older ones are hard links of the newest: same bytes, its <c>version</c> too.</summary>
-    private static readonly string[] Releases = ["2026.11.01", "2026.10.01"];
+    private static readonly string[] s_releases = ["2026.11.01", "2026.10.01"];
 
     /// <summary>The day of which the archive has its one snapshot: the same packages.</summary>
     private const string Snapshot = "2026.11.15";
 
     // What the program needs of Debian besides what every installation has.
-    private static readonly (string Program, string Package)[] Tools =
+    private static readonly (string Program, string Package)[] s_tools =
         [("zstd", "zstd"), ("xz", "xz-utils"), ("gpg", "gnupg"), ("gpgconf", "gnupg"), ("git", "git"), ("bsdtar", "libarchive-tools")];
 
     private readonly Recipe _recipe = Recipe.Load(suite, kernel);
@@ -139,7 +139,7 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
                 + "there).");
         }
 
-        string[] missing = [.. Tools.Where(t => !IsInstalled(t.Program)).Select(t => t.Package).Distinct()];
+        string[] missing = [.. s_tools.Where(t => !IsInstalled(t.Program)).Select(t => t.Package).Distinct()];
         if (missing.Length > 0 || !Directory.EnumerateFiles("/var/lib/apt/lists", "*_Packages*").Any())
         {
             log.WriteLine("apt-get update");
@@ -520,7 +520,7 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
         string key = await signer.CreateKeyAsync("ArchAzure stand-in release <release@stand-in.invalid>", cancellation);
         string iso = Path.Combine(staged, "iso");
         string? newest = null;
-        foreach (string release in Releases)
+        foreach (string release in s_releases)
         {
             string directory = Directory.CreateDirectory(Path.Combine(iso, release)).FullName;
             string name = $"archlinux-bootstrap-{release}-x86_64.tar.zst";
@@ -557,7 +557,7 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
             }
         }
 
-        _ = Directory.CreateSymbolicLink(Path.Combine(iso, "latest"), Releases[0]);
+        _ = Directory.CreateSymbolicLink(Path.Combine(iso, "latest"), s_releases[0]);
         string day = Directory.CreateDirectory(Path.Combine(staged, "archive/repos", Snapshot.Replace('.', '/'))).FullName;
         _ = Directory.CreateSymbolicLink(Path.Combine(staged, "archive/iso"), "../iso");
         foreach (string repository in (string[])["core", "extra"])

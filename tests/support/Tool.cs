@@ -11,7 +11,7 @@ internal sealed record ToolResult(int ExitCode, string Output, string Error)
 /// <summary>Runs programs of this machine, always with an argument array and a time limit.</summary>
 internal static class Tool
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(10);
+    private static readonly TimeSpan s_limit = TimeSpan.FromMinutes(10);
 
     /// <summary>Runs a program that must end well, and returns its output.</summary>
     public static async Task<string> RunAsync(string program, params string[] arguments)
@@ -40,7 +40,7 @@ internal static class Tool
         string program, IReadOnlyList<string> arguments, IReadOnlyDictionary<string, string>? environment = null)
     {
         using var process = Start(program, arguments, environment);
-        using var limit = new CancellationTokenSource(Limit);
+        using var limit = new CancellationTokenSource(s_limit);
         var output = process.StandardOutput.ReadToEndAsync(limit.Token);
         var error = process.StandardError.ReadToEndAsync(limit.Token);
         try
@@ -51,7 +51,7 @@ internal static class Tool
         catch (OperationCanceledException e)
         {
             process.Kill(entireProcessTree: true);
-            throw new TimeoutException($"{program} {string.Join(' ', arguments)} did not end within {Limit}.", e);
+            throw new TimeoutException($"{program} {string.Join(' ', arguments)} did not end within {s_limit}.", e);
         }
     }
 

@@ -29,12 +29,10 @@ internal static class BuildRemoval
         }
 
         var removed = 0;
-        using (
-            IDisposable held = build is null
-                ? BuildLock.Take(directory)
-                : await BuildSession.OpenAsync(directory, reporter, cancellationToken))
+        var session = build is null ? null : await BuildSession.OpenAsync(directory, reporter, cancellationToken);
+        using (session ?? (IDisposable)BuildLock.Take(directory))
         {
-            if (held is BuildSession session)
+            if (session is not null)
             {
                 removed += await RemoveFromDockerAsync(session, keepImages, cancellationToken);
             }

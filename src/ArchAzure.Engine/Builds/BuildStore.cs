@@ -7,7 +7,7 @@ namespace ArchAzure.Builds;
 /// <summary>Reads and writes <c>build.json</c>: one atomic replacement at a time.</summary>
 internal static class BuildStore
 {
-    private static readonly JsonSerializerOptions Json = new()
+    private static readonly JsonSerializerOptions s_json = new()
     {
         WriteIndented = true,
         PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
@@ -51,7 +51,7 @@ internal static class BuildStore
                     directory.BuildFile);
             }
 
-            var build = document.Deserialize<ArchBuild>(Json) ?? throw new JsonException("it holds 'null'");
+            var build = document.Deserialize<ArchBuild>(s_json) ?? throw new JsonException("it holds 'null'");
             CheckComplete(build);
             build = build with { Schema = ArchBuild.CurrentSchema, WorkDirectory = directory.Path };
             return IsCopy(build) ? build with { Id = Reproducibility.Identity(build.Id, RealPath(build.WorkDirectory)) } : build;
@@ -145,5 +145,6 @@ internal static class BuildStore
 
     /// <summary>Replaces build.json in one rename, flushed to the disk.</summary>
     public static void Save(WorkDirectory directory, ArchBuild build) =>
-        AtomicFile.WriteAllText(directory.BuildFile, JsonSerializer.Serialize(build with { Home = RealPath(directory.Path) }, Json) + "\n");
+        AtomicFile.WriteAllText(
+            directory.BuildFile, JsonSerializer.Serialize(build with { Home = RealPath(directory.Path) }, s_json) + "\n");
 }

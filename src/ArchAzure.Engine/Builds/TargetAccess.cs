@@ -78,20 +78,14 @@ internal sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
 
     private static Process StartShell(Builder builder)
     {
-        var start = new ProcessStartInfo("docker");
-        var arguments = (string[])
+        string[] arguments =
         [
             "--host", builder.Endpoint, "exec", "--interactive", "--tty", builder.Name, .. builder.Confinement,
             TargetTree.ChrootCommand, TargetChroot.Root, "/bin/bash", "--login",
         ];
-        foreach (var argument in arguments)
-        {
-            start.ArgumentList.Add(argument);
-        }
-
         try
         {
-            return Process.Start(start)!;
+            return Process.Start("docker", arguments);
         }
         catch (Win32Exception e)
         {

@@ -457,10 +457,9 @@ internal sealed class BtrfsFileSystem : FileSystemView
             var child = ReadNode(node.U64(Slot(node, index) + KeyLength), node[0x64] - 1);
             var children = Count(child);
             if (children == 0 || ReadKey(child.At(Slot(child, 0), KeyLength)) != key
-                || (
-                    index + 1 < count
-                        && ReadKey(child.At(Slot(child, children - 1), KeyLength))
-                            .Order(ReadKey(node.At(Slot(node, index + 1), KeyLength))) >= 0))
+                || (index + 1 < count
+                    && ReadKey(child.At(Slot(child, children - 1), KeyLength))
+                        .Order(ReadKey(node.At(Slot(node, index + 1), KeyLength))) >= 0))
             {
                 throw DiskErrors.Damaged("a node of its btrfs has keys that belong elsewhere.");
             }

@@ -52,9 +52,9 @@ internal sealed partial class BootstrapStep : BuildStep
 
             context.Say($"checking {archive.FileName}", 0);
             var verifier = new ReleaseVerifier { SetAside = archive.Release is not null };
-            sha256 = (
-                await verifier.VerifyAsync(
-                    archive.Path, archive.Sha256, archive.Path + ".sig", key, context.Reporter, cancellationToken)).Sha256;
+            var verified = await verifier.VerifyAsync(
+                archive.Path, archive.Sha256, archive.Path + ".sig", key, context.Reporter, cancellationToken);
+            sha256 = verified.Sha256;
             context.Say($"importing {archive.FileName} into Docker");
             await ImportAsync(
                 context,

@@ -42,8 +42,7 @@ internal sealed class StepContext
     public Reproducibility? Reproducibility => Reproducibility.Of(Settings);
 
     /// <summary>What layers' scripts find in their environment, and what their templates name.</summary>
-    public IReadOnlyDictionary<string, string> ScriptEnvironment =>
-        new Dictionary<string, string>(Settings.ScriptValues(Step), StringComparer.Ordinal)
+    public Dictionary<string, string> ScriptEnvironment => new(Settings.ScriptValues(Step), StringComparer.Ordinal)
     {
         ["ARCHAZURE_ROOT_FILE_SYSTEM"] = Build.Disk!.RootFileSystem,
         ["ARCHAZURE_ROOT_UUID"] = Build.Disk!.RootUuid.ToString(),

@@ -36,9 +36,8 @@ internal sealed class VhdStep : BuildStep
         {
             var (path, vhd) = (context.Build.VhdPath!, context.Build.Vhd!);
             var listed = vhd.Sha256 is null
-                || (
-                    File.Exists(PackageList.PathBeside(path))
-                        && ChecksumFile.Holds(Path.GetDirectoryName(path)!, Path.GetFileName(path), vhd.Sha256));
+                || (File.Exists(PackageList.PathBeside(path))
+                    && ChecksumFile.Holds(Path.GetDirectoryName(path)!, Path.GetFileName(path), vhd.Sha256));
             return Task.FromResult(listed && FixedVhd.ReadFooter(path).UniqueId == vhd.UniqueId);
         }
         catch (ArchAzureException)
@@ -118,8 +117,8 @@ internal sealed class VhdStep : BuildStep
             }
 
             // What lies beside the VHD must never speak of another one: it goes before, and comes after.
-            var (folder, name, list) = (
-                Path.GetDirectoryName(destination)!, Path.GetFileName(destination), PackageList.PathBeside(destination));
+            var list = PackageList.PathBeside(destination);
+            var (folder, name) = (Path.GetDirectoryName(destination)!, Path.GetFileName(destination));
             ChecksumFile.Remove(folder, [name, Path.GetFileName(list)]);
             File.Delete(list);
             var conversion = new VhdConversion { SourcePath = image, DestinationPath = destination, InPlace = true, Force = true };

@@ -15,12 +15,12 @@ internal sealed class TargetTree(Builder builder)
     public const string SnapshotPath = "/work/target.tar.zst";
 
     // Numeric owners, ACLs, capabilities; in name order, so that equal trees make equal archives.
-    private static readonly string[] TarFidelity = ["--numeric-owner", "--acls", "--xattrs", "--xattrs-include=*"];
+    private static readonly string[] s_tarFidelity = ["--numeric-owner", "--acls", "--xattrs", "--xattrs-include=*"];
 
     /// <summary>Unpacks a snapshot into the empty tree.</summary>
     public Task RestoreAsync(string path, CancellationToken cancellationToken) =>
         builder.RunAsync(
-            ["tar", "--extract", "--file", path, "--zstd", "--same-permissions", .. TarFidelity, "--directory", Root],
+            ["tar", "--extract", "--file", path, "--zstd", "--same-permissions", .. s_tarFidelity, "--directory", Root],
             null,
             cancellationToken);
 
@@ -28,7 +28,7 @@ internal sealed class TargetTree(Builder builder)
     public Task SaveAsync(string path, CancellationToken cancellationToken) =>
         builder.RunAsync(
             [
-                "tar", "--create", "--file", path, "--use-compress-program", "zstd -1 -T0", "--sort=name", .. TarFidelity,
+                "tar", "--create", "--file", path, "--use-compress-program", "zstd -1 -T0", "--sort=name", .. s_tarFidelity,
                 "--warning=no-file-ignored", "--directory", Root, ".",
             ],
             null,

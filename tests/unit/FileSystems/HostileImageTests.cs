@@ -21,7 +21,7 @@ public sealed class HostileImageTests
     // All that one input has allocated, garbage included. Each has a budget of its own, which pays for all that grows with it.
     private const long MostAllocated = 512 << 20;
 
-    private static readonly Lazy<byte[]> Ext4 = new(
+    private static readonly Lazy<byte[]> s_ext4 = new(
         () =>
             Make(
                 work =>
@@ -39,7 +39,7 @@ public sealed class HostileImageTests
                         work["tree"],
                         work["image"],
                         "2m")));
-    private static readonly Lazy<byte[]> Ext4Inline = new(
+    private static readonly Lazy<byte[]> s_ext4Inline = new(
         () =>
             Make(
                 work =>
@@ -59,13 +59,13 @@ public sealed class HostileImageTests
                         work["tree"],
                         work["image"],
                         "2m")));
-    private static readonly Lazy<byte[]> Ext2 = new(
+    private static readonly Lazy<byte[]> s_ext2 = new(
         () => Make(work => ImageTool.Run("mke2fs", "-q", "-F", "-t", "ext2", "-b", "1024", "-d", work["tree"], work["image"], "2m")));
-    private static readonly Lazy<byte[]> Fat12 = new(() => MakeFat(12, 1));
-    private static readonly Lazy<byte[]> Fat32 = new(() => MakeFat(32, 34));
+    private static readonly Lazy<byte[]> s_fat12 = new(() => MakeFat(12, 1));
+    private static readonly Lazy<byte[]> s_fat32 = new(() => MakeFat(32, 34));
 
     // Checksums would refuse nearly every change; of this kind they are not checked.
-    private static readonly Lazy<byte[]> Btrfs = new(() => Make(work =>
+    private static readonly Lazy<byte[]> s_btrfs = new(() => Make(work =>
     {
         using (var file = File.Create(work["image"]))
         {
@@ -75,9 +75,9 @@ public sealed class HostileImageTests
         ImageTool.Run("mkfs.btrfs", "-q", "--mixed", "--csum", "xxhash", "--rootdir", work["tree"], work["image"]);
     }));
 
-    private static readonly Lazy<byte[]> Cpio = new(
+    private static readonly Lazy<byte[]> s_cpio = new(
         () => Make(work => ImageTool.Run("bsdtar", "--format", "newc", "-cf", work["image"], "-C", work["tree"], ".")));
-    private static readonly Lazy<byte[]> CpioZstd = new(
+    private static readonly Lazy<byte[]> s_cpioZstd = new(
         () =>
             Make(
                 work =>
@@ -85,7 +85,7 @@ public sealed class HostileImageTests
                     ImageTool.Run("bsdtar", "--format", "newc", "-cf", work["plain"], "-C", work["tree"], ".");
                     ImageTool.Run("zstd", "-q", work["plain"], "-o", work["image"]);
                 }));
-    private static readonly Lazy<byte[]> CpioGzip = new(
+    private static readonly Lazy<byte[]> s_cpioGzip = new(
         () => Make(work => { ImageTool.Run("bsdtar", "--format", "newc", "-czf", work["image"], "-C", work["tree"], "."); }));
 
     private static readonly string[] s_words =
@@ -203,15 +203,15 @@ public sealed class HostileImageTests
 
     private static byte[] Image(string kind) => kind switch
     {
-        "ext4" => Ext4.Value,
-        "ext4 inline" => Ext4Inline.Value,
-        "ext2" => Ext2.Value,
-        "fat12" => Fat12.Value,
-        "fat32" => Fat32.Value,
-        "btrfs" => Btrfs.Value,
-        "cpio" => Cpio.Value,
-        "cpio zstd" => CpioZstd.Value,
-        _ => CpioGzip.Value,
+        "ext4" => s_ext4.Value,
+        "ext4 inline" => s_ext4Inline.Value,
+        "ext2" => s_ext2.Value,
+        "fat12" => s_fat12.Value,
+        "fat32" => s_fat32.Value,
+        "btrfs" => s_btrfs.Value,
+        "cpio" => s_cpio.Value,
+        "cpio zstd" => s_cpioZstd.Value,
+        _ => s_cpioGzip.Value,
     };
 
     /// <summary>Copies of an image with a few of the bytes changed that are not zero, or near such: where its structures are.</summary>
