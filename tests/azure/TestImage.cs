@@ -50,7 +50,8 @@ internal static partial class TestImage
         var settings = (await File.ReadAllLinesAsync(Directory.SettingsFile))
             .Where(line => !line.StartsWith("MIRROR=", StringComparison.Ordinal));
         await File.WriteAllLinesAsync(directory.SettingsFile, settings.Append($"MIRROR={server.BaseUrl}/$repo/os/$arch"));
-        return await ContainerQemuLauncher.CreateAsync(Build with { WorkDirectory = directory.Path }, reporter, CancellationToken.None);
+        BuildStore.Save(directory, Build);
+        return await ContainerQemuLauncher.CreateAsync(BuildStore.Load(directory), reporter, CancellationToken.None);
     }
 
     /// <summary>A copy of the image, changed by debugfs(8): what a fix brings is taken out, to see that its test fails then.</summary>
