@@ -57,15 +57,8 @@ public sealed class PipeBuild : IAsyncLifetime, IDisposable
         {
             var root = BuildStore.Load(WorkDirectory).Disk!.Partitions[PartitionPlan.Root];
             await Tool.RunAsync(
-                "dd",
-                $"if={Destination}",
-                $"of={Root}",
-                "bs=1M",
-                $"skip={root.Offset}",
-                $"count={root.Length}",
-                "iflag=skip_bytes,count_bytes",
-                "conv=sparse",
-                "status=none");
+                "dd", $"if={Destination}", $"of={Root}", "bs=1M", $"skip={root.Offset}", $"count={root.Length}",
+                "iflag=skip_bytes,count_bytes", "conv=sparse", "status=none");
         }
 
         static string Quote(string text) => Pwsh.Quote(text);

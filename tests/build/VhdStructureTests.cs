@@ -26,15 +26,8 @@ public sealed class RawView : IAsyncLifetime, IDisposable
         await Tool.RunAsync("truncate", "--size=-512", Path);
         var esp = build.Disk!.Partitions[PartitionPlan.Esp];
         await Tool.RunAsync(
-            "dd",
-            $"if={Path}",
-            $"of={Esp}",
-            "bs=1M",
-            $"skip={esp.Offset}",
-            $"count={esp.Length}",
-            "iflag=skip_bytes,count_bytes",
-            "conv=sparse",
-            "status=none");
+            "dd", $"if={Path}", $"of={Esp}", "bs=1M", $"skip={esp.Offset}", $"count={esp.Length}", "iflag=skip_bytes,count_bytes",
+            "conv=sparse", "status=none");
     }
 
     /// <inheritdoc/>

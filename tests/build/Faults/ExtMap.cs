@@ -106,14 +106,7 @@ internal sealed partial class ExtMap(ComparedImage image, ComparedImage other)
         // From 1.47.2 on it takes no '?offset='.
         var device = (
             await Tool.RunAsync(
-                "losetup",
-                "--find",
-                "--show",
-                "--read-only",
-                "--offset",
-                $"{image.Root.Offset}",
-                "--sizelimit",
-                $"{image.Root.Length}",
+                "losetup", "--find", "--show", "--read-only", "--offset", $"{image.Root.Offset}", "--sizelimit", $"{image.Root.Length}",
                 image.Vhd)).Trim();
         string text;
         try

@@ -59,13 +59,8 @@ internal sealed partial class MountedRoot : IAsyncDisposable
         {
             var options = image.Disk.RootFileSystem == "btrfs" ? "ro" : "ro,noload";
             await Tool.RunAsync(
-                "mount",
-                "-t",
-                image.Disk.RootFileSystem,
-                "-o",
-                $"{options},loop,offset={image.Root.Offset},sizelimit={image.Root.Length}",
-                image.Vhd,
-                root.Path);
+                "mount", "-t", image.Disk.RootFileSystem, "-o", $"{options},loop,offset={image.Root.Offset},sizelimit={image.Root.Length}",
+                image.Vhd, root.Path);
             return root;
         }
         catch

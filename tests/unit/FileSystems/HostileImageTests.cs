@@ -21,44 +21,12 @@ public sealed class HostileImageTests
     // All that one input has allocated, garbage included. Each has a budget of its own, which pays for all that grows with it.
     private const long MostAllocated = 512 << 20;
 
-    private static readonly Lazy<byte[]> s_ext4 = new(
-        () =>
-            Make(
-                work =>
-                    ImageTool.Run(
-                        "mke2fs",
-                        "-q",
-                        "-F",
-                        "-t",
-                        "ext4",
-                        "-b",
-                        "1024",
-                        "-O",
-                        "^metadata_csum",
-                        "-d",
-                        work["tree"],
-                        work["image"],
-                        "2m")));
-    private static readonly Lazy<byte[]> s_ext4Inline = new(
-        () =>
-            Make(
-                work =>
-                    ImageTool.Run(
-                        "mke2fs",
-                        "-q",
-                        "-F",
-                        "-t",
-                        "ext4",
-                        "-b",
-                        "1024",
-                        "-O",
-                        "inline_data,^metadata_csum",
-                        "-I",
-                        "256",
-                        "-d",
-                        work["tree"],
-                        work["image"],
-                        "2m")));
+    private static readonly Lazy<byte[]> s_ext4 = new(() => Make(work => ImageTool.Run(
+        "mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-O", "^metadata_csum", "-d", work["tree"], work["image"],
+        "2m")));
+    private static readonly Lazy<byte[]> s_ext4Inline = new(() => Make(work => ImageTool.Run(
+        "mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-O", "inline_data,^metadata_csum", "-I", "256", "-d",
+        work["tree"], work["image"], "2m")));
     private static readonly Lazy<byte[]> s_ext2 = new(
         () => Make(work => ImageTool.Run("mke2fs", "-q", "-F", "-t", "ext2", "-b", "1024", "-d", work["tree"], work["image"], "2m")));
     private static readonly Lazy<byte[]> s_fat12 = new(() => MakeFat(12, 1));

@@ -42,19 +42,8 @@ public sealed class AwkwardNameTests(ITestOutputHelper output)
     public void What_goes_into_commands_and_configuration_is_plain_or_refused() =>
         Gen.Select(
             OneOf(
-                "TARGET_LANG",
-                "TIME_ZONE",
-                "KEYMAP",
-                "KERNEL",
-                "AGENT",
-                "ROOT_FILE_SYSTEM",
-                "ARCH_VERSION",
-                "ARCHITECTURE",
-                "WAAGENT_COMMIT",
-                "DISK_SIZE",
-                "BOOT_START",
-                "RESOURCE_DISK_SWAP",
-                "REUSE_DOCKER_IMAGE"),
+                "TARGET_LANG", "TIME_ZONE", "KEYMAP", "KERNEL", "AGENT", "ROOT_FILE_SYSTEM", "ARCH_VERSION", "ARCHITECTURE",
+                "WAAGENT_COMMIT", "DISK_SIZE", "BOOT_START", "RESOURCE_DISK_SWAP", "REUSE_DOCKER_IMAGE"),
             Awkward.Text, Gen.Int[0, 40], Gen.Bool).Run(
             output,
             values =>

@@ -140,24 +140,8 @@ public sealed class DiskFuzzTests(ITestOutputHelper output)
         using var work = new TemporaryDirectory();
         File.WriteAllBytes(work["disk"], new byte[DiskLength]);
         ImageTool.Run(
-            "sgdisk",
-            "-a",
-            "1",
-            "-n",
-            "1:40:80",
-            "-t",
-            "1:ef02",
-            "-n",
-            "2:81:120",
-            "-t",
-            "2:ef00",
-            "-c",
-            "2:EFI system",
-            "-n",
-            "3:130:200",
-            "-t",
-            "3:8304",
-            work["disk"]);
+            "sgdisk", "-a", "1", "-n", "1:40:80", "-t", "1:ef02", "-n", "2:81:120", "-t", "2:ef00", "-c", "2:EFI system", "-n", "3:130:200",
+            "-t", "3:8304", work["disk"]);
         return File.ReadAllBytes(work["disk"]);
     }
 }

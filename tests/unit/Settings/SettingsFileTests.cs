@@ -130,27 +130,8 @@ public sealed class SettingsFileTests
     {
         var piece = Gen.OneOf(
             Gen.OneOf(
-                "export ",
-                "KERNEL",
-                "MIRROR",
-                "LAYERS",
-                "=",
-                "\"",
-                "'",
-                "$repo",
-                "$(",
-                "`",
-                "${x}",
-                "\\",
-                "#",
-                " ",
-                "\t",
-                "\n",
-                "\r\n",
-                ";",
-                "~",
-                "\0",
-                "linux"),
+                "export ", "KERNEL", "MIRROR", "LAYERS", "=", "\"", "'", "$repo", "$(", "`", "${x}", "\\", "#", " ", "\t", "\n", "\r\n",
+                ";", "~", "\0", "linux"),
             Gen.OneOf(SettingDefinition.All.Select(d => Gen.Const(d.Key + "=" + d.DefaultValue + "\n")).ToArray()),
             Gen.String[0, 8]);
         piece.Array[0, 20].Select(string.Concat).Sample(

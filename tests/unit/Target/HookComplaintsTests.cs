@@ -7,28 +7,19 @@ public sealed class HookComplaintsTests
 {
     [Fact]
     public void Output_of_a_good_run_gives_no_warning() => Assert.Empty(Warnings(
-        ":: Synchronizing package databases...",
-        "warning: sudo-1.9.17p2-1 is up to date -- skipping",
-        ":: Processing package changes...",
-        "installing libgpg-error0...",
-        ":: Running post-transaction hooks...",
-        "(1/2) Creating system user accounts...",
-        "Group nogroup not found.",
-        "(2/2) Updating linux initcpios...",
-        "==> Building image from preset: /etc/mkinitcpio.d/linux.preset: 'default'",
-        "  -> Running build hook: [base]",
+        ":: Synchronizing package databases...", "warning: sudo-1.9.17p2-1 is up to date -- skipping", ":: Processing package changes...",
+        "installing libgpg-error0...", ":: Running post-transaction hooks...", "(1/2) Creating system user accounts...",
+        "Group nogroup not found.", "(2/2) Updating linux initcpios...",
+        "==> Building image from preset: /etc/mkinitcpio.d/linux.preset: 'default'", "  -> Running build hook: [base]",
         "==> Initcpio image generation successful"));
 
     [Fact]
     public void A_failed_initramfs_is_told_with_its_lines_what_they_mean_and_the_log()
     {
         var warning = Assert.Single(Warnings(
-            ":: Running post-transaction hooks...",
-            "(5/5) Updating linux initcpios...",
-            "==> Building image from preset: /etc/mkinitcpio.d/linux.preset: 'default'",
-            "==> ERROR: module not found: 'no_such_module'",
-            "==> ERROR: Hook 'no-such-hook' cannot be found",
-            "==> ERROR: file not found: '/etc/udev/hwdb.bin'",
+            ":: Running post-transaction hooks...", "(5/5) Updating linux initcpios...",
+            "==> Building image from preset: /etc/mkinitcpio.d/linux.preset: 'default'", "==> ERROR: module not found: 'no_such_module'",
+            "==> ERROR: Hook 'no-such-hook' cannot be found", "==> ERROR: file not found: '/etc/udev/hwdb.bin'",
             "==> WARNING: errors were encountered during the build. The image may not be complete.",
             "error: command failed to execute correctly"));
         Assert.StartsWith("The hook 'Updating linux initcpios' complained", warning, StringComparison.Ordinal);
@@ -47,8 +38,7 @@ public sealed class HookComplaintsTests
     /// <summary>A good build of Arch.</summary>
     [Fact]
     public void What_is_harmless_alone_gives_no_warning() => Assert.Empty(Warnings(
-        "(1/1) Updating linux initcpios...",
-        "==> ERROR: file not found: '/etc/udev/hwdb.bin'",
+        "(1/1) Updating linux initcpios...", "==> ERROR: file not found: '/etc/udev/hwdb.bin'",
         "==> WARNING: Possibly missing firmware for module: 'aic94xx'",
         "==> WARNING: errors were encountered during the build. The image may not be complete.",
         "error: command failed to execute correctly"));
@@ -79,15 +69,9 @@ public sealed class HookComplaintsTests
     public void Each_hook_and_script_has_a_warning_of_its_own_and_says_a_thing_once()
     {
         var warnings = Warnings(
-            "warning: could not get file information for usr/share/x",
-            "installing broken...",
-            "error: command failed to execute correctly",
-            "installing other...",
-            "(1/2) Creating temporary files...",
-            "error: command terminated by signal 9: Killed",
-            "(2/2) Updating linux initcpios...",
-            "==> ERROR: binary not found: 'fsck.xfs'",
-            "==> ERROR: binary not found: 'fsck.xfs'");
+            "warning: could not get file information for usr/share/x", "installing broken...", "error: command failed to execute correctly",
+            "installing other...", "(1/2) Creating temporary files...", "error: command terminated by signal 9: Killed",
+            "(2/2) Updating linux initcpios...", "==> ERROR: binary not found: 'fsck.xfs'", "==> ERROR: binary not found: 'fsck.xfs'");
         Assert.Equal(4, warnings.Count);
         Assert.StartsWith("pacman complained", warnings[0], StringComparison.Ordinal);
         Assert.StartsWith("The script of the package 'broken' complained", warnings[1], StringComparison.Ordinal);
