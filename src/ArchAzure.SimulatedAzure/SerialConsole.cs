@@ -155,7 +155,7 @@ internal sealed partial class SerialConsole
         }
         else if (line.Contains(" as init process", StringComparison.Ordinal)
             || line.Contains("Loading, please wait...", StringComparison.Ordinal)
-            || line.Contains(":: running early hook", StringComparison.Ordinal))
+            || line.StartsWith(":: ", StringComparison.Ordinal))
         {
             Reach(BootStage.Initramfs);
         }

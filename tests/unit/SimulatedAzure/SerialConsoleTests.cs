@@ -20,6 +20,19 @@ public sealed class SerialConsoleTests
         Assert.False(console.Dead.IsCompleted);
     }
 
+    /// <summary>The serial port of a busy emulator loses characters, and with them lines.</summary>
+    [Theory]
+    [InlineData(":: running early hook [udev]\r\n")]
+    [InlineData(":: performing fsck on '/dev/sda3'\r\n")]
+    [InlineData(":: mounting 'UUID=1' on real root\r\n")]
+    [InlineData("Loading, please wait...\r\n")]
+    public void AnyLineOfTheInitramfsShowsThatItRuns(string line)
+    {
+        var console = new SerialConsole();
+        console.Take("[    8.913892] ata1.00ched SCSI disk\r\n" + line);
+        Assert.Contains(BootStage.Initramfs, console.Stages.Keys);
+    }
+
     [Theory]
     [InlineData("[ 1.2] Kernel panic - not syncing: VFS: Unable to mount root fs\r\n", "panicked")]
     [InlineData("grub rescue> ", "GRUB")]
