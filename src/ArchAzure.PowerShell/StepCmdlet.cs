@@ -1,7 +1,7 @@
 using System.Management.Automation;
 using ArchAzure.Builds;
-using ArchAzure.Steps;
 using ArchAzure.Settings;
+using ArchAzure.Steps;
 
 namespace ArchAzure.PowerShell;
 

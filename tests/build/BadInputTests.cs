@@ -1,7 +1,7 @@
 using System.Globalization;
 using ArchAzure.Builds;
-using ArchAzure.Steps;
 using ArchAzure.StandIn;
+using ArchAzure.Steps;
 
 namespace ArchAzure.BuildTests;
 

@@ -1,8 +1,8 @@
 using ArchAzure.Bootstrap;
 using ArchAzure.Builds;
 using ArchAzure.Machines;
-using ArchAzure.Steps;
 using ArchAzure.StandIn;
+using ArchAzure.Steps;
 
 namespace ArchAzure.BuildTests;
 

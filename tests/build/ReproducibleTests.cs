@@ -1,6 +1,6 @@
 using System.Globalization;
-using ArchAzure.Builds;
 using ArchAzure.BuildTests.Faults;
+using ArchAzure.Builds;
 using ArchAzure.Vhd;
 
 namespace ArchAzure.BuildTests;

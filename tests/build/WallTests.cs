@@ -1,6 +1,6 @@
-using ArchAzure.Builds;
 using System.Formats.Tar;
 using ArchAzure.BuildTests.Faults;
+using ArchAzure.Builds;
 
 namespace ArchAzure.BuildTests;
 

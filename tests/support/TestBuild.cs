@@ -1,7 +1,7 @@
 using System.Text.Json;
 using ArchAzure.Builds;
-using ArchAzure.Steps;
 using ArchAzure.Containers;
+using ArchAzure.Steps;
 
 namespace ArchAzure.TestSupport;
 

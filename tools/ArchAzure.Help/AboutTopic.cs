@@ -21,7 +21,7 @@ internal static class AboutTopic
 
     private static string Table()
     {
-        var rows = SettingDefinition.All.Where(definition => definition.Obsolete is null)
+        var rows = SettingDefinition.Living
             .Select(definition => (
                 definition.Key,
                 Parameter: definition.Parameter is null ? "" : "-" + definition.Parameter,

@@ -102,8 +102,7 @@ internal sealed class BuildSession : IDisposable
                 "WorkDirectoryFailed",
                 ErrorKind.ResourceUnavailable,
                 $"A file of the build could not be read or written: {e.Message.TrimEnd('.')}. Check the free space and the permissions of "
-                + $"'{Directory.Path}', "
-                + $"and run the step again. The log is '{log.Path}'.",
+                + $"'{Directory.Path}', and run the step again. The log is '{log.Path}'.",
                 Directory.Path,
                 e);
         }

@@ -53,7 +53,7 @@ internal sealed partial class BuildSettings
     /// <summary>The release server the bootstrap comes from; ends in a slash. With <see cref="Snapshot"/> it is the archive.</summary>
     public Uri ReleaseUrl => new(Snapshot is null ? _values["RELEASE_URL"] : $"{_values["ARCHIVE_URL"]}iso/");
 
-    /// <summary>Whether the same settings give the same VHD to the byte.</summary>
+    /// <summary>Whether the same settings give a byte-identical VHD.</summary>
     public bool Reproducible => _values["REPRODUCIBLE"] == "true";
 
     /// <summary>What the identities of a reproducible build are made from.</summary>
@@ -199,7 +199,7 @@ internal sealed partial class BuildSettings
         if (Reproducible && Snapshot is null)
         {
             throw new ArchAzureException("SettingsConflict", ErrorKind.InvalidInput,
-                "REPRODUCIBLE=true needs SNAPSHOT: from a mirror that goes with the time, each day gives another image. Name a day with "
+                "REPRODUCIBLE=true needs SNAPSHOT: a mirror changes every day, and the image with it. Name a day with "
                 + "-Snapshot or SNAPSHOT=YYYY.MM.DD.", "REPRODUCIBLE");
         }
 

@@ -115,7 +115,7 @@ internal sealed class SettingDefinition
             WebFolder)
         { Steps = [1, 3, 4], Kind = SettingKind.Address },
         new("REPRODUCIBLE", "false",
-            "Whether the same settings give the same VHD to the byte, on any day and in any folder: true or false. Needs SNAPSHOT, which\n"
+            "Whether the same settings give a byte-identical VHD, on any day and in any folder: true or false. Needs SNAPSHOT, which\n"
             + "also gives the time of all that a build makes, of a day in mid-2024 or later (e2fsprogs 1.47.1), and ROOT_FILE_SYSTEM=ext4.",
             Boolean)
         { Parameter = "Reproducible", Steps = [2, 3, 4, 5] },

@@ -1,5 +1,5 @@
-using ArchAzure.Builds;
 using System.Text.RegularExpressions;
+using ArchAzure.Builds;
 using ArchAzure.Containers;
 using ArchAzure.Target;
 

@@ -1,6 +1,6 @@
-using ArchAzure.Builds;
 using System.Text.RegularExpressions;
 using ArchAzure.Bootstrap;
+using ArchAzure.Builds;
 using ArchAzure.Containers;
 using ArchAzure.IO;
 using ArchAzure.Target;

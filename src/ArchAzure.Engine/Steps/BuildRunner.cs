@@ -1,7 +1,7 @@
-using ArchAzure.Builds;
 using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Text;
+using ArchAzure.Builds;
 using ArchAzure.Containers;
 using ArchAzure.IO;
 
@@ -120,9 +120,8 @@ internal sealed class BuildRunner(string layerFolder, IReporter reporter, Engine
         var result = context.Request.Remember(session.Directory, await step.RunAsync(context, cancellationToken));
         var finished = new StepRecord(
             step.Number, step.Name, StepState.Done, inputs, DateTimeOffset.UtcNow, Math.Round(clock.Elapsed.TotalSeconds, 1));
-        result = result with { Steps = [.. result.Steps.Where(other => other.Number != step.Number)
-            .Append(finished)
-            .OrderBy(other => other.Number)] };
+        var others = result.Steps.Where(other => other.Number != step.Number);
+        result = result with { Steps = [.. others.Append(finished).OrderBy(other => other.Number)] };
         if (record?.Inputs != inputs || !step.MadeTheSame(context.Build, result))
         {
             result = result.WithStaleAfter(step.Number);

@@ -1,5 +1,5 @@
-using ArchAzure.Builds;
 using ArchAzure.Bootstrap;
+using ArchAzure.Builds;
 using ArchAzure.Containers;
 using ArchAzure.IO;
 using ArchAzure.Target;

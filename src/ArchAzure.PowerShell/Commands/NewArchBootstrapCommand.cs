@@ -29,7 +29,7 @@ public sealed class NewArchBootstrapCommand : StepCmdlet
     [AllowEmptyString]
     public string? Snapshot { get; set; }
 
-    /// <summary>Have the same settings give the same VHD to the byte. Needs a snapshot.</summary>
+    /// <summary>Build a byte-identical VHD from the same settings. Needs a snapshot.</summary>
     [Parameter]
     public SwitchParameter Reproducible { get; set; }
 

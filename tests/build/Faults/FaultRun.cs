@@ -200,7 +200,7 @@ internal sealed class FaultRun : IAsyncDisposable
     }
 
     /// <summary>
-    /// The one place that says when two builds made the same image: to the byte, since they are reproducible. What differs is named.
+    /// The one place that says when two builds made the same image: byte-identical, since they are reproducible. What differs is named.
     /// </summary>
     private static async Task SameImageAsync(ArchBuild undisturbed, ArchBuild build)
     {

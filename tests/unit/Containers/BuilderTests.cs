@@ -1,6 +1,6 @@
 using System.Text.Json.Nodes;
-using ArchAzure.Machines;
 using ArchAzure.Containers;
+using ArchAzure.Machines;
 
 namespace ArchAzure.UnitTests.Containers;
 

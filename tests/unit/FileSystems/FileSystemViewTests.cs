@@ -1,7 +1,7 @@
-using ArchAzure.FileSystems;
 using System.IO.Enumeration;
 using System.Security.Cryptography;
 using System.Text;
+using ArchAzure.FileSystems;
 using Xunit;
 
 namespace ArchAzure.UnitTests.FileSystems;

@@ -1,5 +1,5 @@
-using ArchAzure.FileSystems;
 using ArchAzure.Disks;
+using ArchAzure.FileSystems;
 using Xunit;
 
 namespace ArchAzure.UnitTests.FileSystems;

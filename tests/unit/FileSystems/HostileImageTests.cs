@@ -1,5 +1,5 @@
-using ArchAzure.FileSystems;
 using System.Diagnostics;
+using ArchAzure.FileSystems;
 using ArchAzure.Readiness;
 using ArchAzure.UnitTests.Fuzz;
 using ArchAzure.UnitTests.Readiness;

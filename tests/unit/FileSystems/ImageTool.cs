@@ -1,5 +1,5 @@
-using ArchAzure.FileSystems;
 using System.Diagnostics;
+using ArchAzure.FileSystems;
 
 namespace ArchAzure.UnitTests.FileSystems;
 

@@ -1,5 +1,5 @@
-using ArchAzure.FileSystems;
 using System.Text;
+using ArchAzure.FileSystems;
 using Xunit;
 
 namespace ArchAzure.UnitTests.FileSystems;

@@ -1,5 +1,5 @@
-using ArchAzure.FileSystems;
 using System.Security.Cryptography;
+using ArchAzure.FileSystems;
 
 namespace ArchAzure.UnitTests.FileSystems;
 
