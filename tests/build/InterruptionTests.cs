@@ -115,8 +115,8 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
             await CancelAtAsync(build, 1, "pacman-key --init", "making the builder: packages");
             Assert.Equal(images.Where(IsBuilder), (await ImagesAsync()).Where(IsBuilder));
 
-            pipeline.Mirror.AddFault(new MirrorFault("*/gptfdisk-*", MirrorFaultKind.Unavailable));
-            await build.FailsAsync(1, "PackageDownloadFailed", ["gptfdisk", "MIRROR"]);
+            pipeline.Mirror.AddFault(new MirrorFault("*/dosfstools-*", MirrorFaultKind.Unavailable));
+            await build.FailsAsync(1, "PackageDownloadFailed", ["dosfstools", "MIRROR"]);
             pipeline.Mirror.ClearFaults();
 
             var done = await build.RunAsync(1);

@@ -6,9 +6,9 @@ namespace ArchAzure.Bootstrap;
 /// <summary>How the builder's image is made of the bootstrap's: its pacman configuration, its tools, and the hash that names it.</summary>
 internal static class BuilderRecipe
 {
-    /// <summary>What the steps need: partitions, FAT, file systems, the agent's repository, the names of keymaps, snapshots.</summary>
+    /// <summary>What the steps need: FAT, file systems, the agent's repository, the names of keymaps, snapshots.</summary>
     public static IReadOnlyList<string> Tools { get; } =
-        ["gptfdisk", "dosfstools", "mtools", "e2fsprogs", "btrfs-progs", "git", "kbd", "tar", "zstd"];
+        ["dosfstools", "mtools", "e2fsprogs", "btrfs-progs", "git", "kbd", "tar", "zstd"];
 
     /// <summary>
     /// pacman.conf(5) of the builder; never of the image. pacman 7 downloads in a Landlock sandbox of its own, which fails in

@@ -116,14 +116,27 @@ internal sealed class TargetAccess(WorkDirectory directory, IReporter reporter)
             Purpose = "target",
             Network = BuilderSpec.NetworkFor(settings.PackageMirror),
             Environment = Reproducibility.Of(settings)?.Environment ?? BuilderSpec.NoEnvironment,
-            HasTarget = true,
         };
-        var snapshot = directory.Snapshot(step);
+        var snapshot = keep ? directory.Snapshot(step) : null;
         try
         {
             var result = await session.LogAsync(
                 Path.Combine(directory.LogFolder, "target.log"),
-                log => TargetSession.RunAsync(session.Docker, spec, log, snapshot, keep ? snapshot : null, work, cancellationToken),
+                async log =>
+                {
+                    await using var target = new TargetSession(session.Docker);
+                    return await target.RunAsync(
+                        new TargetWork
+                        {
+                            Spec = spec,
+                            Log = log,
+                            From = directory.Snapshots(step),
+                            To = snapshot,
+                            Outputs = snapshot is null ? [] : [TargetSession.Output(snapshot)],
+                        },
+                        work,
+                        cancellationToken);
+                },
                 cancellationToken);
             if (keep)
             {

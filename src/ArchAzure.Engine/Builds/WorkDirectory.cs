@@ -32,8 +32,11 @@ internal sealed class WorkDirectory
 
     public string Log(int step) => System.IO.Path.Combine(LogFolder, $"{step}-{StepName.All[step - 1]}.log");
 
-    /// <summary>The snapshot of the target at the end of a step.</summary>
+    /// <summary>What a step leaves of the target.</summary>
     public string Snapshot(int step) => In($"target-{step}.tar.zst");
+
+    /// <summary>The snapshots that together are the target at the end of a step: the whole one, and what the next step changed.</summary>
+    public IReadOnlyList<string> Snapshots(int step) => [.. Enumerable.Range(3, Math.Max(step - 2, 0)).Select(Snapshot)];
 
     /// <summary>The VHD of a release, unless the user names another place.</summary>
     public string Vhd(string version) => In($"ArchLinux-{version}.vhd");

@@ -16,23 +16,28 @@ internal sealed class Builder : IAsyncDisposable
 
     private readonly DockerEngine _engine;
     private readonly LifelineContainer _container;
-    private readonly StepLog _log;
+    private CommandServer? _server;
+    private bool _isConfined;
+    private bool _isFiltered;
 
     private Builder(DockerEngine engine, LifelineContainer container, StepLog log)
     {
         _engine = engine;
         _container = container;
-        _log = log;
+        Log = log;
     }
 
     /// <summary>The container's name.</summary>
     public string Name => _container.Name;
 
     /// <summary>What each command is run by: it takes rights away. Empty for a builder without a target, which never had them.</summary>
-    internal IReadOnlyList<string> Confinement { get; private set; } = [];
+    internal IReadOnlyList<string> Confinement => _isConfined ? TargetChroot.Confinement(_isFiltered, IsOffline) : [];
 
     /// <summary>The log of the step it works for.</summary>
-    internal StepLog Log => _log;
+    internal StepLog Log { get; set; }
+
+    /// <summary>Whether its commands have no network, whatever the container has. For builders with a target.</summary>
+    internal bool IsOffline { get; set; }
 
     /// <summary>The engine's address, as docker's own client takes it.</summary>
     public string Endpoint => _engine.Endpoint.ToString();
@@ -55,20 +60,25 @@ internal sealed class Builder : IAsyncDisposable
             throw StartFailed(spec, e);
         }
 
-        if (spec.HasTarget)
+        try
         {
-            try
+            if (spec.HasServer)
+            {
+                builder._server = await CommandServer.StartAsync(builder._container, engine.Calls, cancellationToken);
+            }
+
+            if (spec.HasTarget)
             {
                 await builder.MountTargetAsync(cancellationToken);
             }
-            catch
-            {
-                await builder.DisposeAsync();
-                throw;
-            }
-        }
 
-        return builder;
+            return builder;
+        }
+        catch
+        {
+            await builder.DisposeAsync();
+            throw;
+        }
     }
 
     /// <summary>Runs a command and waits for its end.</summary>
@@ -81,17 +91,12 @@ internal sealed class Builder : IAsyncDisposable
     public async Task<CommandResult> RunAsync(IReadOnlyList<string> command, CommandOptions? options, CancellationToken cancellationToken)
     {
         options ??= new CommandOptions();
-        _log.Command(string.Join(' ', command));
+        Log.Command(string.Join(' ', command));
         try
         {
-            var collector = new OutputCollector(options.LogOutput ? _log : null, options.OnLine);
-            var status = await _container.ExecAsync(
-                command,
-                options.Environment,
-                options.Input,
-                (bytes, error) => collector.Add(bytes.Span, error),
-                cancellationToken,
-                Confinement);
+            var collector = new OutputCollector(options.LogOutput ? Log : null, options.OnLine);
+            var status = await RunAsync(
+                [.. Confinement, .. command], command[0], options, (bytes, error) => collector.Add(bytes.Span, error), cancellationToken);
             collector.Complete();
             if (status is not { } exitCode)
             {
@@ -116,6 +121,13 @@ internal sealed class Builder : IAsyncDisposable
         }
     }
 
+    private async Task<long?> RunAsync(
+        IReadOnlyList<string> command, string name, CommandOptions options, Action<ReadOnlyMemory<byte>, bool> onOutput,
+        CancellationToken cancellationToken) =>
+        _server?.IsReady == true && await options.ReadInputAsync(CommandServer.MaximumInput, cancellationToken) is { } input
+            ? await _server.RunAsync(command, name, options.Environment, input, onOutput, cancellationToken)
+            : await _container.ExecAsync(command, name, options.Environment, options.Input, onOutput, cancellationToken);
+
     /// <summary>Writes a text file in the builder.</summary>
     public Task WriteFileAsync(string path, string content, CancellationToken cancellationToken) =>
         RunAsync(
@@ -126,7 +138,7 @@ internal sealed class Builder : IAsyncDisposable
     /// <summary>Makes an image of the container's present state.</summary>
     public async Task CommitAsync(string image, IReadOnlyDictionary<string, string> labels, CancellationToken cancellationToken)
     {
-        _log.Command($"commit {image}");
+        Log.Command($"commit {image}");
         var (repository, tag) = DockerEngine.SplitImage(image);
         try
         {
@@ -170,16 +182,25 @@ internal sealed class Builder : IAsyncDisposable
         }
         catch (ArchAzureException e)
         {
-            _log.Write($"{builderPath} still belongs to root: {e.Message}");
+            Log.Write($"{builderPath} still belongs to root: {e.Message}");
         }
+    }
+
+    /// <summary>Takes a mounted file away from all commands that come.</summary>
+    public async Task UnmountAsync(string path, CancellationToken cancellationToken)
+    {
+        _isConfined = false;
+        await RunAsync(["umount", "--", path], null, cancellationToken);
+        _isConfined = true;
     }
 
     /// <summary>Ends the container with everything in it. Safe to call at any moment, also after a cancellation.</summary>
     public async ValueTask DisposeAsync()
     {
+        _server?.Dispose();
         if (await _container.RemoveAsync() is { } failure)
         {
-            _log.Write($"The builder {Name} could not be removed: {failure} The next run removes it.");
+            Log.Detail($"The builder {Name} could not be removed: {failure} The next run removes it.");
         }
     }
 
@@ -204,7 +225,7 @@ internal sealed class Builder : IAsyncDisposable
 
             // Nothing that ran in the target can replace what gives up SYS_ADMIN for the next command.
             ReadonlyRootfs = spec.HasTarget,
-            Tmpfs = spec.HasTarget ? new Dictionary<string, string>(StringComparer.Ordinal) { ["/run"] = "", ["/tmp"] = "" } : null,
+            Tmpfs = spec.HasTarget || spec.HasServer ? new Dictionary<string, string>(StringComparer.Ordinal) { ["/run"] = "", ["/tmp"] = "" } : null,
 
             // The volume has no name, and goes with the container.
             Mounts = [.. LifelineContainer.Mounts(spec.Mounts), .. spec.HasTarget ? [TargetVolume(spec)] : Array.Empty<Mount>()],
@@ -222,16 +243,16 @@ internal sealed class Builder : IAsyncDisposable
         try
         {
             var mounted = await RunAsync(TargetChroot.MountCommand, TargetChroot.MountOptions, cancellationToken);
-            var filtered = mounted.Output.Contains(TargetChroot.Filtered, StringComparison.Ordinal);
-            Confinement = TargetChroot.Confinement(filtered);
-            if (!filtered)
+            _isFiltered = mounted.Output.Contains(TargetChroot.Filtered, StringComparison.Ordinal);
+            _isConfined = true;
+            if (!_isFiltered)
             {
-                _log.Detail(
+                Log.Detail(
                     "The filter of system calls does not work here (an emulated processor, or setpriv before util-linux 2.41): "
                     + "commands run without it, and without CAP_SYS_ADMIN all the same.");
             }
 
-            _log.Write($"each command of this builder runs after: {string.Join(' ', Confinement)}");
+            Log.Write($"each command of this builder runs after: {string.Join(' ', Confinement)}");
         }
         catch (CommandFailedException e)
         {

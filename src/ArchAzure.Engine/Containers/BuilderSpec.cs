@@ -37,4 +37,7 @@ internal sealed record BuilderSpec
 
     /// <summary>Whether it holds a target: an empty one is then at <see cref="TargetChroot.Tree"/>.</summary>
     public bool HasTarget { get; init; }
+
+    /// <summary>Whether its commands are run by a <see cref="CommandServer"/>.</summary>
+    public bool HasServer { get; init; }
 }

@@ -19,7 +19,8 @@ internal sealed record CommandOptions
         },
     };
 
-    /// <summary>Writes the command's standard input, or null for none.</summary>
+    /// <summary>Writes the command's standard input, or null for none. It is called again from the beginning where that is more than can be
+    /// held in memory.</summary>
     public Func<Stream, CancellationToken, Task>? Input { get; init; }
 
     /// <summary>Extra environment.</summary>
@@ -33,6 +34,36 @@ internal sealed record CommandOptions
 
     /// <summary>Return the result of a failing command instead of throwing.</summary>
     public bool AllowFailure { get; init; }
+
+    /// <summary>The whole input; null where it takes a buffer of more than this many bytes.</summary>
+    public async Task<ReadOnlyMemory<byte>?> ReadInputAsync(int most, CancellationToken cancellationToken)
+    {
+        using var buffer = new BoundedBuffer(most);
+        try
+        {
+            await (Input?.Invoke(buffer, cancellationToken) ?? Task.CompletedTask);
+            return buffer.GetBuffer().AsMemory(0, (int)buffer.Length);
+        }
+        catch (EndOfStreamException) when (buffer.IsFull)
+        {
+            return null;
+        }
+    }
+
+    private sealed class BoundedBuffer(int most) : MemoryStream
+    {
+        public bool IsFull { get; private set; }
+
+        public override int Capacity
+        {
+            get => base.Capacity;
+            set
+            {
+                IsFull = value > most;
+                base.Capacity = IsFull ? throw new EndOfStreamException() : value;
+            }
+        }
+    }
 }
 
 /// <summary>A command in the builder failed; the message shows its last lines.</summary>

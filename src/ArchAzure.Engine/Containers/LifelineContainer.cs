@@ -61,27 +61,26 @@ internal sealed class LifelineContainer
 
     /// <summary>Runs a command and waits for its end.</summary>
     /// <param name="command">The program and its arguments; no shell is involved.</param>
+    /// <param name="name">The command's name, for messages.</param>
     /// <param name="environment">Extra environment.</param>
     /// <param name="input">Writes its standard input, or null for none.</param>
     /// <param name="onOutput">Gets what it writes; the second value tells whether it came from standard error.</param>
     /// <param name="cancellationToken">Stops waiting; the command ends with the container.</param>
-    /// <param name="runBy">The command line that the program and its arguments are appended to; null for none.</param>
     /// <returns>Its exit status, or null when the container was gone before it told one.</returns>
     public async Task<long?> ExecAsync(
         IReadOnlyList<string> command,
+        string name,
         IReadOnlyDictionary<string, string> environment,
         Func<Stream, CancellationToken, Task>? input,
         Action<ReadOnlyMemory<byte>, bool> onOutput,
-        CancellationToken cancellationToken,
-        IReadOnlyList<string>? runBy = null)
+        CancellationToken cancellationToken)
     {
-        var name = command[0];
         var exec = await _calls.CreateExecAsync(
             Id,
             name,
             new ContainerExecCreateParameters
             {
-                Cmd = [.. runBy ?? [], .. command],
+                Cmd = [.. command],
                 Env = [.. environment.Select(pair => $"{pair.Key}={pair.Value}")],
                 AttachStdin = input is not null,
                 AttachStdout = true,
@@ -165,46 +164,6 @@ internal sealed class LifelineContainer
         }
 
         stream.CloseWrite();
-    }
-
-    /// <summary>
-    /// Tells whether a command that says nothing still runs. A command that has ended closes its output, after it has handed over
-    /// what is left of it; where the engine does not, the wait would never end.
-    /// </summary>
-    private sealed class ExecWatch(EngineCalls calls, string execId, string command)
-    {
-        private long _heard;
-        private volatile bool _handsOver;
-        private long _heardAtEnd = -1;
-
-        public Action<ReadOnlyMemory<byte>, bool> Hears(Action<ReadOnlyMemory<byte>, bool> onOutput) => (bytes, error) =>
-        {
-            Interlocked.Add(ref _heard, bytes.Length);
-            _handsOver = true;
-            onOutput(bytes, error);
-            _handsOver = false;
-        };
-
-        public async Task AskAsync(CancellationToken cancellationToken)
-        {
-            var state = await calls.InspectExecAsync(execId, command, cancellationToken);
-            if (state.Running || _handsOver)
-            {
-                // Who gets the output may take his time, e.g. a pager; that is no fault of the engine's.
-                return;
-            }
-
-            var heard = Interlocked.Read(ref _heard);
-            if (heard == _heardAtEnd)
-            {
-                throw calls.Stalled(
-                    command,
-                    $"the command ended with status {state.ExitCode}, but for {calls.Limits.WatchInterval.TotalSeconds:0.#} s "
-                    + "the engine has neither sent more of its output nor closed it");
-            }
-
-            _heardAtEnd = heard;
-        }
     }
 
     /// <summary>The write half of an exec's stream.</summary>

@@ -25,9 +25,10 @@ internal static class TargetChroot
     /// CAP_SYS_ADMIN nor a way to regain it.
     /// </summary>
     /// <param name="filtered">Whether the filter of system calls works.</param>
-    public static IReadOnlyList<string> Confinement(bool filtered) =>
+    /// <param name="offline">Whether it gets no network.</param>
+    public static IReadOnlyList<string> Confinement(bool filtered, bool offline) =>
     [
-        "unshare", "--fork", "--pid", "--kill-child", "--",
+        "unshare", "--fork", "--pid", "--kill-child", .. offline ? ["--net"] : Array.Empty<string>(), "--",
         "setpriv", "--bounding-set=-sys_admin,-setpcap",
         .. filtered ? ["--seccomp-filter=/run/archazure/filter"] : Array.Empty<string>(), "--",
 

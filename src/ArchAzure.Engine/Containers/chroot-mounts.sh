@@ -36,11 +36,6 @@ ln -s /proc/self/fd/2 dev/stderr
 mount -t tmpfs -o nosuid,nodev,mode=0755 run run
 mount -t tmpfs -o nosuid,nodev,mode=1777,strictatime tmp tmp
 
-# Where /etc/resolv.conf of an image with systemd-resolved leads to.
-for name in stub-resolv.conf resolv.conf; do
-    install -D --mode=0644 /etc/resolv.conf "run/systemd/resolve/$name"
-done
-
 # A file system of its own: nobody can write to it or take it away without CAP_SYS_ADMIN.
 mkdir /run/archazure
 mount -t tmpfs -o nosuid,nodev,noexec,mode=0755,size=64k confinement /run/archazure

@@ -45,6 +45,15 @@ internal static class PartitionTypes
     /// <summary>An LVM physical volume (sgdisk: 8e00).</summary>
     public static readonly Guid LinuxLvm = new("e6d6d379-f507-44c2-a23c-238f2a3df928");
 
+    /// <summary>The type that sgdisk has a code for; of those an image of ours has.</summary>
+    public static Guid Parse(string code) => code switch
+    {
+        "ef02" => BiosBoot,
+        "ef00" => EfiSystem,
+        "8304" => LinuxRootX64,
+        _ => throw new ArgumentOutOfRangeException(nameof(code), code, null),
+    };
+
     /// <summary>The name of a type for people.</summary>
     public static string Describe(Guid type) =>
         type == BiosBoot ? "BIOS boot"
@@ -66,6 +75,7 @@ internal sealed class GuidPartitionTable
     // The specification reserves at least 16 KiB for the entries; nobody has use for more than this.
     private const int MaximumEntriesLength = 1 << 20;
     private const int MinimumHeaderLength = 92;
+    private const uint Revision = 0x0001_0000;
 
     // The four records of the MBR.
     private const int FirstRecord = 446;
@@ -73,6 +83,10 @@ internal sealed class GuidPartitionTable
     private const byte GptProtective = 0xEE;
 
     private const int MinimumEntryLength = 128;
+    private const int EntryCount = 128;
+
+    /// <summary>The sectors of the entries of one copy.</summary>
+    private const int EntriesSectors = EntryCount * MinimumEntryLength / SectorSize;
 
     private GuidPartitionTable(Guid diskId, IReadOnlyList<GuidPartition> partitions, IReadOnlyList<string> problems)
     {
@@ -134,6 +148,55 @@ internal sealed class GuidPartitionTable
         return new(copy.DiskId, ReadPartitions(copy, problems), problems);
     }
 
+    /// <summary>Writes a table to an empty disk: the protective MBR, and both copies with 128 entries, as sgdisk does.</summary>
+    /// <param name="disk">The disk; its position is not kept.</param>
+    /// <param name="length">The disk's length in bytes, a multiple of <see cref="SectorSize"/>.</param>
+    /// <param name="diskId">The disk's GUID.</param>
+    /// <param name="partitions">The partitions.</param>
+    public static void Write(FileStream disk, long length, Guid diskId, IEnumerable<GuidPartition> partitions)
+    {
+        ArgumentNullException.ThrowIfNull(disk);
+        ArgumentNullException.ThrowIfNull(partitions);
+        var last = (length / SectorSize) - 1;
+        var entries = new byte[EntriesSectors * SectorSize];
+        foreach (var partition in partitions)
+        {
+            var entry = entries.AsSpan((partition.Number - 1) * MinimumEntryLength, MinimumEntryLength);
+            partition.Type.TryWriteBytes(entry);
+            partition.Id.TryWriteBytes(entry[16..]);
+            BinaryPrimitives.WriteInt64LittleEndian(entry[32..], partition.FirstSector);
+            BinaryPrimitives.WriteInt64LittleEndian(entry[40..], partition.LastSector);
+            BinaryPrimitives.WriteUInt64LittleEndian(entry[48..], partition.Attributes);
+            System.Text.Encoding.Unicode.GetBytes(partition.Name, entry[56..]);
+        }
+
+        var header = new byte[SectorSize];
+        "EFI PART"u8.CopyTo(header);
+        BinaryPrimitives.WriteUInt32LittleEndian(header.AsSpan(8), Revision);
+        BinaryPrimitives.WriteInt32LittleEndian(header.AsSpan(12), MinimumHeaderLength);
+        BinaryPrimitives.WriteInt64LittleEndian(header.AsSpan(40), 2 + EntriesSectors);
+        diskId.TryWriteBytes(header.AsSpan(56));
+        BinaryPrimitives.WriteInt32LittleEndian(header.AsSpan(80), EntryCount);
+        BinaryPrimitives.WriteInt32LittleEndian(header.AsSpan(84), MinimumEntryLength);
+        BinaryPrimitives.WriteUInt32LittleEndian(header.AsSpan(88), Crc32(entries));
+
+        var mbr = new byte[SectorSize];
+        var record = mbr.AsSpan(FirstRecord, RecordLength);
+        BinaryPrimitives.WriteUInt32LittleEndian(record, 0x0002_0000);
+        BinaryPrimitives.WriteUInt32LittleEndian(record[4..], (CylinderHeadSector(last) << 8) | GptProtective);
+        BinaryPrimitives.WriteUInt32LittleEndian(record[8..], 1);
+        BinaryPrimitives.WriteUInt32LittleEndian(record[12..], (uint)Math.Min(last, uint.MaxValue));
+        mbr[510] = 0x55;
+        mbr[511] = 0xAA;
+
+        var backupEntries = last - EntriesSectors;
+        Write(disk, 0, mbr);
+        Write(disk, 1, Header(header, own: 1, other: last, 2, lastUsable: backupEntries - 1));
+        Write(disk, 2, entries);
+        Write(disk, backupEntries, entries);
+        Write(disk, last, Header(header, own: last, other: 1, backupEntries, lastUsable: backupEntries - 1));
+    }
+
     /// <summary>
     /// Moves the backup to the end of a disk that has been made larger, as sgdisk --move-second-header does: entries, header, and what the
     /// primary and the protective MBR say of the disk's size. At each moment one copy is good: the backup is on the disk before the
@@ -191,6 +254,13 @@ internal sealed class GuidPartitionTable
         }
 
         return null;
+    }
+
+    /// <summary>A sector's address of three bytes, for a disk of 255 heads and 63 sectors; the largest one where it does not fit.</summary>
+    private static uint CylinderHeadSector(long sector)
+    {
+        var (cylinder, head, number) = (sector / (255 * 63), sector / 63 % 255, (sector % 63) + 1);
+        return cylinder > 1023 ? 0xFF_FFFF : (uint)(head | ((number | ((cylinder >> 8) << 6)) << 8) | ((cylinder & 0xFF) << 16));
     }
 
     private static byte[] Header(byte[] header, long own, long other, long entriesSector, long lastUsable)
@@ -270,7 +340,7 @@ internal sealed class GuidPartitionTable
 
         var count = header.U32(80);
         var entryLength = header.U32(84);
-        if (header.U32(8) != 0x0001_0000 || header.U64(24) != (ulong)sector || entryLength < MinimumEntryLength
+        if (header.U32(8) != Revision || header.U64(24) != (ulong)sector || entryLength < MinimumEntryLength
             || !System.Numerics.BitOperations.IsPow2(entryLength) || (ulong)count * entryLength > MaximumEntriesLength)
         {
             problems.Add($"{name} has a header with impossible fields.");

@@ -37,22 +37,11 @@ internal static class PartitionPlan
             sizeMiB, newGuid(), partitions, rootFileSystem, newGuid(), newGuid(), BitConverter.ToUInt32(newGuid().ToByteArray()));
     }
 
-    /// <summary>The arguments with which sgdisk writes the plan to an image.</summary>
-    public static IReadOnlyList<string> SgdiskArguments(DiskProduct disk, string image)
-    {
-        List<string> arguments = ["sgdisk", "--clear", "--set-alignment=1", $"--disk-guid={disk.DiskGuid}"];
-        foreach (var partition in disk.Partitions)
-        {
-            arguments.AddRange(
-            [
-                $"--new={partition.Number}:{partition.FirstSector}:{partition.FirstSector + partition.SectorCount - 1}",
-                $"--typecode={partition.Number}:{partition.TypeCode}",
-                $"--partition-guid={partition.Number}:{partition.PartitionGuid}",
-                $"--change-name={partition.Number}:{partition.Name}",
-            ]);
-        }
-
-        arguments.Add(image);
-        return arguments;
-    }
+    /// <summary>The plan as a partition table.</summary>
+    public static IReadOnlyList<GuidPartition> Table(DiskProduct disk) =>
+    [
+        .. disk.Partitions.Select(partition => new GuidPartition(
+            partition.Number, PartitionTypes.Parse(partition.TypeCode), partition.PartitionGuid, partition.FirstSector,
+            partition.FirstSector + partition.SectorCount - 1, 0, partition.Name)),
+    ];
 }

@@ -134,7 +134,7 @@ internal sealed class ContainerQemuLauncher : IQemuLauncher
             try
             {
                 var status = await container.ExecAsync(
-                    [program, .. arguments], s_noEnvironment, null, (bytes, _) => output.Add(Encoding.UTF8.GetString(bytes.Span)),
+                    [program, .. arguments], program, s_noEnvironment, null, (bytes, _) => output.Add(Encoding.UTF8.GetString(bytes.Span)),
                     cancellationToken);
                 return ((int)(status ?? -1), output.ToString());
             }
@@ -189,7 +189,8 @@ internal sealed class ContainerQemuLauncher : IQemuLauncher
             try
             {
                 var status = await _container.ExecAsync(
-                    command, s_noEnvironment, null, (bytes, _) => _errors.Add(Encoding.UTF8.GetString(bytes.Span)), CancellationToken.None);
+                    command, command[0], s_noEnvironment, null, (bytes, _) => _errors.Add(Encoding.UTF8.GetString(bytes.Span)),
+                    CancellationToken.None);
                 return (int)(status ?? KilledStatus);
             }
             catch (Exception e) when (LifelineContainer.IsEngineFailure(e) || e is ArchAzureException)

@@ -23,7 +23,6 @@ internal sealed partial class AgentStep : TargetStep
         var network = context.MirrorNetwork == "host" || source is null ? context.MirrorNetwork : BuilderSpec.NetworkFor(source.Location);
         return RunInTargetAsync(
             context,
-            "agent",
             network,
             async (builder, target) =>
             {

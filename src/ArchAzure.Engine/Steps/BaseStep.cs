@@ -25,7 +25,6 @@ internal sealed class BaseStep : TargetStep
         ];
         return RunInTargetAsync(
             context,
-            "base",
             context.MirrorNetwork,
             async (builder, target) =>
             {

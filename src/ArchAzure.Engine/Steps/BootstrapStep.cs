@@ -173,6 +173,7 @@ internal sealed partial class BootstrapStep : BuildStep
             Image = bootstrapImage,
             BuildId = context.Build.Id,
             Purpose = "bootstrap",
+            HasServer = true,
             Network = context.MirrorNetwork,
             Mounts = [new(context.Directory.PackageCache, Pacman.CachePath)],
         };

@@ -4,6 +4,7 @@ using System.Text;
 using ArchAzure.Builds;
 using ArchAzure.Containers;
 using ArchAzure.IO;
+using ArchAzure.Target;
 
 namespace ArchAzure.Steps;
 
@@ -41,16 +42,23 @@ internal sealed class BuildRunner(string layerFolder, IReporter reporter, Engine
 
         // A build of an older version, or a copy of one, has no claim yet.
         await DockerImageClaims.ClaimAsync(session.Docker, session.Build, cancellationToken);
-        foreach (var step in BuildStep.All.Where(step => step.Number >= first && step.Number <= last))
+        await using var target = new TargetSession(session.Docker);
+        for (var step = first; step <= last; step++)
         {
-            await RunAsync(session, step, step.Number == first ? request : request with { SettingsPath = null }, cancellationToken);
+            await RunAsync(
+                session, target, [.. BuildStep.All.Take(last).Skip(step - 1)],
+                step == first ? request : request with { SettingsPath = null }, cancellationToken);
         }
 
         return session.Build;
     }
 
-    private async Task RunAsync(BuildSession session, BuildStep step, StepRequest request, CancellationToken cancellationToken)
+    /// <summary>Runs the first of these steps.</summary>
+    private async Task RunAsync(
+        BuildSession session, TargetSession target, IReadOnlyList<BuildStep> steps, StepRequest request,
+        CancellationToken cancellationToken)
     {
+        var step = steps[0];
         var settings = request.SettingsOf(session.Directory, session.Build);
         if (step.Number == 1)
         {
@@ -75,7 +83,7 @@ internal sealed class BuildRunner(string layerFolder, IReporter reporter, Engine
                         new StepContext
                         {
                             Session = session, Build = before, Settings = settings, Request = request, Log = log,
-                            LayerFolder = layerFolder, Step = step.Number,
+                            LayerFolder = layerFolder, Step = step.Number, Steps = steps, Target = target,
                         },
                         cancellationToken);
                 },

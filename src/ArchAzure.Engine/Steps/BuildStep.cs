@@ -1,4 +1,5 @@
 using ArchAzure.Builds;
+using ArchAzure.Containers;
 
 namespace ArchAzure.Steps;
 
@@ -22,6 +23,9 @@ internal abstract class BuildStep
 
     /// <summary>What goes into it besides its settings: fingerprints of layers, versions of recipes.</summary>
     public virtual IEnumerable<string> OtherInputs(StepContext context) => [];
+
+    /// <summary>The files that it writes in the target's builder. Refuses to write over what is not the build's.</summary>
+    public virtual IReadOnlyList<BindMount> Outputs(StepContext context) => [];
 
     /// <summary>Whether what the step made last time is still there.</summary>
     public abstract Task<bool> ProductExistsAsync(StepContext context, CancellationToken cancellationToken);

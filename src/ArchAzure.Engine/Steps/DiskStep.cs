@@ -11,8 +11,6 @@ internal sealed class DiskStep : BuildStep
     /// <summary>What a build of Arch takes in the work directory, in bytes: package cache, two snapshots, the VHD's data.</summary>
     private const long BuildNeeds = 4L << 30;
 
-    private const string ImagePath = "/work/disk.img";
-
     public override string Name => StepName.Disk;
 
     public override Task<bool> ProductExistsAsync(StepContext context, CancellationToken cancellationToken) =>
@@ -32,6 +30,11 @@ internal sealed class DiskStep : BuildStep
             throw FreeSpace.Missing(context.Directory.Path, needed, free, "a build");
         }
 
+        if (context.Reproducibility is not null)
+        {
+            await RequireMke2fsAsync(context, cancellationToken);
+        }
+
         context.Say($"partitioning a disk of {disk.SizeMiB} MiB");
         var part = context.Directory.Disk + ".part";
         try
@@ -39,23 +42,7 @@ internal sealed class DiskStep : BuildStep
             using (var image = NewFile.Create(part))
             {
                 image.SetLength(disk.SizeMiB << 20);
-            }
-
-            var spec = new BuilderSpec
-            {
-                Image = context.BuilderImage, BuildId = context.Build.Id, Purpose = "disk", Mounts = [new(part, ImagePath)],
-            };
-            await using (var builder = await Builder.StartAsync(context.Docker, spec, context.Log, cancellationToken))
-            {
-                if (context.Reproducibility is not null)
-                {
-                    // Step 5 needs it; told before the long steps.
-                    Reproducibility.RequireMke2fs(
-                        (await builder.RunAsync(["mke2fs", "-V"], null, cancellationToken)).Tail is [var first, ..] ? first : "");
-                }
-
-                await builder.RunAsync(PartitionPlan.SgdiskArguments(disk, ImagePath), null, cancellationToken);
-                await builder.RunAsync(["sgdisk", "--verify", ImagePath], null, cancellationToken);
+                GuidPartitionTable.Write(image, image.Length, disk.DiskGuid, PartitionPlan.Table(disk));
             }
 
             AtomicFile.Commit(part, context.Directory.Disk);
@@ -67,5 +54,14 @@ internal sealed class DiskStep : BuildStep
         }
 
         return context.Build with { Disk = disk };
+    }
+
+    /// <summary>Step 5 needs it; told before the long steps.</summary>
+    private static async Task RequireMke2fsAsync(StepContext context, CancellationToken cancellationToken)
+    {
+        var spec = new BuilderSpec { Image = context.BuilderImage, BuildId = context.Build.Id, Purpose = "disk" };
+        await using var builder = await Builder.StartAsync(context.Docker, spec, context.Log, cancellationToken);
+        var version = await builder.RunAsync(["mke2fs", "-V"], null, cancellationToken);
+        Reproducibility.RequireMke2fs(version.Tail is [var first, ..] ? first : "");
     }
 }

@@ -27,6 +27,12 @@ internal sealed class StepContext
     /// <summary>The step's number.</summary>
     public required int Step { get; init; }
 
+    /// <summary>The target, which stays in its builder while this run's steps work on it.</summary>
+    public required TargetSession Target { get; init; }
+
+    /// <summary>This step and the later ones of this run.</summary>
+    public required IReadOnlyList<BuildStep> Steps { get; init; }
+
     public WorkDirectory Directory => Session.Directory;
 
     public DockerEngine Docker => Session.Docker;
@@ -52,8 +58,27 @@ internal sealed class StepContext
         ["ARCHAZURE_ROOT_FSCK_PASS"] = Build.Disk!.RootFileSystem == "btrfs" ? "0" : "1",
     };
 
+    /// <summary>What work on the target as the step before left it needs.</summary>
+    /// <param name="network">The Docker network.</param>
+    /// <param name="mounts">What it sees beside snapshots and outputs.</param>
+    public TargetWork TargetWork(string network, params BindMount[] mounts) => new()
+    {
+        Spec = new BuilderSpec
+        {
+            Image = BuilderImage,
+            BuildId = Build.Id,
+            Purpose = "target",
+            Network = network,
+            Environment = Reproducibility?.Environment ?? BuilderSpec.NoEnvironment,
+            Mounts = mounts,
+        },
+        Log = Log,
+        From = Directory.Snapshots(Step - 1),
+        Outputs = [.. Steps.SelectMany(step => step.Outputs(this))],
+    };
+
     /// <summary>One of the module's layers.</summary>
-    public Layer Layer(string name) => Target.Layer.Load(Path.Combine(LayerFolder, name));
+    public Layer Layer(string name) => ArchAzure.Target.Layer.Load(Path.Combine(LayerFolder, name));
 
     /// <summary>Shows what the step does now.</summary>
     public void Say(string status, int? percent = null, bool minor = false) =>

@@ -10,16 +10,18 @@ namespace ArchAzure.Steps;
 internal abstract class TargetStep : BuildStep
 {
     public override Task<bool> ProductExistsAsync(StepContext context, CancellationToken cancellationToken) =>
-        Task.FromResult(File.Exists(context.Directory.Snapshot(Number)));
+        Task.FromResult(context.Directory.Snapshots(Number).All(File.Exists));
+
+    public override IReadOnlyList<BindMount> Outputs(StepContext context) =>
+        [TargetSession.Output(context.Directory.Snapshot(Number))];
 
     /// <summary>Runs the step's work on the target and takes the snapshot.</summary>
     /// <param name="context">The step's context.</param>
-    /// <param name="purpose">What the builder is for.</param>
     /// <param name="network">The Docker network it needs.</param>
     /// <param name="work">The work.</param>
     /// <param name="cancellationToken">Ends the builder; the snapshot before stays.</param>
     protected async Task<ArchBuild> RunInTargetAsync(
-        StepContext context, string purpose, string network, Func<Builder, TargetTree, Task<ArchBuild>> work,
+        StepContext context, string network, Func<Builder, TargetTree, Task<ArchBuild>> work,
         CancellationToken cancellationToken)
     {
         NewFile.CreateFolder(context.Directory.PackageCache);
@@ -28,21 +30,11 @@ internal abstract class TargetStep : BuildStep
             context.Say("unpacking the target");
         }
 
-        return await TargetSession.RunAsync(
-            context.Docker,
-            new BuilderSpec
+        return await context.Target.RunAsync(
+            context.TargetWork(network, new BindMount(context.Directory.PackageCache, Pacman.CachePath)) with
             {
-                Image = context.BuilderImage,
-                BuildId = context.Build.Id,
-                Purpose = purpose,
-                Network = network,
-                Environment = context.Reproducibility?.Environment ?? BuilderSpec.NoEnvironment,
-                HasTarget = true,
-                Mounts = [new(context.Directory.PackageCache, Pacman.CachePath)],
+                To = context.Directory.Snapshot(Number),
             },
-            context.Log,
-            Number > 3 ? context.Directory.Snapshot(Number - 1) : null,
-            context.Directory.Snapshot(Number),
             async (builder, target) =>
             {
                 try

@@ -51,53 +51,33 @@ internal sealed class VhdStep : BuildStep
         var disk = context.Build.Disk!;
         var reproducibility = context.Reproducibility;
         var destination = Destination(context);
-        if (File.Exists(destination) && destination != context.Build.VhdPath && !context.Request.Force)
-        {
-            throw new ArchAzureException(
-                "DestinationExists",
-                ErrorKind.InvalidInput,
-                $"'{destination}' exists already. Use -Force to replace it, or name another with -Destination.",
-                destination);
-        }
-
         var (image, root) = (VhdFiles.ImagePart(destination), VhdFiles.RootPart(destination));
-        IReadOnlyList<InstalledPackage> packages;
         try
         {
-            await CopyDiskAsync(context.Directory.Disk, image, cancellationToken);
-            List<BindMount> mounts = [new(image, ImagePath), new(context.Directory.Snapshot(4), TargetTree.SnapshotPath, ReadOnly: true)];
-            if (disk.RootFileSystem == "btrfs")
-            {
-                NewFile.CreateEmpty(root);
-                mounts.Add(new(root, RootImagePath));
-            }
-
-            var spec = new BuilderSpec
-            {
-                Image = context.BuilderImage, BuildId = context.Build.Id, Purpose = "vhd", HasTarget = true, Mounts = mounts,
-                Environment = reproducibility?.Environment ?? BuilderSpec.NoEnvironment,
-            };
-            await using (var builder = await Builder.StartAsync(context.Docker, spec, context.Log, cancellationToken))
-            {
-                var target = new TargetTree(builder);
-                context.Say("unpacking the target", 10);
-                await target.RestoreAsync(TargetTree.SnapshotPath, cancellationToken);
-                packages = await target.ReadPackagesAsync(cancellationToken);
-                context.Say("making the boot loaders", 30);
-                await target.RunScriptAsync(Script(context, BootLoadersScript), context.ScriptEnvironment, null, cancellationToken);
-                await WriteBootLoadersAsync(builder, disk, reproducibility is not null, cancellationToken);
-                context.Say("sealing", 50);
-                await RunScriptAsync(builder, Script(context, SealScript), [TargetTree.Root], cancellationToken);
-                if (reproducibility is not null)
+            context.Say("unpacking the target", 10);
+            var packages = await context.Target.RunAsync(
+                // mke2fs counts what it writes, in the superblock; files with holes make a difference.
+                context.TargetWork("none") with { FreshTree = reproducibility is not null },
+                async (builder, target) =>
                 {
-                    await RunScriptAsync(
-                        builder, Script(context, ClampScript), [TargetTree.Root, reproducibility.EpochSeconds], cancellationToken);
-                }
+                    await CopyDiskAsync(context.Directory.Disk, image, cancellationToken);
+                    var installed = await target.ReadPackagesAsync(cancellationToken);
+                    context.Say("making the boot loaders", 30);
+                    await target.RunScriptAsync(Script(context, BootLoadersScript), context.ScriptEnvironment, null, cancellationToken);
+                    await WriteBootLoadersAsync(builder, disk, reproducibility is not null, cancellationToken);
+                    context.Say("sealing", 50);
+                    await RunScriptAsync(builder, Script(context, SealScript), [TargetTree.Root], cancellationToken);
+                    if (reproducibility is not null)
+                    {
+                        await RunScriptAsync(
+                            builder, Script(context, ClampScript), [TargetTree.Root, reproducibility.EpochSeconds], cancellationToken);
+                    }
 
-                context.Say($"writing the root file system ({disk.RootFileSystem})", 60);
-                await WriteRootAsync(builder, disk, cancellationToken);
-            }
-
+                    context.Say($"writing the root file system ({disk.RootFileSystem})", 60);
+                    await WriteRootAsync(builder, disk, cancellationToken);
+                    return installed;
+                },
+                cancellationToken);
             context.Say("writing the VHD", 90);
             using (var handle = File.OpenHandle(image, FileMode.Open, FileAccess.ReadWrite))
             {
@@ -149,6 +129,27 @@ internal sealed class VhdStep : BuildStep
         }
     }
 
+    public override IReadOnlyList<BindMount> Outputs(StepContext context)
+    {
+        var destination = Destination(context);
+        if (File.Exists(destination) && destination != context.Build.VhdPath && !context.Request.Force)
+        {
+            throw new ArchAzureException(
+                "DestinationExists",
+                ErrorKind.InvalidInput,
+                $"'{destination}' exists already. Use -Force to replace it, or name another with -Destination.",
+                destination);
+        }
+
+        return
+        [
+            new(VhdFiles.ImagePart(destination), ImagePath),
+            .. context.Build.Disk!.RootFileSystem == "btrfs"
+                ? [new BindMount(VhdFiles.RootPart(destination), RootImagePath)]
+                : Array.Empty<BindMount>(),
+        ];
+    }
+
     private static string Destination(StepContext context) =>
         Path.GetFullPath(context.Request.Destination ?? context.Build.VhdPath ?? context.Directory.Vhd(context.Build.Version!));
 
@@ -164,10 +165,13 @@ internal sealed class VhdStep : BuildStep
     private static async Task CopyDiskAsync(string source, string destination, CancellationToken cancellationToken)
     {
         using var from = File.OpenHandle(source);
-        using var to = NewFile.Create(destination);
+
+        // The same file: the builder has it mounted. What an earlier step may have written into it goes.
+        using var to = File.OpenHandle(destination, FileMode.Open, FileAccess.ReadWrite);
+        RandomAccess.SetLength(to, 0);
         var length = RandomAccess.GetLength(from);
-        to.SetLength(length);
-        await SparseFile.CopyAsync(from, to.SafeFileHandle, 0, length, null, cancellationToken);
+        RandomAccess.SetLength(to, length);
+        await SparseFile.CopyAsync(from, to, 0, length, null, cancellationToken);
     }
 
     /// <summary>Puts GRUB onto the disk: boot code and core image for BIOS, a file in a fresh ESP for UEFI.</summary>

@@ -11,25 +11,58 @@ internal sealed class TargetTree(Builder builder)
     /// <summary>The program that <see cref="ChrootAsync"/> runs commands with.</summary>
     public const string ChrootCommand = "chroot";
 
-    /// <summary>Where the snapshot to start from is mounted, in the builder.</summary>
-    public const string SnapshotPath = "/work/target.tar.zst";
+    /// <summary>What tar notes of the tree by <see cref="MarkAsync"/>, in the builder.</summary>
+    private const string MarkPath = "/run/target-mark";
 
     // Numeric owners, ACLs, capabilities; in name order, so that equal trees make equal archives.
     private static readonly string[] s_tarFidelity = ["--numeric-owner", "--acls", "--xattrs", "--xattrs-include=*"];
 
-    /// <summary>Unpacks a snapshot into the empty tree.</summary>
-    public Task RestoreAsync(string path, CancellationToken cancellationToken) =>
+    /// <summary>Empties the folders in memory, which are no part of the tree: programs of an earlier step may have left files.</summary>
+    public Task BeginAsync(CancellationToken cancellationToken) =>
         builder.RunAsync(
-            ["tar", "--extract", "--file", path, "--zstd", "--same-permissions", .. s_tarFidelity, "--directory", Root],
+            [
+                "bash", "-euc",
+                """
+                find "$1"/{run,tmp,dev/shm} -xdev -mindepth 1 -delete
+
+                # Where /etc/resolv.conf of an image with systemd-resolved leads to.
+                for name in stub-resolv.conf resolv.conf; do
+                    install -D --mode=0644 /etc/resolv.conf "$1/run/systemd/resolve/$name"
+                done
+                """,
+                "bash", TargetChroot.Root,
+            ],
             null,
             cancellationToken);
 
-    /// <summary>Writes the tree to the snapshot's file.</summary>
-    public Task SaveAsync(string path, CancellationToken cancellationToken) =>
+    /// <summary>Unpacks a snapshot into the tree: the first into the empty one, a later one over those before it.</summary>
+    /// <remarks>GNU tar manual, "Using tar to Perform Incremental Dumps": what has been removed since goes.</remarks>
+    public Task RestoreAsync(string path, bool isFirst, CancellationToken cancellationToken) =>
+        builder.RunAsync(
+            [
+                "tar", "--extract", "--file", path, "--zstd", "--same-permissions", .. s_tarFidelity,
+                .. isFirst ? Array.Empty<string>() : ["--listed-incremental=/dev/null"], "--directory", Root,
+            ],
+            null,
+            cancellationToken);
+
+    /// <summary>Notes what the tree is like now: a snapshot that is not whole holds what has changed since.</summary>
+    public Task MarkAsync(CancellationToken cancellationToken) =>
+        builder.RunAsync(
+            [
+                "bash", "-euc", "rm -rf \"$1\"; exec tar --create --file /dev/null --listed-incremental \"$1\" --directory \"$2\" .",
+                "bash", MarkPath, Root,
+            ],
+            null,
+            cancellationToken);
+
+    /// <summary>Writes the tree to a snapshot's file: all of it, or what has changed since <see cref="MarkAsync"/>.</summary>
+    public Task SaveAsync(string path, bool isWhole, CancellationToken cancellationToken) =>
         builder.RunAsync(
             [
                 "tar", "--create", "--file", path, "--use-compress-program", "zstd -1 -T0", "--sort=name", .. s_tarFidelity,
-                "--warning=no-file-ignored", "--directory", Root, ".",
+                .. isWhole ? Array.Empty<string>() : ["--listed-incremental", MarkPath], "--warning=no-file-ignored", "--directory", Root,
+                ".",
             ],
             null,
             cancellationToken);

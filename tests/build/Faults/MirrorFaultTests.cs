@@ -10,7 +10,7 @@ namespace ArchAzure.BuildTests.Faults;
 public sealed class MirrorFaultTests(Pipeline pipeline) : IDisposable
 {
     private const string Tarball = "*/iso/2026.10.01/archlinux-bootstrap-*.tar.zst";
-    private const string BuilderPackage = "*/gptfdisk-*.pkg.tar.zst";
+    private const string BuilderPackage = "*/dosfstools-*.pkg.tar.zst";
     private const string BasePackage = "*/sudo-*.pkg.tar.zst";
     private const string AgentPackage = "*/parted-*.pkg.tar.zst";
 

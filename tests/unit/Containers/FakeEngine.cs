@@ -58,6 +58,12 @@ internal sealed class FakeEngine : IDisposable
         return 0;
     };
 
+    /// <summary>Where the product's command server and its commands run in earnest; null where they are <see cref="OnCommand"/>'s.</summary>
+    public string? ProgramFolder { get; set; }
+
+    /// <summary>Whether it drops what programs run in earnest write.</summary>
+    public bool IsMute { get; set; }
+
     /// <summary>What it says in place of an image that it cannot store; null for none.</summary>
     public string? NoRoom { get; set; }
 
@@ -273,11 +279,76 @@ internal sealed class FakeEngine : IDisposable
     {
         await UpgradeAsync(answer);
         command.Open(request, answer);
-        command.ExitCode = await OnCommand(command);
+        command.ExitCode = command.Words is ["bash", "-c", var script] && script.Contains("mapfile", StringComparison.Ordinal)
+            ? await (ProgramFolder is null ? ServeCommandsAsync(command, answer) : RunProgramAsync(command, script))
+            : await OnCommand(command);
 
         // The engine takes what the command has left of its input: to close a socket with something unread in it resets the connection.
         answer.Socket.Shutdown(SocketShutdown.Send);
         await request.CopyToAsync(Stream.Null, _stop.Token);
+    }
+
+    /// <summary>What the product's command server does, with commands of this engine.</summary>
+    private async Task<int> ServeCommandsAsync(FakeCommand server, NetworkStream answer)
+    {
+        while (await FakeRequest.LineAsync(server.Input, _stop.Token) is { Length: > 0 } line)
+        {
+            var numbers = line.Split(' ');
+            List<string> words = [];
+            while (words.Count < int.Parse(numbers[1], CultureInfo.InvariantCulture))
+            {
+                words.Add(await FakeRequest.LineAsync(server.Input, _stop.Token, '\0'));
+            }
+
+            var input = await FakeRequest.BytesAsync(server.Input, int.Parse(numbers[2], CultureInfo.InvariantCulture), _stop.Token);
+            var environment = words.Skip(1).TakeWhile(word => word.Contains('=', StringComparison.Ordinal)).ToList();
+            var command = new FakeCommand(server.Container, words[(1 + environment.Count)..], environment, input.Length > 0);
+            command.Open(new MemoryStream(input), answer);
+            var status = await OnCommand(command);
+            await command.WriteAsync($"\0{numbers[0]} {status}\n");
+            await command.WriteAsync($"\0{numbers[0]} {status}\n", error: true);
+        }
+
+        return 0;
+    }
+
+    /// <summary>Runs a program in earnest, on this machine, with its files in <see cref="ProgramFolder"/>.</summary>
+    private async Task<int> RunProgramAsync(FakeCommand command, string script)
+    {
+        var start = new System.Diagnostics.ProcessStartInfo("bash")
+        {
+            UseShellExecute = false, RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true,
+            ArgumentList = { "-c", script.Replace("/run/", $"{ProgramFolder}/", StringComparison.Ordinal) },
+        };
+        using var process = System.Diagnostics.Process.Start(start)!;
+        var output = Task.WhenAll(
+            SendAsync(process.StandardOutput.BaseStream, error: false), SendAsync(process.StandardError.BaseStream, error: true));
+        try
+        {
+            var buffer = new byte[4096];
+            while (await command.Input.ReadAsync(buffer, _stop.Token) is > 0 and var count)
+            {
+                await process.StandardInput.BaseStream.WriteAsync(buffer.AsMemory(0, count), _stop.Token);
+                await process.StandardInput.BaseStream.FlushAsync(_stop.Token);
+            }
+        }
+        finally
+        {
+            process.StandardInput.Close();
+        }
+
+        await output;
+        await process.WaitForExitAsync(_stop.Token);
+        return process.ExitCode;
+
+        async Task SendAsync(Stream stream, bool error)
+        {
+            var buffer = new byte[4096];
+            while (await stream.ReadAsync(buffer, _stop.Token) is > 0 and var count)
+            {
+                await (IsMute ? Task.CompletedTask : command.WriteAsync(buffer[..count], error));
+            }
+        }
     }
 
     /// <summary>It says 200 before it reads: what goes wrong then comes as a message.</summary>
@@ -493,20 +564,20 @@ internal sealed record FakeRequest(string Method, Version? ApiVersion, string Pa
         return body.ToArray();
     }
 
-    private static async Task<byte[]> BytesAsync(Stream stream, int length, CancellationToken cancellationToken)
+    internal static async Task<byte[]> BytesAsync(Stream stream, int length, CancellationToken cancellationToken)
     {
         var bytes = new byte[length];
         await stream.ReadExactlyAsync(bytes, cancellationToken);
         return bytes;
     }
 
-    private static async Task<string> LineAsync(Stream stream, CancellationToken cancellationToken)
+    internal static async Task<string> LineAsync(Stream stream, CancellationToken cancellationToken, char end = '\n')
     {
         var line = new StringBuilder();
         while (true)
         {
             var letter = (char)(await BytesAsync(stream, 1, cancellationToken))[0];
-            if (letter == '\n')
+            if (letter == end)
             {
                 return line.ToString();
             }

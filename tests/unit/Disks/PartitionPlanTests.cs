@@ -43,18 +43,48 @@ public sealed class PartitionPlanTests
         Assert.Matches("^[0-9A-F]{4}-[0-9A-F]{4}$", disk.EspUuid);
     }
 
-    [Fact]
-    public void Sgdisk_makes_of_it_what_was_planned()
+    [Theory]
+    [InlineData(2048, 4096)]
+    [InlineData(4 << 20, 2048)]
+    public void The_table_is_the_one_that_sgdisk_writes(long sizeMiB, long firstSector)
     {
         using var folder = new TempFolder();
-        var disk = PartitionPlan.Create(2048, 4096, "ext4", Guid.NewGuid);
-        using (var image = File.OpenHandle(folder["disk.img"], FileMode.CreateNew, FileAccess.Write))
+        var disk = PartitionPlan.Create(sizeMiB, firstSector, "ext4", Guid.NewGuid);
+        foreach (var name in new[] { "disk.img", "sgdisk.img" })
         {
-            RandomAccess.SetLength(image, 2048L << 20);
+            using var image = File.Create(folder[name]);
+            image.SetLength(sizeMiB << 20);
+            if (name == "disk.img")
+            {
+                GuidPartitionTable.Write(image, image.Length, disk.DiskGuid, PartitionPlan.Table(disk));
+            }
         }
 
-        var arguments = PartitionPlan.SgdiskArguments(disk, folder["disk.img"]);
-        Tool.Run(arguments[0], [.. arguments.Skip(1)]);
+        Tool.Run(
+            "sgdisk",
+            [
+                "--clear", "--set-alignment=1", $"--disk-guid={disk.DiskGuid}",
+                .. disk.Partitions.SelectMany(partition => new[]
+                {
+                    $"--new={partition.Number}:{partition.FirstSector}:{partition.FirstSector + partition.SectorCount - 1}",
+                    $"--typecode={partition.Number}:{partition.TypeCode}",
+                    $"--partition-guid={partition.Number}:{partition.PartitionGuid}",
+                    $"--change-name={partition.Number}:{partition.Name}",
+                }),
+                folder["sgdisk.img"],
+            ]);
+        foreach (var (offset, length) in new[] { (0L, 1 << 20), ((sizeMiB - 1) << 20, 1 << 20) })
+        {
+            Assert.Equal(Bytes("sgdisk.img"), Bytes("disk.img"));
+
+            byte[] Bytes(string name)
+            {
+                using var image = File.OpenHandle(folder[name]);
+                var bytes = new byte[length];
+                Assert.Equal(length, RandomAccess.Read(image, bytes, offset));
+                return bytes;
+            }
+        }
 
         Assert.Contains("No problems found", Tool.Run("sgdisk", ["--verify", folder["disk.img"]]), StringComparison.Ordinal);
         var root = Tool.Run("sgdisk", ["--info=3", folder["disk.img"]]);
