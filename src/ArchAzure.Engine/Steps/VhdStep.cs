@@ -227,11 +227,12 @@ internal sealed class VhdStep : BuildStep
             return;
         }
 
-        // ^metadata_csum_seed: GRUB before 2.12 does not read a file system that has it.
+        // ^metadata_csum_seed: GRUB before 2.12 does not read a file system that has it. The journal: mke2fs would give a large disk 1 GiB of it,
+        // which is stored.
         await builder.RunAsync(
             [
                 "mke2fs", "-q", "-F", "-t", "ext4", "-L", "root", "-U", $"{disk.RootUuid}", "-O", "^metadata_csum_seed,^orphan_file",
-                "-E", $"offset={root.Offset},hash_seed={disk.HashSeed},root_owner=0:0", "-d", TargetTree.Root, ImagePath,
+                "-J", "size=64", "-E", $"offset={root.Offset},hash_seed={disk.HashSeed},root_owner=0:0", "-d", TargetTree.Root, ImagePath,
                 $"{root.Length / 1024}k",
             ],
             null,

@@ -60,7 +60,7 @@ internal sealed class TargetTree(Builder builder)
     public Task SaveAsync(string path, bool isWhole, CancellationToken cancellationToken) =>
         builder.RunAsync(
             [
-                "tar", "--create", "--file", path, "--use-compress-program", "zstd -1 -T0", "--sort=name", .. s_tarFidelity,
+                "tar", "--create", "--file", path, "--use-compress-program", "zstd --fast=3 -T0", "--sort=name", .. s_tarFidelity,
                 .. isWhole ? Array.Empty<string>() : ["--listed-incremental", MarkPath], "--warning=no-file-ignored", "--directory", Root,
                 ".",
             ],
