@@ -186,6 +186,59 @@ public sealed class VhdConverterTests : IDisposable
     }
 
     [Fact]
+    public async Task Its_checksum_is_the_one_of_sha256sum_and_tells_the_time_left()
+    {
+        var raw = MakeRaw("disk.raw", 3L << 30, 1 << 20);
+        var reporter = new RecordingReporter();
+
+        await VhdConverter.ConvertAsync(
+            new VhdConversion { SourcePath = raw, DestinationPath = _folder["disk.vhd"], InPlace = true, Checksum = true },
+            reporter,
+            default);
+
+        Tool.Run("sha256sum", ["--check", "--strict", "SHA256SUMS"], _folder.Path);
+        Assert.Single(File.ReadAllLines(_folder["SHA256SUMS"]));
+        var updates = reporter.Updates.Where(update => update.Status == "computing the SHA-256 of disk.vhd").ToList();
+        Assert.Contains(updates, update => update is { Percent: > 0 and < 100, SecondsRemaining: > 0 });
+        Assert.True(updates.Count < 100, $"{updates.Count} updates are more than a display can show.");
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task What_speaks_of_another_vhd_goes_when_that_is_replaced(bool inPlace)
+    {
+        var raw = MakeRaw("disk.raw", 1 << 20, 0);
+        var vhd = _folder.Write("disk.vhd", "another");
+        _folder.Write("disk.vhd.cdx.json", "its packages");
+        foreach (var path in new[] { vhd, vhd + ".cdx.json", _folder["other.vhd"] })
+        {
+            ChecksumFile.Sha256.Add(path, new string('0', 64));
+            ChecksumFile.FsVerity.Add(path, new string('0', 64));
+        }
+
+        ChecksumFile.FsVerity.Remove(vhd + ".cdx.json");
+        await VhdConverter.ConvertAsync(
+            new VhdConversion { SourcePath = raw, DestinationPath = vhd, InPlace = inPlace, Force = true }, new RecordingReporter(), default);
+
+        Assert.False(File.Exists(vhd + ".cdx.json"));
+        Assert.Equal($"{new string('0', 64)}  other.vhd\n", File.ReadAllText(_folder["SHA256SUMS"]));
+        Assert.Equal($"sha256:{new string('0', 64)} other.vhd\n", File.ReadAllText(_folder["FSVERITYSUMS"]));
+    }
+
+    [Fact]
+    public async Task What_speaks_of_another_vhd_is_not_replaced_without_force()
+    {
+        var list = _folder.Write("disk.vhd.cdx.json", "its packages");
+
+        var error = await Assert.ThrowsAsync<ArchAzureException>(
+            () => ConvertAsync(MakeRaw("disk.raw", 1 << 20, 0), _folder["disk.vhd"]));
+
+        Assert.Equal(("DestinationExists", (object)list), (error.ErrorId, error.Target));
+        Assert.Equal("its packages", File.ReadAllText(list));
+    }
+
+    [Fact]
     public async Task A_cancelled_copy_leaves_nothing()
     {
         var raw = MakeRaw("disk.raw", 8 << 20, 0);
