@@ -49,6 +49,7 @@ internal sealed class ByteProgress(IReporter reporter, string activity, string s
         }
 
         // The first moments say too little about the rest.
+        done = Math.Min(done, total);
         var left = elapsed.TotalSeconds < 1 || done == 0 ? (int?)null : (int)Math.Ceiling(elapsed.TotalSeconds * (total - done) / done);
         reporter.Progress(new(activity, status, (int)(done * 100 / total), SecondsRemaining: left));
         _next = elapsed + s_interval;

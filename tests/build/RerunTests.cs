@@ -70,17 +70,18 @@ public sealed class RerunTests(Pipeline pipeline)
     }
 
     [Fact]
-    public async Task The_checksum_of_a_finished_build_is_computed_once_and_its_vhd_stays()
+    public async Task A_finished_build_gets_its_checksum_and_is_compressed_once_and_its_vhd_stays()
     {
         await using var build = await TestBuild.SmallAfterStepAsync(pipeline, 5);
         var (before, vhd) = (build.State, build.State.VhdPath!);
         var written = File.GetLastWriteTimeUtc(vhd);
 
-        var first = await Pwsh.RunAsync($"(ConvertTo-AzureVhd {Pwsh.Quote(build.Directory.Path)} -Checksum).Vhd.Sha256");
+        var first = await Pwsh.RunAsync($"(ConvertTo-AzureVhd {Pwsh.Quote(build.Directory.Path)} -Checksum -Compress).Vhd.Sha256");
         Assert.True(first.ExitCode == 0, first.All);
         Assert.Equal((await Tool.RunAsync("sha256sum", vhd))[..64], first.Output.Trim());
         await Tool.RunAsync("env", $"--chdir={build.Directory.Path}", "sha256sum", "--check", "--strict", "SHA256SUMS");
         var sums = File.GetLastWriteTimeUtc(Path.Combine(build.Directory.Path, "SHA256SUMS"));
+        Assert.True(File.Exists(vhd + ".zst"));
 
         // The build remembers it.
         await build.RunAllAsync();

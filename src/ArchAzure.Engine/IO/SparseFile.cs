@@ -48,7 +48,8 @@ internal static class SparseFile
     }
 
     /// <summary>
-    /// Computes a file's SHA-256 over all its bytes. Holes are not read: an image that is mostly holes takes two thirds of the time so.
+    /// Computes a file's SHA-256 over all its bytes. Holes are hashed without being read, which saves a third of the time where there is
+    /// little else.
     /// </summary>
     /// <param name="path">The file.</param>
     /// <param name="progress">Gets the bytes done so far; null for none.</param>

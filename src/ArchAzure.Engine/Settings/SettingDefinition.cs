@@ -202,6 +202,11 @@ internal sealed class SettingDefinition
             + "20 seconds for 30 GiB, however little is in them.",
             Boolean)
         { Parameter = "Checksum" },
+        new("COMPRESS", "false",
+            "Whether the VHD is also written compressed, as NAME.vhd.zst next to it with its SHA-256 in SHA256SUMS, to keep or to pass\n"
+            + "on: true or false. 'zstd -d' gives back the VHD, with its holes.",
+            Boolean)
+        { Parameter = "Compress" },
         new("REUSE_DHCLIENT", "true",
             "Has no use any more.",
             Boolean)

@@ -152,6 +152,12 @@ internal sealed class VhdStep : BuildStep
             build = build with { Vhd = vhd with { Sha256 = sha256 } };
         }
 
+        var compressed = VhdFiles.Compressed(path);
+        if (context.Settings.Compress && !(File.Exists(compressed) && ChecksumFile.Sha256.Holds(compressed)))
+        {
+            await VhdFiles.AddCompressedAsync(path, Name, context.Reporter, cancellationToken);
+        }
+
         return build;
     }
 

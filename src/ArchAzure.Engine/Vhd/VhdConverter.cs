@@ -21,6 +21,9 @@ internal sealed record VhdConversion
     /// <summary>Write the SHA-256 of the VHD to <c>SHA256SUMS</c>.</summary>
     public bool Checksum { get; init; }
 
+    /// <summary>Compress the VHD too.</summary>
+    public bool Compress { get; init; }
+
     /// <summary>The VHD's identity.</summary>
     public Guid UniqueId { get; init; } = Guid.NewGuid();
 
@@ -80,6 +83,11 @@ internal static class VhdConverter
         if (conversion.Checksum)
         {
             await VhdFiles.AddChecksumAsync(destination, Activity, reporter, cancellationToken);
+        }
+
+        if (conversion.Compress)
+        {
+            await VhdFiles.AddCompressedAsync(destination, Activity, reporter, cancellationToken);
         }
 
         return footer;

@@ -14,8 +14,11 @@ internal static class VhdFiles
     /// <summary>The list of the packages in it.</summary>
     public static string PackageList(string vhd) => vhd + ".cdx.json";
 
+    /// <summary>The same, compressed.</summary>
+    public static string Compressed(string vhd) => vhd + ".zst";
+
     /// <summary>The VHD and what is made of it.</summary>
-    public static IEnumerable<string> Products(string vhd) => [vhd, PackageList(vhd)];
+    public static IEnumerable<string> Products(string vhd) => [vhd, PackageList(vhd), Compressed(vhd)];
 
     /// <summary>What a killed run may leave where the VHD was to be.</summary>
     public static IEnumerable<string> Parts(string vhd) =>
@@ -53,5 +56,28 @@ internal static class VhdFiles
         var hash = await SparseFile.Sha256Async(vhd, progress.Report, cancellationToken);
         ChecksumFile.Sha256.Add(vhd, hash);
         return hash;
+    }
+
+    /// <summary>Compresses the VHD, and writes the SHA-256 of what comes out to <c>SHA256SUMS</c>.</summary>
+    public static async Task AddCompressedAsync(string vhd, string activity, IReporter reporter, CancellationToken cancellationToken)
+    {
+        var (compressed, part) = (Compressed(vhd), Compressed(vhd) + ".part");
+        var progress = new ByteProgress(reporter, activity, $"compressing {Path.GetFileName(vhd)}", SparseFile.AllocatedBytes(vhd));
+        try
+        {
+            string hash;
+            using (var file = NewFile.Create(part))
+            {
+                hash = await SparseZstd.CompressAsync(vhd, file, progress.Report, cancellationToken);
+            }
+
+            AtomicFile.Commit(part, compressed);
+            ChecksumFile.Sha256.Add(compressed, hash);
+        }
+        catch
+        {
+            File.Delete(part);
+            throw;
+        }
     }
 }

@@ -32,6 +32,10 @@ public sealed class ConvertToAzureVhdCommand : StepCmdlet
     [Parameter]
     public SwitchParameter Checksum { get; set; }
 
+    /// <summary>Write the VHD compressed too.</summary>
+    [Parameter]
+    public SwitchParameter Compress { get; set; }
+
     /// <inheritdoc/>
     protected override void Process()
     {
@@ -55,6 +59,7 @@ public sealed class ConvertToAzureVhdCommand : StepCmdlet
         var conversion = new VhdConversion
         {
             SourcePath = source, DestinationPath = destination, InPlace = InPlace, Force = Force, Checksum = Checksum,
+            Compress = Compress,
         };
         var vhd = TryRun(
             async (reporter, token) =>

@@ -35,6 +35,10 @@ public sealed class InvokeArchBuildCommand : EngineCmdlet
     [Parameter]
     public SwitchParameter Checksum { get; set; }
 
+    /// <summary>Write the VHD compressed too.</summary>
+    [Parameter]
+    public SwitchParameter Compress { get; set; }
+
     /// <inheritdoc/>
     protected override void Process()
     {
