@@ -54,7 +54,7 @@ trap cleanup EXIT
 need_dotnet
 if is_debian; then
     # gnupg, tar, zstd ...: the data of the unit tests; the rest checks and boots the VHD with tools that are not ours.
-    install_packages gnupg tar zstd xz-utils bzip2 lz4 gzip libarchive-tools e2fsprogs dosfstools mtools gdisk btrfs-progs \
+    install_packages gnupg tar zstd fsverity xz-utils bzip2 lz4 gzip libarchive-tools e2fsprogs dosfstools mtools gdisk btrfs-progs \
         qemu-utils qemu-system-x86 ovmf ipxe-qemu git openssl openssh-client p7zip-full udftools util-linux curl cpio sudo \
         attr acl libcap2-bin strace procps
 fi
@@ -175,7 +175,7 @@ if [[ -n $slow ]]; then
     export ARCHAZURE_STANDIN=$stand_in_folder ARCHAZURE_IMAGE_WORKDIR=$work/image
     run image
     join
-    if [[ -e $ARCHAZURE_IMAGE_WORKDIR/SHA256SUMS ]]; then
+    if [[ -e $ARCHAZURE_IMAGE_WORKDIR/FSVERITYSUMS ]]; then
         # An emulated machine takes one of two cores, as most builds do: one beside them, then two at once.
         export ARCHAZURE_BUSY_FILE=$work/busy
         touch "$ARCHAZURE_BUSY_FILE"

@@ -271,7 +271,7 @@ Describe 'Remove-ArchBuild' {
         Set-Content -LiteralPath (Join-Path $work 'mine.txt') 'mine'
         Get-ArchBuild $work | Remove-ArchBuild -KeepImage -Confirm:$false | Should -BeNullOrEmpty
         $vhd = "ArchLinux-$($build.Version).vhd"
-        @(Get-ChildItem -LiteralPath $work).Name | Sort-Object | Should -Be @($vhd, "$vhd.cdx.json", 'mine.txt', 'settings.env', 'SHA256SUMS' | Sort-Object)
+        @(Get-ChildItem -LiteralPath $work).Name | Sort-Object | Should -Be @($vhd, "$vhd.cdx.json", 'FSVERITYSUMS', 'mine.txt', 'settings.env', 'SHA256SUMS' | Sort-Object)
         docker image ls --quiet $build.Bootstrap.BuilderImage | Should -Not -BeNullOrEmpty
     }
 }

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace ArchAzure;
 
 /// <summary>One update of what is being done, for a progress display.</summary>
@@ -6,7 +8,9 @@ namespace ArchAzure;
 /// <param name="Percent">0 to 100, or null where no end is known.</param>
 /// <param name="Completed">True when the activity has ended and its display can go; the status then says how.</param>
 /// <param name="Minor">True for one of many within a larger part (a package, so many bytes): too little for a line in a log.</param>
-internal sealed record ProgressUpdate(string Activity, string Status, int? Percent = null, bool Completed = false, bool Minor = false);
+/// <param name="SecondsRemaining">About how long it will still take, or null where that is not known.</param>
+internal sealed record ProgressUpdate(
+    string Activity, string Status, int? Percent = null, bool Completed = false, bool Minor = false, int? SecondsRemaining = null);
 
 /// <summary>Where the engine tells what it does. Calls may come from any thread.</summary>
 internal interface IReporter
@@ -22,4 +26,32 @@ internal interface IReporter
 
     /// <summary>Progress of long work.</summary>
     void Progress(ProgressUpdate update);
+}
+
+/// <summary>Progress of work that is counted in bytes: percent and time left, four times a second at most.</summary>
+/// <param name="reporter">Where it goes.</param>
+/// <param name="activity">As in <see cref="ProgressUpdate"/>.</param>
+/// <param name="status">As in <see cref="ProgressUpdate"/>; the same from the beginning to the end.</param>
+/// <param name="total">All bytes to do.</param>
+internal sealed class ByteProgress(IReporter reporter, string activity, string status, long total)
+{
+    private static readonly TimeSpan s_interval = TimeSpan.FromMilliseconds(250);
+    private readonly Stopwatch _clock = Stopwatch.StartNew();
+    private TimeSpan _next;
+
+    /// <summary>Tells that so many bytes are done.</summary>
+    public void Report(long done)
+    {
+        var elapsed = _clock.Elapsed;
+        if (elapsed < _next || total == 0)
+        {
+            return;
+        }
+
+        // The first moments say too little about the rest.
+        done = Math.Min(done, total);
+        var left = elapsed.TotalSeconds < 1 || done == 0 ? (int?)null : (int)Math.Ceiling(elapsed.TotalSeconds * (total - done) / done);
+        reporter.Progress(new(activity, status, (int)(done * 100 / total), SecondsRemaining: left));
+        _next = elapsed + s_interval;
+    }
 }

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
 using System.Management.Automation;
 using System.Runtime.ExceptionServices;
+using ArchAzure.Settings;
 
 namespace ArchAzure.PowerShell;
 
@@ -175,6 +176,39 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
         return result is not null;
     }
 
+    /// <summary>
+    /// The settings of all parameters given whose name the settings know; one with an empty value takes back what was given earlier.
+    /// </summary>
+    protected Dictionary<string, string> GivenSettings()
+    {
+        var given = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (var definition in SettingDefinition.All)
+        {
+            if (definition.Parameter is not { } parameter || !MyInvocation.BoundParameters.TryGetValue(parameter, out var value))
+            {
+                continue;
+            }
+
+            given[definition.Key] = value switch
+            {
+                "" or null or string[] { Length: 0 } => "",
+                // Relative paths count from the current location, not from where the process was started.
+                string[] list =>
+                    Run(
+                        () =>
+                            BuildSettings.Default.With(
+                                definition.Key, [.. list.Select(item => definition.WithPaths(item, FilePath))], parameter))[definition.Key],
+                _ =>
+                    Run(
+                        () =>
+                            BuildSettings.Default.With(
+                                definition.Key, definition.WithPaths(value.ToString() ?? "", FilePath), parameter))[definition.Key],
+            };
+        }
+
+        return given;
+    }
+
     /// <summary>A path as the user gives it (relative to the current location, ~, drives) as a path of the file system.</summary>
     protected string FilePath(string path)
     {
@@ -231,6 +265,7 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
             Add(() => cmdlet.WriteProgress(new ProgressRecord(1, update.Activity, update.Status)
             {
                 PercentComplete = update.Percent ?? -1,
+                SecondsRemaining = update.SecondsRemaining ?? -1,
                 RecordType = update.Completed ? ProgressRecordType.Completed : ProgressRecordType.Processing,
             }));
         }

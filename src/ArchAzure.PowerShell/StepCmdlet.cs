@@ -1,6 +1,5 @@
 using System.Management.Automation;
 using ArchAzure.Builds;
-using ArchAzure.Settings;
 using ArchAzure.Steps;
 
 namespace ArchAzure.PowerShell;
@@ -24,38 +23,5 @@ public abstract class StepCmdlet : BuildCmdlet
 
         var step = StepName.Number(name);
         WriteObject(Run((reporter, token) => new BuildRunner(LayerFolder, reporter).RunAsync(directory, step, step, request, token)));
-    }
-
-    /// <summary>
-    /// The settings of all parameters given whose name the settings know; one with an empty value takes back what was given earlier.
-    /// </summary>
-    protected Dictionary<string, string> GivenSettings()
-    {
-        var given = new Dictionary<string, string>(StringComparer.Ordinal);
-        foreach (var definition in SettingDefinition.All)
-        {
-            if (definition.Parameter is not { } parameter || !MyInvocation.BoundParameters.TryGetValue(parameter, out var value))
-            {
-                continue;
-            }
-
-            given[definition.Key] = value switch
-            {
-                "" or null or string[] { Length: 0 } => "",
-                // Relative paths count from the current location, not from where the process was started.
-                string[] list =>
-                    Run(
-                        () =>
-                            BuildSettings.Default.With(
-                                definition.Key, [.. list.Select(item => definition.WithPaths(item, FilePath))], parameter))[definition.Key],
-                _ =>
-                    Run(
-                        () =>
-                            BuildSettings.Default.With(
-                                definition.Key, definition.WithPaths(value.ToString() ?? "", FilePath), parameter))[definition.Key],
-            };
-        }
-
-        return given;
     }
 }

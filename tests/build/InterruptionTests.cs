@@ -36,6 +36,9 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
         await Tool.RunAsync("e2fsck", "-fn", $"{done.VhdPath}?offset={done.Disk!.Partitions[Disks.PartitionPlan.Root].Offset}");
         Assert.Equal((long.Parse(TestBuild.SmallDisk) << 20) + 512, new FileInfo(done.VhdPath!).Length);
         await Tool.RunAsync("env", $"--chdir={build.Directory.Path}", "sha256sum", "--check", "--strict", "SHA256SUMS");
+        Assert.Equal(
+            await File.ReadAllTextAsync(Path.Combine(build.Directory.Path, "FSVERITYSUMS")),
+            await Tool.RunAsync("env", $"--chdir={build.Directory.Path}", "fsverity", "digest", Path.GetFileName(done.VhdPath!)));
         await build.NothingLeftAsync();
 
         // The cmdlets too take the name as it is. (A backslash they would not: PowerShell reads it as a slash.)

@@ -125,7 +125,10 @@ public sealed class PipeTests(Pipeline pipeline, PipeBuild pipe) : IClassFixture
         Assert.Equal(3072L << 20, information.RootElement.GetProperty("virtual-size").GetInt64());
         var folder = Path.GetDirectoryName(pipe.Destination)!;
         Assert.Equal(
-            new[] { pipe.Destination, pipe.Destination + ".cdx.json", Path.Combine(folder, "SHA256SUMS") }.Order(StringComparer.Ordinal),
+            new[]
+            {
+                pipe.Destination, pipe.Destination + ".cdx.json", Path.Combine(folder, "SHA256SUMS"), Path.Combine(folder, "FSVERITYSUMS"),
+            }.Order(StringComparer.Ordinal),
             Directory.EnumerateFiles(folder).Order(StringComparer.Ordinal));
         Assert.Empty(Directory.EnumerateFiles(pipe.WorkDirectory.Path, "*.part"));
         Assert.Empty(await Tool.RunAsync("docker", "ps", "--all", "--quiet", "--filter", $"label=archazure.build={build.Id}"));

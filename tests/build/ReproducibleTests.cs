@@ -67,7 +67,8 @@ public sealed class ReproducibleTests(Pipeline pipeline)
     }
 
     private static async Task<string> SumsAsync(ArchBuild build) =>
-        await File.ReadAllTextAsync(Path.Combine(Path.GetDirectoryName(build.VhdPath)!, "SHA256SUMS"));
+        await File.ReadAllTextAsync(Path.Combine(Path.GetDirectoryName(build.VhdPath)!, "SHA256SUMS"))
+            + await File.ReadAllTextAsync(Path.Combine(Path.GetDirectoryName(build.VhdPath)!, "FSVERITYSUMS"));
 
     /// <summary>A machine in a container, too, has the user's rights and no more.</summary>
     private static async Task BootsInAContainerAsync(OtherUserHost user)

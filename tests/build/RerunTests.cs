@@ -70,6 +70,28 @@ public sealed class RerunTests(Pipeline pipeline)
     }
 
     [Fact]
+    public async Task A_finished_build_gets_its_checksum_and_is_compressed_once_and_its_vhd_stays()
+    {
+        await using var build = await TestBuild.SmallAfterStepAsync(pipeline, 5);
+        var (before, vhd) = (build.State, build.State.VhdPath!);
+        var written = File.GetLastWriteTimeUtc(vhd);
+
+        var first = await Pwsh.RunAsync($"(ConvertTo-AzureVhd {Pwsh.Quote(build.Directory.Path)} -Checksum -Compress).Vhd.Sha256");
+        Assert.True(first.ExitCode == 0, first.All);
+        Assert.Equal((await Tool.RunAsync("sha256sum", vhd))[..64], first.Output.Trim());
+        await Tool.RunAsync("env", $"--chdir={build.Directory.Path}", "sha256sum", "--check", "--strict", "SHA256SUMS");
+        var sums = File.GetLastWriteTimeUtc(Path.Combine(build.Directory.Path, "SHA256SUMS"));
+        Assert.True(File.Exists(vhd + ".zst"));
+
+        // The build remembers it.
+        await build.RunAllAsync();
+        Assert.Equal(written, File.GetLastWriteTimeUtc(vhd));
+        Assert.Equal(sums, File.GetLastWriteTimeUtc(Path.Combine(build.Directory.Path, "SHA256SUMS")));
+        Assert.Equal(before.Steps, build.State.Steps);
+        Assert.Equal(first.Output.Trim(), build.State.Vhd!.Sha256);
+    }
+
+    [Fact]
     [Trait("Speed", "slow")]
     public async Task From_step_4_on_only_4_and_5_are_redone()
     {
@@ -167,6 +189,7 @@ public sealed class RerunTests(Pipeline pipeline)
             new[]
             {
                 build.Directory.SettingsFile, vhd, vhd + ".cdx.json", Path.Combine(build.Directory.Path, "SHA256SUMS"),
+                Path.Combine(build.Directory.Path, "FSVERITYSUMS"),
             }.Order(StringComparer.Ordinal), Directory.EnumerateFileSystemEntries(build.Directory.Path).Order(StringComparer.Ordinal));
         Assert.NotEmpty(await Tool.RunAsync("docker", "image", "ls", "--quiet", before.Bootstrap!.BuilderImage));
     }

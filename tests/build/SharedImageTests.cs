@@ -83,6 +83,7 @@ public sealed class SharedImageTests(Pipeline pipeline)
         string[] left =
         [
             vhd + ".part", vhd + ".root.part", vhd + ".cdx.json.part", Path.Combine(build.Directory.Path, "SHA256SUMS.part"),
+            Path.Combine(build.Directory.Path, "FSVERITYSUMS.part"), vhd + ".zst.part",
             build.Directory.Snapshot(4) + ".part", build.Directory.Disk + ".part", build.Directory.BuildFile + ".part",
         ];
         Array.ForEach(left, file => File.WriteAllText(file, ""));

@@ -347,7 +347,11 @@ public sealed partial class VhdStructureTests(Pipeline pipeline, RawView raw) : 
         Assert.Contains(components, component => component.GetProperty("version").GetString() == pipeline.ImageBuild.Agent!.AgentVersion);
 
         var sums = await File.ReadAllLinesAsync(Path.Combine(Path.GetDirectoryName(Vhd)!, "SHA256SUMS"));
-        Assert.Contains($"{pipeline.ImageBuild.Vhd!.Sha256}  {Path.GetFileName(Vhd)}", sums);
+        Assert.Equal((await Tool.RunAsync("sha256sum", Vhd + ".cdx.json"))[..64], Assert.Single(sums)[..64]);
+        var digest = $"sha256:{pipeline.ImageBuild.Vhd!.FsVerity} {Path.GetFileName(Vhd)}\n";
+        Assert.Equal(digest, await File.ReadAllTextAsync(Path.Combine(Path.GetDirectoryName(Vhd)!, "FSVERITYSUMS")));
+        Assert.Equal(
+            digest, await Tool.RunAsync("env", $"--chdir={Path.GetDirectoryName(Vhd)}", "fsverity", "digest", Path.GetFileName(Vhd)));
     }
 
     private async Task<string> DebugAsync(string request) => (await Tool.TryAsync("debugfs", ["-R", request, RootFileSystem])).All;

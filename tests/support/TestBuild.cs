@@ -56,7 +56,10 @@ internal sealed class TestBuild : IAsyncDisposable
             .. step >= 2 ? [source.Disk] : Array.Empty<string>(),
             .. Enumerable.Range(3, 2).Where(number => number <= step).Select(source.Snapshot),
             .. step >= 5
-                ? [sourceBuild.VhdPath!, sourceBuild.VhdPath! + ".cdx.json", Path.Combine(source.Path, "SHA256SUMS")]
+                ? [
+                    sourceBuild.VhdPath!, sourceBuild.VhdPath! + ".cdx.json", Path.Combine(source.Path, "SHA256SUMS"),
+                    Path.Combine(source.Path, "FSVERITYSUMS"),
+                ]
                 : Array.Empty<string>(),
         ];
         if (files.Length > 0)

@@ -11,8 +11,11 @@ namespace ArchAzure.Builds;
 /// </summary>
 public sealed record ArchBuild
 {
-    /// <summary>The schema of build.json that this version writes. 2: the VHD's checksum and package list. 3: <see cref="Home"/>.</summary>
-    public const int CurrentSchema = 3;
+    /// <summary>
+    /// The schema of build.json that this version writes. 2: the VHD's checksum and package list. 3: <see cref="Home"/>. 4: the VHD's
+    /// fs-verity digest.
+    /// </summary>
+    public const int CurrentSchema = 4;
 
     /// <summary>The first schema there was.</summary>
     public const int OldestSchema = 1;

@@ -1,6 +1,7 @@
 using ArchAzure.Containers;
 using ArchAzure.IO;
 using ArchAzure.Target;
+using ArchAzure.Vhd;
 
 namespace ArchAzure.Builds;
 
@@ -43,9 +44,8 @@ internal static class BuildRemoval
                 files.AddRange(VhdFiles.Parts(vhd));
                 if (includeVhd && build?.Vhd is not null)
                 {
-                    string[] made = [vhd, PackageList.PathBeside(vhd)];
-                    ChecksumFile.Remove(Path.GetDirectoryName(vhd)!, made.Select(path => Path.GetFileName(path)));
-                    files.AddRange(made);
+                    VhdFiles.RemoveChecksums(vhd);
+                    files.AddRange(VhdFiles.Products(vhd));
                 }
             }
 

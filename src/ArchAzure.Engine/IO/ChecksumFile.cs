@@ -1,65 +1,88 @@
 namespace ArchAzure.IO;
 
-/// <summary><c>SHA256SUMS</c>: a line a file of the same folder, as <c>sha256sum --check</c> reads it.</summary>
+/// <summary>A file of checksums: a line for each file of the same folder.</summary>
 /// <remarks>
-/// GNU coreutils manual, "cksum output modes": hash, two spaces, name; a name with a backslash or a line break is escaped, and its line
-/// begins with a backslash.
+/// GNU coreutils manual, "cksum output modes": a name with a backslash or a line break is escaped, and its line begins with a backslash.
 /// </remarks>
-internal static class ChecksumFile
+internal sealed class ChecksumFile
 {
-    /// <summary>The file's name.</summary>
-    public const string Name = "SHA256SUMS";
-
     private const int HashLength = 64;
 
-    /// <summary>Records files of a folder in one rename. Lines of other files stay: several images may share a folder.</summary>
-    public static void Add(string folder, IReadOnlyDictionary<string, string> hashes) =>
-        Write(folder, [.. LinesOfOthers(folder, hashes.Keys), .. hashes.Select(pair => Line(pair.Value, pair.Key))]);
+    private readonly string _prefix;
+    private readonly string _separator;
 
-    /// <summary>Takes files' lines out; the file goes with its last line.</summary>
-    public static void Remove(string folder, IEnumerable<string> names) => Write(folder, LinesOfOthers(folder, names));
+    private ChecksumFile(string name, string prefix, string separator) => (Name, _prefix, _separator) = (name, prefix, separator);
 
-    /// <summary>Whether a file is recorded with this hash.</summary>
-    public static bool Holds(string folder, string name, string hash) => Lines(folder).Contains(Line(hash, name), StringComparer.Ordinal);
+    /// <summary><c>SHA256SUMS</c>, as <c>sha256sum --check</c> reads it.</summary>
+    public static ChecksumFile Sha256 { get; } = new("SHA256SUMS", "", "  ");
 
-    private static List<string> LinesOfOthers(string folder, IEnumerable<string> names)
+    /// <summary><c>FSVERITYSUMS</c>: what <c>fsverity digest</c> prints.</summary>
+    public static ChecksumFile FsVerity { get; } = new("FSVERITYSUMS", "sha256:", " ");
+
+    /// <summary>The file's name.</summary>
+    public string Name { get; }
+
+    /// <summary>Records a file's hash in one rename. Lines of other files stay: several images may share a folder.</summary>
+    public void Add(string path, string hash) => Write(path, [.. LinesOfOthers(path), Line(path, hash)]);
+
+    /// <summary>Takes a file's line out; the checksum file goes with its last line.</summary>
+    public void Remove(string path)
     {
-        var endings = names.Select(name => Line("", name)).ToList();
-        return [.. Lines(folder).Where(line => !endings.Exists(ending => IsOf(line, ending)))];
+        if (Holds(path))
+        {
+            Write(path, LinesOfOthers(path));
+        }
     }
 
-    private static bool IsOf(string line, string ending)
+    /// <summary>Whether a file is recorded with this hash, or with any.</summary>
+    public bool Holds(string path, string? hash = null) =>
+        hash is null ? Lines(path).Any(line => IsOf(line, path)) : Lines(path).Contains(Line(path, hash), StringComparer.Ordinal);
+
+    /// <summary>The checksum file in the folder of another file.</summary>
+    public string PathNextTo(string path) => Path.Combine(Path.GetDirectoryName(path)!, Name);
+
+    private List<string> LinesOfOthers(string path) => [.. Lines(path).Where(line => !IsOf(line, path))];
+
+    private bool IsOf(string line, string path)
     {
-        var escaped = line.StartsWith('\\');
-        return escaped == ending.StartsWith('\\')
-            && line.Length > HashLength + 1
-            && line[(HashLength + (escaped ? 1 : 0))..] == ending[(escaped ? 1 : 0)..];
+        var (start, end) = Around(path);
+        return line.Length == start.Length + HashLength + end.Length
+            && line.StartsWith(start, StringComparison.Ordinal)
+            && line.EndsWith(end, StringComparison.Ordinal);
     }
 
-    private static string Line(string hash, string name)
+    private string Line(string path, string hash)
     {
+        var (start, end) = Around(path);
+        return start + hash + end;
+    }
+
+    /// <summary>What stands before and after the hash in a file's line.</summary>
+    private (string Start, string End) Around(string path)
+    {
+        var name = Path.GetFileName(path);
         var escaped = name.Replace("\\", "\\\\", StringComparison.Ordinal)
             .Replace("\n", "\\n", StringComparison.Ordinal)
             .Replace("\r", "\\r", StringComparison.Ordinal);
-        return $"{(escaped == name ? "" : "\\")}{hash}  {escaped}";
+        return ((escaped == name ? "" : "\\") + _prefix, _separator + escaped);
     }
 
-    private static string[] Lines(string folder)
+    private string[] Lines(string path)
     {
-        var path = Path.Combine(folder, Name);
-        return File.Exists(path) ? File.ReadAllLines(path) : [];
+        var file = PathNextTo(path);
+        return File.Exists(file) ? File.ReadAllLines(file) : [];
     }
 
-    private static void Write(string folder, IReadOnlyList<string> lines)
+    private void Write(string path, IReadOnlyList<string> lines)
     {
-        var path = Path.Combine(folder, Name);
+        var file = PathNextTo(path);
         if (lines.Count > 0)
         {
-            AtomicFile.WriteAllText(path, string.Concat(lines.Select(line => line + "\n")));
+            AtomicFile.WriteAllText(file, string.Concat(lines.Select(line => line + "\n")));
         }
-        else if (File.Exists(path))
+        else if (File.Exists(file))
         {
-            File.Delete(path);
+            File.Delete(file);
         }
     }
 }

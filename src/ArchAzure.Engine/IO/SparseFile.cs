@@ -48,12 +48,14 @@ internal static class SparseFile
     }
 
     /// <summary>
-    /// Reckons a file's SHA-256 over all its bytes. Holes are not read: on an image that is mostly holes that takes two thirds of the time.
+    /// Computes a file's SHA-256 over all its bytes. Holes are hashed without being read, which saves a third of the time where there is
+    /// little else.
     /// </summary>
     /// <param name="path">The file.</param>
+    /// <param name="progress">Gets the bytes done so far; null for none.</param>
     /// <param name="cancellationToken">Stops it.</param>
     /// <returns>64 lower-case hexadecimal digits.</returns>
-    public static async Task<string> Sha256Async(string path, CancellationToken cancellationToken)
+    public static async Task<string> Sha256Async(string path, Action<long>? progress, CancellationToken cancellationToken)
     {
         using var handle = File.OpenHandle(path, options: FileOptions.SequentialScan);
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
@@ -79,6 +81,7 @@ internal static class SparseFile
 
                 hash.AppendData(hole ? zeros : buffer, 0, count);
                 position += count;
+                progress?.Invoke(position);
             }
         }
     }
@@ -136,6 +139,50 @@ internal static class SparseFile
                 yield return new DataExtent(data, hole - data);
                 position = hole;
             }
+        }
+    }
+
+    /// <summary>
+    /// The runs of data among the first <paramref name="length"/> bytes, in order, widened to whole units and cut into pieces.
+    /// </summary>
+    /// <param name="handle">The file.</param>
+    /// <param name="length">How far it is looked at.</param>
+    /// <param name="unit">Each piece begins at a multiple of it.</param>
+    /// <param name="most">The longest piece; a multiple of the unit.</param>
+    public static IEnumerable<DataExtent> Pieces(SafeFileHandle handle, long length, int unit, int most)
+    {
+        var (start, end) = (0L, 0L);
+        foreach (var extent in DataExtents(handle, length).Append(new DataExtent(long.MaxValue - unit, 0)))
+        {
+            var from = extent.Offset / unit * unit;
+            if (from > end)
+            {
+                for (; start < end; start += most)
+                {
+                    yield return new DataExtent(start, Math.Min(most, end - start));
+                }
+
+                start = from;
+            }
+
+            end = Math.Min((extent.Offset + extent.Length + unit - 1) / unit * unit, length);
+        }
+    }
+
+    /// <summary>Fills a buffer from a place in a file.</summary>
+    /// <exception cref="EndOfStreamException">The file is too short for that.</exception>
+    public static void ReadExactly(SafeFileHandle handle, Span<byte> buffer, long offset)
+    {
+        while (buffer.Length > 0)
+        {
+            var read = RandomAccess.Read(handle, buffer, offset);
+            if (read == 0)
+            {
+                throw new EndOfStreamException("A file became shorter while it was read.");
+            }
+
+            buffer = buffer[read..];
+            offset += read;
         }
     }
 

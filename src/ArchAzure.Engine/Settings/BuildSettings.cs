@@ -106,6 +106,12 @@ internal sealed partial class BuildSettings
     /// <summary>Commit id of the agent, in small letters.</summary>
     public string WaAgentCommit => _values["WAAGENT_COMMIT"];
 
+    /// <summary>Whether the SHA-256 of the whole VHD is computed.</summary>
+    public bool Checksum => _values["CHECKSUM"] == "true";
+
+    /// <summary>Whether the VHD is compressed too.</summary>
+    public bool Compress => _values["COMPRESS"] == "true";
+
     /// <summary>What a step works with, as lines <c>KEY=VALUE</c>: it runs again when one of them changes.</summary>
     /// <param name="step">1 to 5.</param>
     internal IEnumerable<string> InputsOf(int step) =>

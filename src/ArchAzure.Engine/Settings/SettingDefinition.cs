@@ -197,6 +197,16 @@ internal sealed class SettingDefinition
                 : SettingCheck.Bad(
                     $"'{v}' is not a full commit id. Write all 40 digits: a branch or a short id could mean something else tomorrow."))
         { Parameter = "Commit", Steps = [4] },
+        new("CHECKSUM", "false",
+            "Whether the SHA-256 of the whole VHD is written to SHA256SUMS, for sha256sum --check: true or false. It takes about\n"
+            + "20 seconds for 30 GiB, however little is in them.",
+            Boolean)
+        { Parameter = "Checksum" },
+        new("COMPRESS", "false",
+            "Whether the VHD is also written compressed, as NAME.vhd.zst next to it with its SHA-256 in SHA256SUMS, to keep or to pass\n"
+            + "on: true or false. 'zstd -d' gives back the VHD, with its holes.",
+            Boolean)
+        { Parameter = "Compress" },
         new("REUSE_DHCLIENT", "true",
             "Has no use any more.",
             Boolean)

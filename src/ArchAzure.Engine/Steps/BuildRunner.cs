@@ -99,7 +99,7 @@ internal sealed class BuildRunner(string layerFolder, IReporter reporter, Engine
         finally
         {
             reporter.Progress(new(step.Name, end, Completed: true));
-            if (end != "done" && request.NotRememberedBy(before) is { Count: > 0 } names)
+            if (end != "done" && request.NotRememberedBy(session.Build) is { Count: > 0 } names)
             {
                 reporter.Warning(
                     $"{string.Join(", ", names)} will not be remembered, since {step.Name} did not end well. Give it again when you run "
@@ -119,7 +119,8 @@ internal sealed class BuildRunner(string layerFolder, IReporter reporter, Engine
         {
             reporter.Information(
                 $"{step.Number} {step.Name}: nothing has changed since {record.Finished.ToLocalTime():yyyy-MM-dd HH:mm}, skipped.");
-            session.Save(context.Request.Remember(session.Directory, context.Build));
+            var complete = await step.CompleteAsync(context, context.Build, cancellationToken);
+            session.Save(context.Request.Remember(session.Directory, complete));
             return session.Build;
         }
 
@@ -142,7 +143,13 @@ internal sealed class BuildRunner(string layerFolder, IReporter reporter, Engine
         }
 
         reporter.Verbose($"{step.Name} took {finished.Seconds} s");
-        return result;
+        var completed = await step.CompleteAsync(context, result, cancellationToken);
+        if (completed != result)
+        {
+            session.Save(completed);
+        }
+
+        return completed;
     }
 
     private static void RequirePredecessors(ArchBuild? build, int step, WorkDirectory directory)

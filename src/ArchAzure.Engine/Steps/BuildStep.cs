@@ -37,4 +37,10 @@ internal abstract class BuildStep
 
     /// <summary>Does the step's work.</summary>
     public abstract Task<ArchBuild> RunAsync(StepContext context, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Makes what settings ask for in addition to the product, and what is not there yet: also where the step itself was skipped.
+    /// </summary>
+    public virtual Task<ArchBuild> CompleteAsync(StepContext context, ArchBuild build, CancellationToken cancellationToken) =>
+        Task.FromResult(build);
 }

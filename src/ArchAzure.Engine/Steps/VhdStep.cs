@@ -30,19 +30,21 @@ internal sealed class VhdStep : BuildStep
             .. context.Reproducibility is null ? Array.Empty<string>() : [File.ReadAllText(Script(context, ClampScript))],
         ];
 
-    public override Task<bool> ProductExistsAsync(StepContext context, CancellationToken cancellationToken)
+    public override async Task<bool> ProductExistsAsync(StepContext context, CancellationToken cancellationToken)
     {
+        var (path, vhd) = (context.Build.VhdPath!, context.Build.Vhd!);
+        var list = VhdFiles.PackageList(path);
         try
         {
-            var (path, vhd) = (context.Build.VhdPath!, context.Build.Vhd!);
-            var listed = vhd.Sha256 is null
-                || (File.Exists(PackageList.PathBeside(path))
-                    && ChecksumFile.Holds(Path.GetDirectoryName(path)!, Path.GetFileName(path), vhd.Sha256));
-            return Task.FromResult(listed && FixedVhd.ReadFooter(path).UniqueId == vhd.UniqueId);
+            return vhd.FsVerity is { } digest
+                && ChecksumFile.FsVerity.Holds(path, digest)
+                && File.Exists(list)
+                && ChecksumFile.Sha256.Holds(list, await SparseFile.Sha256Async(list, null, cancellationToken))
+                && FixedVhd.ReadFooter(path).UniqueId == vhd.UniqueId;
         }
         catch (ArchAzureException)
         {
-            return Task.FromResult(false);
+            return false;
         }
     }
 
@@ -96,11 +98,6 @@ internal sealed class VhdStep : BuildStep
                 GrubBiosBoot.Link(handle, disk.Partitions[PartitionPlan.BiosBoot]);
             }
 
-            // What lies beside the VHD must never speak of another one: it goes before, and comes after.
-            var list = PackageList.PathBeside(destination);
-            var (folder, name) = (Path.GetDirectoryName(destination)!, Path.GetFileName(destination));
-            ChecksumFile.Remove(folder, [name, Path.GetFileName(list)]);
-            File.Delete(list);
             var conversion = new VhdConversion { SourcePath = image, DestinationPath = destination, InPlace = true, Force = true };
             if (reproducibility is not null)
             {
@@ -111,16 +108,13 @@ internal sealed class VhdStep : BuildStep
             context.Announce(context.Build with { Vhd = product });
             await VhdConverter.ConvertAsync(conversion, context.Reporter, cancellationToken);
 
+            var list = VhdFiles.PackageList(destination);
             AtomicFile.WriteAllText(list, PackageList.Write(context.Build.Version!, packages, context.Build.Agent!));
-            context.Say("computing the checksum", 95);
-            var sha256 = await SparseFile.Sha256Async(destination, cancellationToken);
-            ChecksumFile.Add(
-                folder,
-                new Dictionary<string, string>(StringComparer.Ordinal)
-                {
-                    [name] = sha256, [Path.GetFileName(list)] = await SparseFile.Sha256Async(list, cancellationToken),
-                });
-            return context.Build with { Vhd = product with { Sha256 = sha256 } };
+            ChecksumFile.Sha256.Add(list, await SparseFile.Sha256Async(list, null, cancellationToken));
+            context.Say("computing the fs-verity digest", 95);
+            var digest = await FsVerity.DigestAsync(destination, cancellationToken);
+            ChecksumFile.FsVerity.Add(destination, digest);
+            return context.Build with { Vhd = product with { FsVerity = digest } };
         }
         finally
         {
@@ -148,6 +142,24 @@ internal sealed class VhdStep : BuildStep
                 ? [new BindMount(VhdFiles.RootPart(destination), RootImagePath)]
                 : Array.Empty<BindMount>(),
         ];
+    }
+
+    public override async Task<ArchBuild> CompleteAsync(StepContext context, ArchBuild build, CancellationToken cancellationToken)
+    {
+        var (path, vhd) = (build.VhdPath!, build.Vhd!);
+        if (context.Settings.Checksum && !(vhd.Sha256 is { } known && ChecksumFile.Sha256.Holds(path, known)))
+        {
+            var sha256 = await VhdFiles.AddChecksumAsync(path, Name, context.Reporter, cancellationToken);
+            build = build with { Vhd = vhd with { Sha256 = sha256 } };
+        }
+
+        var compressed = VhdFiles.Compressed(path);
+        if (context.Settings.Compress && !(File.Exists(compressed) && ChecksumFile.Sha256.Holds(compressed)))
+        {
+            await VhdFiles.AddCompressedAsync(path, Name, context.Reporter, cancellationToken);
+        }
+
+        return build;
     }
 
     private static string Destination(StepContext context) =>

@@ -18,9 +18,6 @@ internal static class PackageList
         WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
     };
 
-    /// <summary>The list beside a VHD.</summary>
-    public static string PathBeside(string vhd) => vhd + ".cdx.json";
-
     /// <summary>Writes the list of an image.</summary>
     /// <param name="version">The Arch release's version.</param>
     /// <param name="packages">The packages in it.</param>

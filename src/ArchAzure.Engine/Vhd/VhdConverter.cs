@@ -18,6 +18,12 @@ internal sealed record VhdConversion
     /// <summary>Replace an existing destination.</summary>
     public bool Force { get; init; }
 
+    /// <summary>Write the SHA-256 of the VHD to <c>SHA256SUMS</c>.</summary>
+    public bool Checksum { get; init; }
+
+    /// <summary>Compress the VHD too.</summary>
+    public bool Compress { get; init; }
+
     /// <summary>The VHD's identity.</summary>
     public Guid UniqueId { get; init; } = Guid.NewGuid();
 
@@ -33,6 +39,8 @@ internal static class VhdConverter
 
     /// <summary>The largest OS disk Azure takes (generation 2), in bytes.</summary>
     public const long MaximumBytes = 4L << 40;
+
+    private const string Activity = "ConvertTo-AzureVhd";
 
     private static ReadOnlySpan<byte> QcowMagic => [(byte)'Q', (byte)'F', (byte)'I', 0xFB];
 
@@ -50,7 +58,6 @@ internal static class VhdConverter
         var length = CheckSource(source);
         CheckDestination(source, destination, conversion.Force);
         var footer = VhdFooter.ForFixedDisk((length + MiB - 1) / MiB * MiB, conversion.UniqueId, conversion.Timestamp);
-
         if (conversion.InPlace)
         {
             if (Path.GetDirectoryName(source) != Path.GetDirectoryName(destination))
@@ -66,12 +73,32 @@ internal static class VhdConverter
                 Finish(file, footer, reporter);
             }
 
-            AtomicFile.Move(source, destination, conversion.Force);
-            return footer;
+            Put(source, destination, conversion.Force);
+        }
+        else
+        {
+            await CopyAsync(source, length, destination, conversion.Force, footer, reporter, cancellationToken);
         }
 
+        if (conversion.Checksum)
+        {
+            await VhdFiles.AddChecksumAsync(destination, Activity, reporter, cancellationToken);
+        }
+
+        if (conversion.Compress)
+        {
+            await VhdFiles.AddCompressedAsync(destination, Activity, reporter, cancellationToken);
+        }
+
+        return footer;
+    }
+
+    private static async Task CopyAsync(
+        string source, long length, string destination, bool force, VhdFooter footer, IReporter reporter,
+        CancellationToken cancellationToken)
+    {
         CheckRoom(source, destination);
-        var part = destination + ".part";
+        var part = VhdFiles.ImagePart(destination);
         try
         {
             using (var from = File.OpenHandle(source, options: FileOptions.SequentialScan))
@@ -81,25 +108,27 @@ internal static class VhdConverter
                 if (!SparseFile.TryReflink(from, to))
                 {
                     RandomAccess.SetLength(to, footer.CurrentSize);
-                    var activity = $"Copying {Path.GetFileName(source)}";
-                    await SparseFile.CopyAsync(
-                        from, to, 0, length, position =>
-                            reporter.Progress(new(activity, destination, (int)(position * 100 / length))), cancellationToken);
-                    reporter.Progress(new(activity, "done", 100, Completed: true));
+                    var progress = new ByteProgress(reporter, Activity, $"copying {Path.GetFileName(source)}", length);
+                    await SparseFile.CopyAsync(from, to, 0, length, progress.Report, cancellationToken);
                 }
 
                 Finish(file, footer, reporter);
             }
 
-            AtomicFile.Move(part, destination, conversion.Force);
+            Put(part, destination, force);
         }
         catch
         {
             File.Delete(part);
             throw;
         }
+    }
 
-        return footer;
+    /// <summary>Gives the finished VHD its name.</summary>
+    private static void Put(string image, string destination, bool force)
+    {
+        VhdFiles.RemoveAllAbout(destination);
+        AtomicFile.Move(image, destination, force);
     }
 
     /// <summary>
@@ -182,13 +211,13 @@ internal static class VhdConverter
                 destination);
         }
 
-        if (File.Exists(destination) && !force)
+        if (!force && VhdFiles.Products(destination).FirstOrDefault(File.Exists) is { } existing)
         {
             throw new ArchAzureException(
                 "DestinationExists",
                 ErrorKind.InvalidInput,
-                $"'{destination}' exists already. Use -Force to replace it, or name another with -Destination.",
-                destination);
+                $"'{existing}' exists already. Use -Force to replace it, or name another with -Destination.",
+                existing);
         }
 
         if (!Directory.Exists(Path.GetDirectoryName(destination)))

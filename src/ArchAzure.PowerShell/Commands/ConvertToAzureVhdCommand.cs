@@ -28,13 +28,24 @@ public sealed class ConvertToAzureVhdCommand : StepCmdlet
     [Parameter(ParameterSetName = ByPath)]
     public SwitchParameter InPlace { get; set; }
 
+    /// <summary>Write the SHA-256 of the whole VHD to SHA256SUMS.</summary>
+    [Parameter]
+    public SwitchParameter Checksum { get; set; }
+
+    /// <summary>Write the VHD compressed too.</summary>
+    [Parameter]
+    public SwitchParameter Compress { get; set; }
+
     /// <inheritdoc/>
     protected override void Process()
     {
         var destination = Destination is null ? null : FilePath(Destination);
         if (ParameterSetName != ByPath)
         {
-            RunStep(StepName.Vhd, "Seal the target and write the VHD", new StepRequest { Force = Force, Destination = destination });
+            RunStep(
+                StepName.Vhd,
+                "Seal the target and write the VHD",
+                new StepRequest { Parameters = GivenSettings(), Force = Force, Destination = destination });
             return;
         }
 
@@ -45,8 +56,20 @@ public sealed class ConvertToAzureVhdCommand : StepCmdlet
             return;
         }
 
-        var conversion = new VhdConversion { SourcePath = source, DestinationPath = destination, InPlace = InPlace, Force = Force };
-        if (TryRun((reporter, token) => VhdConverter.ConvertAsync(conversion, reporter, token), out _))
+        var conversion = new VhdConversion
+        {
+            SourcePath = source, DestinationPath = destination, InPlace = InPlace, Force = Force, Checksum = Checksum,
+            Compress = Compress,
+        };
+        var vhd = TryRun(
+            async (reporter, token) =>
+            {
+                var footer = await VhdConverter.ConvertAsync(conversion, reporter, token);
+                reporter.Progress(new(StepName.Vhd, "done", 100, Completed: true));
+                return footer;
+            },
+            out _);
+        if (vhd)
         {
             WriteObject(new FileInfo(destination));
         }

@@ -31,6 +31,14 @@ public sealed class InvokeArchBuildCommand : EngineCmdlet
     [ValidateNotNullOrEmpty]
     public string? Settings { get; set; }
 
+    /// <summary>Write the SHA-256 of the whole VHD to SHA256SUMS.</summary>
+    [Parameter]
+    public SwitchParameter Checksum { get; set; }
+
+    /// <summary>Write the VHD compressed too.</summary>
+    [Parameter]
+    public SwitchParameter Compress { get; set; }
+
     /// <inheritdoc/>
     protected override void Process()
     {
@@ -49,7 +57,10 @@ public sealed class InvokeArchBuildCommand : EngineCmdlet
             return;
         }
 
-        var request = new StepRequest { Force = First is not null, SettingsPath = Settings is null ? null : FilePath(Settings) };
+        var request = new StepRequest
+        {
+            Parameters = GivenSettings(), Force = First is not null, SettingsPath = Settings is null ? null : FilePath(Settings),
+        };
         WriteObject(Run((reporter, token) => new BuildRunner(LayerFolder, reporter).RunAsync(directory, first, last, request, token)));
     }
 }

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Security.Cryptography;
 using ArchAzure.Builds;
+using ArchAzure.IO;
 using ArchAzure.Vhd;
 
 namespace ArchAzure.BuildTests.Faults;
@@ -20,6 +21,16 @@ internal sealed class FaultRun : IAsyncDisposable
     private static readonly string[] s_cmdlets =
     [
         "New-ArchBootstrap", "New-ArchDisk", "Install-ArchBase", "Install-WaAgent", "ConvertTo-AzureVhd",
+    ];
+
+    private static readonly (string Name, string Separator, Func<string, Task<string>> Compute)[] s_checksums =
+    [
+        ("SHA256SUMS", "  ", async path =>
+        {
+            await using var file = File.OpenRead(path);
+            return Convert.ToHexStringLower(await SHA256.HashDataAsync(file));
+        }),
+        ("FSVERITYSUMS", " ", path => FsVerity.DigestAsync(path, default)),
     ];
 
     private readonly TempFolder _folder = new();
@@ -149,10 +160,7 @@ internal sealed class FaultRun : IAsyncDisposable
             Assert.NotEqual(Guid.Empty, FixedVhd.ReadFooter(vhd).UniqueId);
         }
 
-        if (File.Exists(Path.Combine(directory.Path, "SHA256SUMS")))
-        {
-            await ChecksumsHoldAsync();
-        }
+        await ChecksumsHoldAsync();
 
         var jsons = new[] { directory.BuildFile }.Concat(Directory.EnumerateFiles(directory.Path, "*.cdx.json")).Where(File.Exists);
         foreach (var json in jsons)
@@ -173,7 +181,7 @@ internal sealed class FaultRun : IAsyncDisposable
         var done = Build.State;
         Assert.Equal(5, done.LastGoodStep);
         Assert.Equal(good?.Steps.Where(record => record.Number < first) ?? [], done.Steps.Where(record => record.Number < first));
-        await ChecksumsHoldAsync();
+        Assert.Equal(2, await ChecksumsHoldAsync());
         await SameImageAsync(_small.State, done);
     }
 
@@ -209,19 +217,24 @@ internal sealed class FaultRun : IAsyncDisposable
     }
 
     /// <summary>
-    /// What <c>sha256sum --check</c> does (which InterruptionTests runs), with the processor's own instructions: this is done in every
-    /// case.
+    /// What <c>sha256sum --check</c> and <c>fsverity digest</c> do (which InterruptionTests runs), but quickly: this is done in every case.
     /// </summary>
-    private async Task ChecksumsHoldAsync()
+    /// <returns>How many checksums there are.</returns>
+    private async Task<int> ChecksumsHoldAsync()
     {
-        var lines = await File.ReadAllLinesAsync(Path.Combine(Build.Directory.Path, "SHA256SUMS"));
-        Assert.NotEmpty(lines);
-        foreach (var line in lines)
+        var count = 0;
+        foreach (var (name, separator, compute) in s_checksums)
         {
-            var parts = line.Split("  ", 2);
-            await using var file = File.OpenRead(Path.Combine(Build.Directory.Path, parts[1]));
-            Assert.Equal(parts[0], Convert.ToHexStringLower(await SHA256.HashDataAsync(file)));
+            var sums = Path.Combine(Build.Directory.Path, name);
+            foreach (var line in File.Exists(sums) ? await File.ReadAllLinesAsync(sums) : [])
+            {
+                var parts = line.Split(separator, 2);
+                Assert.Equal(parts[0].Replace("sha256:", "", StringComparison.Ordinal), await compute(Path.Combine(Build.Directory.Path, parts[1])));
+                count++;
+            }
         }
+
+        return count;
     }
 
     private static async Task<string> ReadSharedAsync(string path)

@@ -173,10 +173,10 @@ public sealed class SignalFaultTests(Pipeline pipeline, InterruptTimes times, IT
         if (ofState && run.Step == 5)
         {
             // Step 5 also writes build.json before the VHD gets its name: strace stops the process again at the last file before the state.
-            var sums = Path.Combine(run.Build.Directory.Path, "SHA256SUMS.part");
+            var sums = Path.Combine(run.Build.Directory.Path, "FSVERITYSUMS.part");
             using var first = await AttachAsync(process, Strace(run, sums, $"inject={Renames}:signal=SIGSTOP:when=1"));
             await SignalAsync(process, "CONT");
-            while ((await File.ReadAllTextAsync(run.StraceLog)).Split("SHA256SUMS.part\", ", 2) is not [_, var after]
+            while ((await File.ReadAllTextAsync(run.StraceLog)).Split("FSVERITYSUMS.part\", ", 2) is not [_, var after]
                 || !after.Contains("stopped by SIGSTOP", StringComparison.Ordinal))
             {
                 Assert.False(process.HasExited, "The step ended before its last file was written.");

@@ -20,7 +20,7 @@ public sealed partial class WriteOrderTests(Pipeline pipeline)
         string[] products =
         [
             directory.Disk, directory.Snapshot(3), directory.Snapshot(4), vhd, vhd + ".cdx.json",
-            Path.Combine(directory.Path, "SHA256SUMS"),
+            Path.Combine(directory.Path, "SHA256SUMS"), Path.Combine(directory.Path, "FSVERITYSUMS"),
         ];
         foreach (var product in products)
         {

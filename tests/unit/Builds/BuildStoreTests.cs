@@ -56,6 +56,7 @@ public sealed partial class BuildStoreTests : IDisposable
     [InlineData("schema-1.json")]
     [InlineData("schema-2.json")]
     [InlineData("schema-3.json")]
+    [InlineData("schema-4.json")]
     public void Every_schema_since_the_first_is_carried_over_whole(string sample)
     {
         var stored = StoredSample(sample);
@@ -82,15 +83,18 @@ public sealed partial class BuildStoreTests : IDisposable
             schema => Assert.Contains($"\"schema\": {schema},", StoredSample($"schema-{schema}.json"), StringComparison.Ordinal));
 
     [Fact]
-    public void A_vhd_made_under_schema_1_has_no_checksum()
+    public void A_vhd_of_an_older_schema_lacks_what_was_not_recorded_then()
     {
-        using var sample = JsonDocument.Parse(StoredSample($"schema-{ArchBuild.CurrentSchema}.json"));
-        _folder.Write("build.json", StoredSample($"schema-{ArchBuild.CurrentSchema}.json"));
+        using var sample = JsonDocument.Parse(StoredSample("schema-4.json"));
+        _folder.Write("build.json", StoredSample("schema-4.json"));
         var vhd = BuildStore.Load(Directory).Vhd!;
 
         Assert.Equal(sample.RootElement.GetProperty("vhd").GetProperty("sha256").GetString(), vhd.Sha256);
+        Assert.Equal(sample.RootElement.GetProperty("vhd").GetProperty("fsVerity").GetString(), vhd.FsVerity);
+        _folder.Write("build.json", StoredSample("schema-3.json"));
+        Assert.Equal(vhd with { FsVerity = null }, BuildStore.Load(Directory).Vhd);
         _folder.Write("build.json", StoredSample("schema-1.json"));
-        Assert.Equal(vhd with { Sha256 = null }, BuildStore.Load(Directory).Vhd);
+        Assert.Equal(vhd with { FsVerity = null, Sha256 = null }, BuildStore.Load(Directory).Vhd);
     }
 
     [Fact]

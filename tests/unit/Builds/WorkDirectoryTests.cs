@@ -81,7 +81,7 @@ public sealed class WorkDirectoryTests : IDisposable
             BuildStore.Save(Directory, new ArchBuild { Id = Guid.NewGuid() });
             using var log = new StepLog(_folder["work/logs/1.log"], new RecordingReporter());
             log.Write("text");
-            ChecksumFile.Add(Directory.Path, new Dictionary<string, string> { ["a.vhd"] = new('0', 64) });
+            ChecksumFile.Sha256.Add(_folder["work/a.vhd"], new('0', 64));
         }
 
         Assert.Equal("mine", File.ReadAllText(victim));

@@ -9,7 +9,7 @@ public sealed class ChecksumFileTests : IDisposable
 {
     private readonly TempFolder _folder = new();
 
-    private string Sums => Path.Combine(_folder.Path, ChecksumFile.Name);
+    private string Sums => _folder["SHA256SUMS"];
 
     public void Dispose() => _folder.Dispose();
 
@@ -23,9 +23,9 @@ public sealed class ChecksumFileTests : IDisposable
     public void Sha256sum_itself_finds_each_name_and_notices_each_change(string name)
     {
         _folder.Write(name, "content");
-        Add((name, Hash("content")));
+        ChecksumFile.Sha256.Add(_folder[name], Hash("content"));
 
-        Assert.True(ChecksumFile.Holds(_folder.Path, name, Hash("content")));
+        Assert.True(ChecksumFile.Sha256.Holds(_folder[name], Hash("content")));
         Assert.Equal(0, Check());
         _folder.Write(name, "Content");
         Assert.Equal(1, Check());
@@ -40,7 +40,9 @@ public sealed class ChecksumFileTests : IDisposable
         Add(("a.vhd", second));
 
         Assert.Equal([$"{other}  b.vhd", $"{other}  xa.vhd", $"{second}  a.vhd"], File.ReadAllLines(Sums));
-        Assert.False(ChecksumFile.Holds(_folder.Path, "a.vhd", first));
+        Assert.False(ChecksumFile.Sha256.Holds(_folder["a.vhd"], first));
+        Assert.True(ChecksumFile.Sha256.Holds(_folder["a.vhd"]));
+        Assert.False(ChecksumFile.Sha256.Holds(_folder["c.vhd"]));
     }
 
     [Fact]
@@ -48,22 +50,34 @@ public sealed class ChecksumFileTests : IDisposable
     {
         Add(("a", Hash("1")), ("b", Hash("2")));
 
-        ChecksumFile.Remove(_folder.Path, ["a"]);
+        ChecksumFile.Sha256.Remove(_folder["a"]);
         Assert.Equal([$"{Hash("2")}  b"], File.ReadAllLines(Sums));
-        ChecksumFile.Remove(_folder.Path, ["b"]);
+        ChecksumFile.Sha256.Remove(_folder["b"]);
         Assert.False(File.Exists(Sums));
-        ChecksumFile.Remove(Path.Combine(_folder.Path, "gone"), ["b"]);
+        ChecksumFile.Sha256.Remove(_folder["gone/b"]);
     }
 
-    private static string Hash(string text) => Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(text))).ToLowerInvariant();
+    [Fact]
+    public void An_fs_verity_digest_has_a_file_of_its_own_in_the_form_of_fsverity()
+    {
+        ChecksumFile.FsVerity.Add(_folder["a b.vhd"], Hash("1"));
+
+        Assert.Equal($"sha256:{Hash("1")} a b.vhd\n", File.ReadAllText(_folder["FSVERITYSUMS"]));
+        Assert.True(ChecksumFile.FsVerity.Holds(_folder["a b.vhd"], Hash("1")));
+        Assert.False(ChecksumFile.Sha256.Holds(_folder["a b.vhd"]));
+        ChecksumFile.FsVerity.Remove(_folder["a b.vhd"]);
+        Assert.False(File.Exists(_folder["FSVERITYSUMS"]));
+    }
+
+    private static string Hash(string text) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)));
 
     private void Add(params (string Name, string Hash)[] files) =>
-        ChecksumFile.Add(_folder.Path, files.ToDictionary(file => file.Name, file => file.Hash, StringComparer.Ordinal));
+        Array.ForEach(files, file => ChecksumFile.Sha256.Add(_folder[file.Name], file.Hash));
 
     private int Check()
     {
         using var process = Process.Start(
-            new ProcessStartInfo("sha256sum", ["--check", "--strict", "--status", ChecksumFile.Name]) { WorkingDirectory = _folder.Path })!;
+            new ProcessStartInfo("sha256sum", ["--check", "--strict", "--status", "SHA256SUMS"]) { WorkingDirectory = _folder.Path })!;
         process.WaitForExit();
         return process.ExitCode;
     }

@@ -30,6 +30,6 @@ public sealed class SparseFileTests : IDisposable
 
         Assert.Equal(
             Convert.ToHexString(SHA256.HashData(await File.ReadAllBytesAsync(path))).ToLowerInvariant(),
-            await SparseFile.Sha256Async(path, default));
+            await SparseFile.Sha256Async(path, null, default));
     }
 }

@@ -186,6 +186,100 @@ public sealed class VhdConverterTests : IDisposable
     }
 
     [Fact]
+    public async Task Its_checksum_is_the_one_of_sha256sum()
+    {
+        var raw = MakeRaw("disk.raw", 64 << 20, 1 << 20);
+        var reporter = new RecordingReporter();
+
+        await VhdConverter.ConvertAsync(
+            new VhdConversion { SourcePath = raw, DestinationPath = _folder["disk.vhd"], InPlace = true, Checksum = true },
+            reporter,
+            default);
+
+        Tool.Run("sha256sum", ["--check", "--strict", "SHA256SUMS"], _folder.Path);
+        Assert.Single(File.ReadAllLines(_folder["SHA256SUMS"]));
+        Assert.Contains(reporter.Updates, update => update.Status == "computing the SHA-256 of disk.vhd");
+    }
+
+    [Fact]
+    public async Task It_is_compressed_next_to_it()
+    {
+        var raw = MakeRaw("disk.raw", 64 << 20, 10 << 20);
+
+        await VhdConverter.ConvertAsync(
+            new VhdConversion { SourcePath = raw, DestinationPath = _folder["disk.vhd"], Compress = true }, new RecordingReporter(), default);
+
+        Tool.Run("sha256sum", ["--check", "--strict", "SHA256SUMS"], _folder.Path);
+        Assert.EndsWith("  disk.vhd.zst", Assert.Single(File.ReadAllLines(_folder["SHA256SUMS"])));
+        Tool.Run("zstd", ["--decompress", "--quiet", _folder["disk.vhd.zst"], "-o", _folder["again.vhd"]]);
+        Tool.Run("cmp", [_folder["disk.vhd"], _folder["again.vhd"]]);
+        Assert.Equal(5, Directory.GetFiles(_folder.Path).Length);
+    }
+
+    [Fact]
+    public async Task A_cancelled_compression_leaves_the_vhd_alone()
+    {
+        var raw = _folder.Write("disk.raw", Enumerable.Repeat((byte)1, 64 << 20).ToArray());
+        using var cancelled = new CancellationTokenSource();
+        var reporter = new RecordingReporter
+        {
+            Watch = status =>
+            {
+                if (status == "compressing disk.vhd")
+                {
+                    cancelled.Cancel();
+                }
+            },
+        };
+
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(
+            () => VhdConverter.ConvertAsync(
+                new VhdConversion { SourcePath = raw, DestinationPath = _folder["disk.vhd"], InPlace = true, Compress = true },
+                reporter,
+                cancelled.Token));
+
+        Assert.Equal(["disk.vhd"], Directory.GetFiles(_folder.Path).Select(Path.GetFileName));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task What_speaks_of_another_vhd_goes_when_that_is_replaced(bool inPlace)
+    {
+        var raw = MakeRaw("disk.raw", 1 << 20, 0);
+        var vhd = _folder.Write("disk.vhd", "another");
+        _folder.Write("disk.vhd.cdx.json", "its packages");
+        _folder.Write("disk.vhd.zst", "compressed");
+        foreach (var path in new[] { vhd, vhd + ".cdx.json", vhd + ".zst", _folder["other.vhd"] })
+        {
+            ChecksumFile.Sha256.Add(path, new string('0', 64));
+            ChecksumFile.FsVerity.Add(path, new string('0', 64));
+        }
+
+        ChecksumFile.FsVerity.Remove(vhd + ".cdx.json");
+        ChecksumFile.FsVerity.Remove(vhd + ".zst");
+        await VhdConverter.ConvertAsync(
+            new VhdConversion { SourcePath = raw, DestinationPath = vhd, InPlace = inPlace, Force = true }, new RecordingReporter(), default);
+
+        Assert.False(File.Exists(vhd + ".cdx.json"));
+        Assert.False(File.Exists(vhd + ".zst"));
+        Assert.Equal($"{new string('0', 64)}  other.vhd\n", File.ReadAllText(_folder["SHA256SUMS"]));
+        Assert.Equal($"sha256:{new string('0', 64)} other.vhd\n", File.ReadAllText(_folder["FSVERITYSUMS"]));
+    }
+
+    [Fact]
+    public async Task What_speaks_of_another_vhd_is_not_replaced_without_force()
+    {
+        var list = _folder.Write("disk.vhd.cdx.json", "its packages");
+
+        var error = await Assert.ThrowsAsync<ArchAzureException>(
+            () => ConvertAsync(MakeRaw("disk.raw", 1 << 20, 0), _folder["disk.vhd"]));
+
+        Assert.Equal(("DestinationExists", (object)list), (error.ErrorId, error.Target));
+        Assert.Equal("its packages", File.ReadAllText(list));
+    }
+
+    [Fact]
     public async Task A_cancelled_copy_leaves_nothing()
     {
         var raw = MakeRaw("disk.raw", 8 << 20, 0);
