@@ -1,4 +1,5 @@
 using ArchAzure.Containers;
+using ArchAzure.Target;
 
 namespace ArchAzure.Builds;
 
@@ -33,17 +34,20 @@ internal sealed class BuildSession : IDisposable
     /// <param name="cancellationToken">Stops waiting for the engine.</param>
     /// <param name="begin">Whether a build is begun where there is none.</param>
     /// <param name="limits">How long the engine may keep silent; null for the defaults.</param>
+    /// <param name="kept">The target of this build that the run before has left in its builder; null for none.</param>
     /// <exception cref="ArchAzureException"><c>BuildNotFound</c> and what else <see cref="BuildStore.Load"/>, <see cref="BuildLock.Take"/>,
     /// <see cref="WorkDirectory.Prepare"/> and <see cref="DockerEngine"/> throw.</exception>
     public static async Task<BuildSession> OpenAsync(
-        WorkDirectory directory, IReporter reporter, CancellationToken cancellationToken, bool begin = false, EngineLimits? limits = null)
+        WorkDirectory directory, IReporter reporter, CancellationToken cancellationToken, bool begin = false, EngineLimits? limits = null,
+        TargetSession? kept = null)
     {
         if (!begin)
         {
             BuildStore.Load(directory);
         }
 
-        var docker = await DockerEngine.ConnectAsync(reporter, cancellationToken, limits);
+        var docker = kept?.Docker ?? await DockerEngine.ConnectAsync(reporter, cancellationToken, limits);
+        docker.Calls.Reporter = reporter;
         BuildLock? taken = null;
         try
         {
@@ -54,7 +58,7 @@ internal sealed class BuildSession : IDisposable
             var build = begin
                 ? BuildStore.TryLoad(directory) ?? new ArchBuild { Id = Guid.NewGuid(), WorkDirectory = directory.Path }
                 : BuildStore.Load(directory);
-            if (await docker.RemoveLeftoversAsync(build.Id, cancellationToken) is > 0 and var count)
+            if (await docker.RemoveLeftoversAsync(build.Id, cancellationToken, kept?.BuilderId) is > 0 and var count)
             {
                 reporter.Verbose($"removed {count} container(s) of a run that was ended");
             }
@@ -64,7 +68,11 @@ internal sealed class BuildSession : IDisposable
         catch
         {
             taken?.Dispose();
-            docker.Dispose();
+            if (kept is null)
+            {
+                docker.Dispose();
+            }
+
             throw;
         }
     }
@@ -108,10 +116,13 @@ internal sealed class BuildSession : IDisposable
         }
     }
 
+    /// <summary>Lets go of the build; the connection to the engine stays open for a target that is kept.</summary>
+    public void Leave() => _lock.Dispose();
+
     /// <inheritdoc/>
     public void Dispose()
     {
-        _lock.Dispose();
+        Leave();
         Docker.Dispose();
     }
 }

@@ -118,5 +118,8 @@ internal sealed class WorkDirectory
             name);
     }
 
+    /// <summary>Whether a file lies in the folder itself.</summary>
+    public bool Holds(string path) => System.IO.Path.GetDirectoryName(path) == Path;
+
     private string In(string name) => System.IO.Path.Combine(Path, name);
 }

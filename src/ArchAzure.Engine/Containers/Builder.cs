@@ -30,6 +30,9 @@ internal sealed class Builder : IAsyncDisposable
     /// <summary>The container's name.</summary>
     public string Name => _container.Name;
 
+    /// <summary>The engine's id of it.</summary>
+    public string Id => _container.Id;
+
     /// <summary>What each command is run by: it takes rights away. Empty for a builder without a target, which never had them.</summary>
     internal IReadOnlyList<string> Confinement => _isConfined ? TargetChroot.Confinement(_isFiltered, IsOffline) : [];
 
@@ -192,6 +195,19 @@ internal sealed class Builder : IAsyncDisposable
         _isConfined = false;
         await RunAsync(["umount", "--", path], null, cancellationToken);
         _isConfined = true;
+    }
+
+    /// <summary>Whether its container still runs.</summary>
+    public async Task<bool> IsRunningAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            return (await _engine.Calls.InspectContainerAsync(_container.Id, cancellationToken)).State?.Running == true;
+        }
+        catch (DockerApiException e) when (e.StatusCode == HttpStatusCode.NotFound)
+        {
+            return false;
+        }
     }
 
     /// <summary>Ends the container with everything in it. Safe to call at any moment, also after a cancellation.</summary>

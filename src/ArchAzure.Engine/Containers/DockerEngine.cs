@@ -229,9 +229,15 @@ internal sealed class DockerEngine : IDisposable
     }
 
     /// <summary>Removes the containers a killed run of this build has left. The caller holds the build's lock.</summary>
+    /// <param name="buildId">The build.</param>
+    /// <param name="cancellationToken">Stops it.</param>
+    /// <param name="kept">The id of a container that the caller still works with; null for none.</param>
     /// <returns>How many there were.</returns>
-    public Task<int> RemoveLeftoversAsync(Guid buildId, CancellationToken cancellationToken) =>
-        RemoveContainersAsync($"{BuildLabel}={buildId}", container => IsLeftover(container, DateTime.UtcNow), cancellationToken);
+    public Task<int> RemoveLeftoversAsync(Guid buildId, CancellationToken cancellationToken, string? kept = null) =>
+        RemoveContainersAsync(
+            $"{BuildLabel}={buildId}",
+            container => container.ID != kept && IsLeftover(container, DateTime.UtcNow),
+            cancellationToken);
 
     /// <summary>Removes the containers of this build whose virtual machine has ended. No lock is needed.</summary>
     /// <returns>How many there were.</returns>
@@ -257,7 +263,8 @@ internal sealed class DockerEngine : IDisposable
     private async Task<int> RemoveContainersAsync(
         string label, Func<ContainerListResponse, bool> choose, CancellationToken cancellationToken)
     {
-        var chosen = (await Calls.ListContainersAsync(label, cancellationToken)).Where(choose).ToList();
+        var all = await Calls.ListContainersAsync(label, cancellationToken);
+        var chosen = all.Where(choose).ToList();
         foreach (var container in chosen)
         {
             await Calls.RemoveContainerAsync(container.ID, cancellationToken);
@@ -266,7 +273,14 @@ internal sealed class DockerEngine : IDisposable
         // A volume goes with its container, unless somebody else removed that.
         foreach (var volume in await Calls.ListVolumesAsync(label, cancellationToken))
         {
-            await Calls.RemoveVolumeAsync(volume, cancellationToken);
+            try
+            {
+                await Calls.RemoveVolumeAsync(volume, cancellationToken);
+            }
+            catch (DockerApiException e) when (e.StatusCode == HttpStatusCode.Conflict && chosen.Count < all.Count)
+            {
+                // It is that of a container that stays.
+            }
         }
 
         return chosen.Count;

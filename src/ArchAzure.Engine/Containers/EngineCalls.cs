@@ -13,6 +13,9 @@ namespace ArchAzure.Containers;
 /// </summary>
 internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineLimits limits, IReporter reporter)
 {
+    /// <summary>Told of each attempt that failed.</summary>
+    public IReporter Reporter { get; set; } = reporter;
+
     public EngineLimits Limits => limits;
 
     public Task<SystemInfoResponse> InfoAsync(CancellationToken cancellationToken) =>
@@ -247,7 +250,7 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
     /// <summary>Repeats a work with growing pauses.</summary>
     public async Task<T> RepeatAsync<T>(
         string what, Func<CancellationToken, Task<T>> work, Func<Exception, bool> isTransient, CancellationToken cancellationToken) =>
-        await Retries.Pipeline(limits.Retries, $"Docker engine, {what}", reporter.Verbose, isTransient).ExecuteAsync(
+        await Retries.Pipeline(limits.Retries, $"Docker engine, {what}", line => Reporter.Verbose(line), isTransient).ExecuteAsync(
             async token => await work(token), cancellationToken);
 
     /// <summary>Repeats calls, and puts what is left into words: an engine that keeps silent, one that is not there, a connection that
@@ -319,7 +322,7 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
                 await Task.Delay(50, cancellationToken);
             }
 
-            reporter.Verbose($"container {id} is still being removed after {Seconds(clock.Elapsed)} s");
+            Reporter.Verbose($"container {id} is still being removed after {Seconds(clock.Elapsed)} s");
         }
         catch (DockerApiException e) when (e.StatusCode == HttpStatusCode.NotFound)
         {
@@ -405,7 +408,7 @@ internal sealed class EngineCalls(IDockerClient client, string endpoint, EngineL
         }
         catch (Exception e) when (e is OperationCanceledException or ArchAzureException or DockerApiException)
         {
-            reporter.Verbose($"container {id} could not be removed: {e.Message}");
+            Reporter.Verbose($"container {id} could not be removed: {e.Message}");
         }
     }
 

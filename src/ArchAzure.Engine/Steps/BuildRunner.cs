@@ -22,6 +22,22 @@ internal sealed class BuildRunner(string layerFolder, IReporter reporter, Engine
     private static readonly string[] s_code =
         [typeof(BuildRunner).Module.ModuleVersionId.ToString(), typeof(NewFile).Module.ModuleVersionId.ToString()];
 
+    /// <summary>
+    /// The target in a builder: what an earlier runner of the same pipeline has kept for this one, and what this one keeps for a later one.
+    /// Whoever does not pass it on ends it by <see cref="EndAsync"/>.
+    /// </summary>
+    public TargetSession? Target { get; set; }
+
+    /// <summary>Whether a later step follows in the same pipeline, for which a target stays in its builder.</summary>
+    public bool KeepsTarget { get; init; }
+
+    /// <summary>Ends a target that nobody goes on with.</summary>
+    public static async Task EndAsync(TargetSession target)
+    {
+        await target.DisposeAsync();
+        target.Docker.Dispose();
+    }
+
     /// <summary>Runs steps in order; each is skipped where it is done and nothing has changed.</summary>
     /// <param name="directory">The work directory.</param>
     /// <param name="first">The first step, 1 to 5.</param>
@@ -33,16 +49,42 @@ internal sealed class BuildRunner(string layerFolder, IReporter reporter, Engine
     public async Task<ArchBuild> RunAsync(
         WorkDirectory directory, int first, int last, StepRequest request, CancellationToken cancellationToken)
     {
-        // Everything that can be wrong with the input is found before anything is touched.
-        var build = first == 1 ? BuildStore.TryLoad(directory) : BuildStore.Load(directory);
-        request.SettingsOf(directory, build);
-        RequirePredecessors(build, first, directory);
+        var (target, keeps) = (Target, false);
+        Target = null;
+        BuildSession? session = null;
+        try
+        {
+            // Everything that can be wrong with the input is found before anything is touched.
+            var build = first == 1 ? BuildStore.TryLoad(directory) : BuildStore.Load(directory);
+            request.SettingsOf(directory, build);
+            RequirePredecessors(build, first, directory);
+            session = await BuildSession.OpenAsync(directory, reporter, cancellationToken, begin: first == 1, engineLimits, target);
+            target ??= new TargetSession(session.Docker);
+            await RunAsync(session, target, first, last, request, cancellationToken);
+            keeps = KeepsTarget && target.BuilderId is not null;
+            return session.Build;
+        }
+        finally
+        {
+            if (keeps)
+            {
+                session!.Leave();
+                Target = target;
+            }
+            else
+            {
+                await (target?.DisposeAsync() ?? ValueTask.CompletedTask);
+                session?.Dispose();
+                target?.Docker.Dispose();
+            }
+        }
+    }
 
-        using var session = await BuildSession.OpenAsync(directory, reporter, cancellationToken, begin: first == 1, engineLimits);
-
+    private async Task RunAsync(
+        BuildSession session, TargetSession target, int first, int last, StepRequest request, CancellationToken cancellationToken)
+    {
         // A build of an older version, or a copy of one, has no claim yet.
         await DockerImageClaims.ClaimAsync(session.Docker, session.Build, cancellationToken);
-        await using var target = new TargetSession(session.Docker);
         for (var step = first; step <= last; step++)
         {
             await RunAsync(
@@ -50,7 +92,6 @@ internal sealed class BuildRunner(string layerFolder, IReporter reporter, Engine
                 step == first ? request : request with { SettingsPath = null }, cancellationToken);
         }
 
-        return session.Build;
     }
 
     /// <summary>Runs the first of these steps.</summary>
@@ -83,7 +124,7 @@ internal sealed class BuildRunner(string layerFolder, IReporter reporter, Engine
                         new StepContext
                         {
                             Session = session, Build = before, Settings = settings, Request = request, Log = log,
-                            LayerFolder = layerFolder, Step = step.Number, Steps = steps, Target = target,
+                            LayerFolder = layerFolder, Step = step.Number, Steps = steps, Target = target, MoreFollows = KeepsTarget,
                         },
                         cancellationToken);
                 },

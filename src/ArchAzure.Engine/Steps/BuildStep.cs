@@ -24,7 +24,7 @@ internal abstract class BuildStep
     /// <summary>What goes into it besides its settings: fingerprints of layers, versions of recipes.</summary>
     public virtual IEnumerable<string> OtherInputs(StepContext context) => [];
 
-    /// <summary>The files that it writes in the target's builder. Refuses to write over what is not the build's.</summary>
+    /// <summary>The files that it writes in the target's builder.</summary>
     public virtual IReadOnlyList<BindMount> Outputs(StepContext context) => [];
 
     /// <summary>Whether what the step made last time is still there.</summary>

@@ -33,6 +33,9 @@ internal sealed class StepContext
     /// <summary>This step and the later ones of this run.</summary>
     public required IReadOnlyList<BuildStep> Steps { get; init; }
 
+    /// <summary>Whether later steps follow in the same pipeline: the builder gets their files already.</summary>
+    public required bool MoreFollows { get; init; }
+
     public WorkDirectory Directory => Session.Directory;
 
     public DockerEngine Docker => Session.Docker;
@@ -74,7 +77,13 @@ internal sealed class StepContext
         },
         Log = Log,
         From = Directory.Snapshots(Step - 1),
-        Outputs = [.. Steps.SelectMany(step => step.Outputs(this))],
+        Outputs =
+        [
+            .. Steps.SelectMany(step => step.Outputs(this)),
+            .. MoreFollows
+                ? BuildStep.All.Skip(Steps[^1].Number).SelectMany(step => step.Outputs(this)).Where(output => Directory.Holds(output.HostPath))
+                : [],
+        ],
     };
 
     /// <summary>One of the module's layers.</summary>

@@ -53,6 +53,15 @@ internal sealed class VhdStep : BuildStep
         var disk = context.Build.Disk!;
         var reproducibility = context.Reproducibility;
         var destination = Destination(context);
+        if (File.Exists(destination) && destination != context.Build.VhdPath && !context.Request.Force)
+        {
+            throw new ArchAzureException(
+                "DestinationExists",
+                ErrorKind.InvalidInput,
+                $"'{destination}' exists already. Use -Force to replace it, or name another with -Destination.",
+                destination);
+        }
+
         var (image, root) = (VhdFiles.ImagePart(destination), VhdFiles.RootPart(destination));
         try
         {
@@ -126,15 +135,6 @@ internal sealed class VhdStep : BuildStep
     public override IReadOnlyList<BindMount> Outputs(StepContext context)
     {
         var destination = Destination(context);
-        if (File.Exists(destination) && destination != context.Build.VhdPath && !context.Request.Force)
-        {
-            throw new ArchAzureException(
-                "DestinationExists",
-                ErrorKind.InvalidInput,
-                $"'{destination}' exists already. Use -Force to replace it, or name another with -Destination.",
-                destination);
-        }
-
         return
         [
             new(VhdFiles.ImagePart(destination), ImagePath),

@@ -31,6 +31,12 @@ internal sealed record TargetWork
 /// </summary>
 internal sealed class TargetSession(DockerEngine docker) : IAsyncDisposable
 {
+    /// <summary>The engine.</summary>
+    public DockerEngine Docker => docker;
+
+    /// <summary>The id of the builder's container; null where there is none.</summary>
+    public string? BuilderId => _builder?.Id;
+
     private Builder? _builder;
     private BuilderSpec? _spec;
     private string? _tree;
@@ -91,7 +97,8 @@ internal sealed class TargetSession(DockerEngine docker) : IAsyncDisposable
     private async Task<(Builder Builder, TargetTree Target)> OpenAsync(TargetWork work, CancellationToken cancellationToken)
     {
         IReadOnlyList<string> missing = [];
-        if (_builder is { } running && work.From is [.., var last] && last == _tree && IsFor(work))
+        if (_builder is { } running && work.From is [.., var last] && last == _tree && IsFor(work)
+            && await running.IsRunningAsync(cancellationToken))
         {
             running.Log = work.Log;
             running.IsOffline = work.Spec.Network == "none";
@@ -133,7 +140,7 @@ internal sealed class TargetSession(DockerEngine docker) : IAsyncDisposable
     private bool IsFor(TargetWork work) =>
         !work.FreshTree && (work.Spec.Network == "none" || work.Spec.Network == _spec!.Network)
         && work.Spec.Image == _spec!.Image && work.Spec.Mounts.All(_spec.Mounts.Contains)
-        && work.Spec.Environment.SequenceEqual(_spec.Environment);
+        && work.Spec.Environment.SequenceEqual(_spec.Environment) && work.Outputs.All(_outputs.Contains);
 
     private async Task StartAsync(TargetWork work, CancellationToken cancellationToken)
     {
