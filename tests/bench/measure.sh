@@ -41,8 +41,9 @@ cpu_now() {
 # sampled LABEL COMMAND...: runs it once. Each line '@ PHASE' that it writes becomes a sample: the seconds and CPU seconds since the
 # line before; '@ start' only begins to count. A line '= NAME VALUE' becomes a sample as it is. At the end comes one of the whole, 'all'.
 sampled() {
-    local label=$1 line wall cpu first_wall first_cpu
+    local label=$1 line wall cpu first_wall first_cpu before
     shift
+    before=$(wc -l < "$samples")
     sync
     first_wall=${EPOCHREALTIME/./} first_cpu=$(cpu_now)
     wall=$first_wall cpu=$first_cpu
@@ -58,7 +59,7 @@ sampled() {
         esac
     done < <("$@" 2>> "$work/$label.log" < /dev/null || echo '@ failed')
     sample "$label" all "$first_wall" "$first_cpu"
-    tail -n 8 "$samples" | awk -v label="$label" '$1 == label { printf "   %-12s %-14s %9.2f %9.2f\n", $1, $2, $3, $4 }' >&2
+    awk -v before="$before" 'NR > before { printf "   %-12s %-18s %9.2f %9.2f\n", $1, $2, $3, $4 }' "$samples" >&2
 }
 
 sample() { # LABEL PHASE WALL CPU: the last two are those at its beginning
@@ -105,7 +106,8 @@ row() {
 write_table() {
     local results=$here/tests/bench/RESULTS.md
     {
-        printf '%s at %s, on %s. Medians of %s runs in turn; CPU seconds by %s. %s\n\n' "$(date +%F)" "$commit" "$machine" "$runs" "$cpu_source" "$2"
+        printf '%s, commit %s, on %s. Medians of runs in turn (%s each); CPU seconds by %s.%s\n\n' \
+            "$(date +%F)" "$commit" "$machine" "$runs" "$cpu_source" "${2:+ $2}"
         printf '| | ArchAzure | peer | ratio | goal | met |\n|---|---|---|---|---|---|\n'
         cat "$work/rows"
     } > "$work/block"
