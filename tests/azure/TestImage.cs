@@ -77,8 +77,8 @@ internal static partial class TestImage
     /// <summary>Commands that take `crypt` out of the image's python, for <see cref="WithoutAsync"/>; 3.13 and later have none.</summary>
     public static async Task<IReadOnlyList<string>> CryptOfPythonAsync()
     {
-        var listing = await Tool.RunAsync("tar", "--zstd", "--list", "--file", Directory.Snapshot(4));
-        return [.. listing.Split('\n').Where(path => PythonsCrypt().IsMatch(path)).Select(path => "rm /" + path.TrimStart('.', '/'))];
+        var paths = await TargetFiles.NamesAsync(Directory);
+        return [.. paths.Where(path => PythonsCrypt().IsMatch(path)).Select(path => "rm /" + path)];
     }
 
     /// <summary>A file of the image's root file system.</summary>
@@ -102,6 +102,6 @@ internal static partial class TestImage
         return build;
     }
 
-    [GeneratedRegex(@"/lib/python3\.\d+/(crypt\.py|lib-dynload/_crypt\..*\.so)$", RegexOptions.None, 5000)]
+    [GeneratedRegex(@"lib/python3\.\d+/(crypt\.py|lib-dynload/_crypt\..*\.so)$", RegexOptions.None, 5000)]
     private static partial Regex PythonsCrypt();
 }

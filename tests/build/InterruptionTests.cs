@@ -189,7 +189,7 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
         await Tool.RunAsync("docker", "kill", Assert.Single(await build.ContainersAsync()));
         var error = await Assert.ThrowsAnyAsync<ArchAzureException>(() => running);
         Assert.Equal("BuilderDied", error.ErrorId);
-        Assert.Contains("archazure-base-", error.Message, StringComparison.Ordinal);
+        Assert.Contains("archazure-target-", error.Message, StringComparison.Ordinal);
         Assert.Contains("Run the step again", error.Message, StringComparison.Ordinal);
         await build.NothingLeftAsync();
         Assert.Equal(2, build.State.LastGoodStep);

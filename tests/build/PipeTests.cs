@@ -223,24 +223,21 @@ public sealed class PipeTests(Pipeline pipeline, PipeBuild pipe) : IClassFixture
     }
 
     /// <summary>The target as it went into the VHD, but for the seal.</summary>
-    private async Task<string> CatAsync(string path)
+    private Task<string> CatAsync(string path)
     {
         _ = Build;
-        return await Tool.RunAsync("tar", "--extract", "--to-stdout", "--file", pipe.WorkDirectory.Snapshot(4), "./" + path);
+        return TargetFiles.ReadAsync(pipe.WorkDirectory, path);
     }
 
-    private async Task<IReadOnlyList<string>> NamesAsync()
+    private Task<IReadOnlyList<string>> NamesAsync()
     {
         _ = Build;
-        return [.. (await Tool.RunAsync("tar", "--list", "--file", pipe.WorkDirectory.Snapshot(4)))
-            .Split('\n')
-            .Select(name => name.StartsWith("./", StringComparison.Ordinal) ? name[2..] : name)];
+        return TargetFiles.NamesAsync(pipe.WorkDirectory);
     }
 
-    private async Task<string> LineAsync(string path)
+    private Task<string> LineAsync(string path)
     {
         _ = Build;
-        return (await Tool.RunAsync("tar", "--list", "--verbose", "--numeric-owner", "--file", pipe.WorkDirectory.Snapshot(4), "./" + path))
-            .TrimEnd('\n');
+        return TargetFiles.LineAsync(pipe.WorkDirectory, path);
     }
 }

@@ -10,7 +10,7 @@ namespace ArchAzure.Containers;
 internal sealed class Builder : IAsyncDisposable
 {
     /// <summary>What a command ended by SIGKILL reports: 128 and the signal's number.</summary>
-    private const long KilledStatus = 137;
+    public const long KilledStatus = 137;
 
     private static readonly TimeSpan s_noticeTimeout = TimeSpan.FromSeconds(5);
 
@@ -38,6 +38,9 @@ internal sealed class Builder : IAsyncDisposable
 
     /// <summary>The log of the step it works for.</summary>
     internal StepLog Log { get; set; }
+
+    /// <summary>Whether the target's tree is in memory.</summary>
+    internal bool IsInMemory { get; private set; }
 
     /// <summary>Whether its commands have no network, whatever the container has. For builders with a target.</summary>
     internal bool IsOffline { get; set; }
@@ -72,7 +75,7 @@ internal sealed class Builder : IAsyncDisposable
 
             if (spec.HasTarget)
             {
-                await builder.MountTargetAsync(cancellationToken);
+                await builder.MountTargetAsync(spec.Memory, cancellationToken);
             }
 
             return builder;
@@ -254,11 +257,12 @@ internal sealed class Builder : IAsyncDisposable
     private static Dictionary<string, string> Labels(BuilderSpec spec) =>
         new(StringComparer.Ordinal) { [DockerEngine.BuildLabel] = spec.BuildId.ToString() };
 
-    private async Task MountTargetAsync(CancellationToken cancellationToken)
+    private async Task MountTargetAsync(long memory, CancellationToken cancellationToken)
     {
         try
         {
-            var mounted = await RunAsync(TargetChroot.MountCommand, TargetChroot.MountOptions, cancellationToken);
+            var mounted = await RunAsync(TargetChroot.MountCommand(memory), TargetChroot.MountOptions, cancellationToken);
+            IsInMemory = mounted.Output.Contains(TargetChroot.InMemory, StringComparison.Ordinal);
             _isFiltered = mounted.Output.Contains(TargetChroot.Filtered, StringComparison.Ordinal);
             _isConfined = true;
             if (!_isFiltered)

@@ -38,6 +38,9 @@ internal sealed record BuilderSpec
     /// <summary>Whether it holds a target: an empty one is then at <see cref="TargetChroot.Tree"/>.</summary>
     public bool HasTarget { get; init; }
 
+    /// <summary>The most bytes of memory to keep the target in, where the engine has plenty; 0 for none.</summary>
+    public long Memory { get; init; }
+
     /// <summary>Whether its commands are run by a <see cref="CommandServer"/>.</summary>
     public bool HasServer { get; init; }
 }

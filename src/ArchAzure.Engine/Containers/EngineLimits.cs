@@ -28,6 +28,9 @@ internal sealed record EngineLimits
     /// removed.</summary>
     public TimeSpan StopTimeout { get; init; } = TimeSpan.FromSeconds(5);
 
+    /// <summary>The most bytes of the engine's memory that a target may take. What does not fit there goes to its disk.</summary>
+    public long TargetMemory { get; init; } = long.MaxValue;
+
     /// <summary>How often what may be repeated is tried.</summary>
     public RetryLimits Retries { get; init; } = RetryLimits.Default;
 }

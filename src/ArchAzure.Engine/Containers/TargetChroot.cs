@@ -17,8 +17,12 @@ internal static class TargetChroot
     /// <summary>What <see cref="MountCommand"/> says where <see cref="SystemCallFilter"/> works.</summary>
     public const string Filtered = "filtered";
 
+    /// <summary>What <see cref="MountCommand"/> says where the tree is in memory.</summary>
+    public const string InMemory = "memory";
+
     /// <summary>Makes the mounts.</summary>
-    public static IReadOnlyList<string> MountCommand { get; } = ["bash", "-s", "--", Tree, Root];
+    /// <param name="memory">The most bytes of memory to keep the tree in; 0 for none.</param>
+    public static IReadOnlyList<string> MountCommand(long memory) => ["bash", "-s", "--", Tree, Root, $"{memory}"];
 
     /// <summary>
     /// What each command is run by: it gets process numbers of its own, so that nothing it started outlives it, and neither

@@ -53,28 +53,50 @@ internal sealed class TargetSession(DockerEngine docker) : IAsyncDisposable
     {
         try
         {
-            var (builder, target) = await OpenAsync(work, cancellationToken);
-            var result = await run(builder, target);
-            if (work.To is not { } to)
+            try
             {
-                await EndAsync();
-                return result;
+                return await RunAsync(work, docker.Calls.Limits.TargetMemory, run, cancellationToken);
             }
+            catch (ArchAzureException e) when (_builder is { IsInMemory: true } && !cancellationToken.IsCancellationRequested)
+            {
+                // The tree's memory is used up, or the kernel has ended a command for want of it.
+                if (e is not CommandFailedException { Result.ExitCode: Builder.KilledStatus }
+                    && !await new TargetTree(_builder).IsFullAsync(cancellationToken))
+                {
+                    throw;
+                }
 
-            var output = Output(to);
-            await target.SaveAsync(output.BuilderPath, isWhole: !Below(work).Any(), cancellationToken);
-
-            // What runs in the builder from now on has no way to it.
-            await builder.UnmountAsync(output.BuilderPath, cancellationToken);
-            AtomicFile.Commit(output.HostPath, to);
-            _tree = to;
-            return result;
+                work.Log.Detail($"the target does not fit into memory ({e.ErrorId}): once more, on the engine's disk");
+                await DisposeAsync();
+                return await RunAsync(work, memory: 0, run, cancellationToken);
+            }
         }
         catch
         {
             await DisposeAsync();
             throw;
         }
+    }
+
+    private async Task<T> RunAsync<T>(
+        TargetWork work, long memory, Func<Builder, TargetTree, Task<T>> run, CancellationToken cancellationToken)
+    {
+        var (builder, target) = await OpenAsync(work, memory, cancellationToken);
+        var result = await run(builder, target);
+        if (work.To is not { } to)
+        {
+            await EndAsync();
+            return result;
+        }
+
+        var output = Output(to);
+        await target.SaveAsync(output.BuilderPath, isWhole: !Below(work).Any(), cancellationToken);
+
+        // What runs in the builder from now on has no way to it.
+        await builder.UnmountAsync(output.BuilderPath, cancellationToken);
+        AtomicFile.Commit(output.HostPath, to);
+        _tree = to;
+        return result;
     }
 
     /// <inheritdoc/>
@@ -94,7 +116,8 @@ internal sealed class TargetSession(DockerEngine docker) : IAsyncDisposable
     /// <summary>The snapshots that the new one adds to.</summary>
     private static IEnumerable<string> Below(TargetWork work) => work.From.TakeWhile(snapshot => snapshot != work.To);
 
-    private async Task<(Builder Builder, TargetTree Target)> OpenAsync(TargetWork work, CancellationToken cancellationToken)
+    private async Task<(Builder Builder, TargetTree Target)> OpenAsync(
+        TargetWork work, long memory, CancellationToken cancellationToken)
     {
         IReadOnlyList<string> missing = [];
         if (_builder is { } running && work.From is [.., var last] && last == _tree && IsFor(work)
@@ -113,7 +136,7 @@ internal sealed class TargetSession(DockerEngine docker) : IAsyncDisposable
         else
         {
             await DisposeAsync();
-            await StartAsync(work, cancellationToken);
+            await StartAsync(work, memory, cancellationToken);
             missing = work.From;
         }
 
@@ -142,7 +165,7 @@ internal sealed class TargetSession(DockerEngine docker) : IAsyncDisposable
         && work.Spec.Image == _spec!.Image && work.Spec.Mounts.All(_spec.Mounts.Contains)
         && work.Spec.Environment.SequenceEqual(_spec.Environment) && work.Outputs.All(_outputs.Contains);
 
-    private async Task StartAsync(TargetWork work, CancellationToken cancellationToken)
+    private async Task StartAsync(TargetWork work, long memory, CancellationToken cancellationToken)
     {
         _outputs = work.Outputs;
         foreach (var output in _outputs)
@@ -157,6 +180,7 @@ internal sealed class TargetSession(DockerEngine docker) : IAsyncDisposable
             {
                 HasTarget = true,
                 HasServer = true,
+                Memory = memory,
                 Mounts =
                 [
                     .. work.Spec.Mounts, .. work.From.Select(snapshot => new BindMount(snapshot, InBuilder(snapshot), ReadOnly: true)),

@@ -1,3 +1,4 @@
+using System.Globalization;
 using ArchAzure.Containers;
 
 namespace ArchAzure.Target;
@@ -66,6 +67,21 @@ internal sealed class TargetTree(Builder builder)
             ],
             null,
             cancellationToken);
+
+    /// <summary>Whether the file system that holds the tree has less than 256 MiB left. False where nobody can say.</summary>
+    public async Task<bool> IsFullAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            var free = await builder.RunAsync(["stat", "--file-system", "--format=%a %S", Root], null, cancellationToken);
+            return free.Output.Split(' ') is [var blocks, var size]
+                && long.Parse(blocks, CultureInfo.InvariantCulture) * long.Parse(size, CultureInfo.InvariantCulture) < 256 << 20;
+        }
+        catch (ArchAzureException)
+        {
+            return false;
+        }
+    }
 
     /// <summary>Lays a layer's files and templates.</summary>
     public Task LayFilesAsync(Layer layer, bool early, IReadOnlyDictionary<string, string> values, CancellationToken cancellationToken) =>
