@@ -36,22 +36,26 @@ internal interface IReporter
 internal sealed class ByteProgress(IReporter reporter, string activity, string status, long total)
 {
     private static readonly TimeSpan s_interval = TimeSpan.FromMilliseconds(250);
+    private readonly object _lock = new();
     private readonly Stopwatch _clock = Stopwatch.StartNew();
     private TimeSpan _next;
 
-    /// <summary>Tells that so many bytes are done.</summary>
+    /// <summary>Tells that so many bytes are done. Calls may come from any thread.</summary>
     public void Report(long done)
     {
-        var elapsed = _clock.Elapsed;
-        if (elapsed < _next || total == 0)
+        lock (_lock)
         {
-            return;
-        }
+            var elapsed = _clock.Elapsed;
+            if (elapsed < _next || total == 0)
+            {
+                return;
+            }
 
-        // The first moments say too little about the rest.
-        done = Math.Min(done, total);
-        var left = elapsed.TotalSeconds < 1 || done == 0 ? (int?)null : (int)Math.Ceiling(elapsed.TotalSeconds * (total - done) / done);
-        reporter.Progress(new(activity, status, (int)(done * 100 / total), SecondsRemaining: left));
-        _next = elapsed + s_interval;
+            // The first moments say too little about the rest.
+            done = Math.Min(done, total);
+            var left = elapsed.TotalSeconds < 1 || done == 0 ? (int?)null : (int)Math.Ceiling(elapsed.TotalSeconds * (total - done) / done);
+            reporter.Progress(new(activity, status, (int)(done * 100 / total), SecondsRemaining: left));
+            _next = elapsed + s_interval;
+        }
     }
 }

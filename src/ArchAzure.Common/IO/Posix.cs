@@ -11,6 +11,7 @@ internal static class Posix
     public const int SeekHole = 4;
     public const int Enxio = 6;
     private const int OReadOnly = 0;
+    private const uint SyncFileRangeWrite = 2;
     private const int AtCurrentFolder = -100;
     private const int AtNoFollow = 0x100;
     private const uint StatXType = 0x1;
@@ -42,6 +43,10 @@ internal static class Posix
     public static SafeFileHandle OpenUnlocked(string path) => Open(Encoding.UTF8.GetBytes(path + '\0'), OReadOnly);
 
     public static bool TryReflink(SafeFileHandle source, SafeFileHandle destination) => Ioctl(destination, Ficlone, source) == 0;
+
+    /// <summary>Has Linux begin to write a part of a file to the disk. A hint: whether it does so does not matter here.</summary>
+    public static void StartWriting(SafeFileHandle file, long offset, long length) =>
+        _ = SyncFileRange(file, offset, length, SyncFileRangeWrite);
 
     /// <summary>Who a file or folder belongs to, not following a link; null where the system does not tell it this way.</summary>
     public static uint? Owner(string path) => Status(path, StatXUser) is { } status ? BitConverter.ToUInt32(status, 20) : null;
@@ -80,6 +85,10 @@ internal static class Posix
     [DllImport("libc", EntryPoint = "fsync", SetLastError = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     public static extern int FSync(SafeFileHandle fd);
+
+    [DllImport("libc", EntryPoint = "sync_file_range")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern int SyncFileRange(SafeFileHandle fd, long offset, long length, uint flags);
 
     [DllImport("libc", EntryPoint = "ioctl", SetLastError = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]

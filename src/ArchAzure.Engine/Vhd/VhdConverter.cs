@@ -108,7 +108,8 @@ internal static class VhdConverter
                 if (!SparseFile.TryReflink(from, to))
                 {
                     RandomAccess.SetLength(to, footer.CurrentSize);
-                    var progress = new ByteProgress(reporter, Activity, $"copying {Path.GetFileName(source)}", length);
+                    var progress = new ByteProgress(
+                        reporter, Activity, $"copying {Path.GetFileName(source)}", SparseFile.AllocatedBytes(source));
                     await SparseFile.CopyAsync(from, to, 0, length, progress.Report, cancellationToken);
                 }
 

@@ -229,7 +229,8 @@ internal sealed class FaultRun : IAsyncDisposable
             foreach (var line in File.Exists(sums) ? await File.ReadAllLinesAsync(sums) : [])
             {
                 var parts = line.Split(separator, 2);
-                Assert.Equal(parts[0].Replace("sha256:", "", StringComparison.Ordinal), await compute(Path.Combine(Build.Directory.Path, parts[1])));
+                Assert.Equal(
+                    parts[0].Replace("sha256:", "", StringComparison.Ordinal), await compute(Path.Combine(Build.Directory.Path, parts[1])));
                 count++;
             }
         }

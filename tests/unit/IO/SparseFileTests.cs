@@ -32,4 +32,55 @@ public sealed class SparseFileTests : IDisposable
             Convert.ToHexString(SHA256.HashData(await File.ReadAllBytesAsync(path))).ToLowerInvariant(),
             await SparseFile.Sha256Async(path, null, default));
     }
+
+    [Fact]
+    public async Task A_copy_has_the_data_at_its_place_and_holes_for_zeros()
+    {
+        const int length = (40 << 20) + 1234;
+        var content = new byte[length];
+        new Random(3).NextBytes(content.AsSpan(3 << 20, 20 << 20));
+        content[^1] = 1;
+        var path = _folder.Write("source", content);
+        List<long> done = [];
+        using (var source = File.OpenHandle(path))
+        using (var destination = File.OpenHandle(_folder["copy"], FileMode.CreateNew, FileAccess.ReadWrite))
+        {
+            RandomAccess.SetLength(destination, (50 << 20) + length);
+            await SparseFile.CopyAsync(
+                source,
+                destination,
+                50 << 20,
+                length,
+                bytes =>
+                {
+                    lock (done)
+                    {
+                        done.Add(bytes);
+                    }
+                },
+                default);
+        }
+
+        Assert.Equal(new byte[50 << 20].Concat(content).ToArray(), await File.ReadAllBytesAsync(_folder["copy"]));
+        Assert.InRange(SparseFile.AllocatedBytes(_folder["copy"]), 20 << 20, 21 << 20);
+        Assert.Equal(length, done.Max());
+    }
+
+    /// <summary>Where the file system has blocks of 4096 bytes, as ext4 and tmpfs.</summary>
+    [Theory]
+    [InlineData(4096, 8192, "0+8192 8192+4096 20480+4096 65536+6")]
+    [InlineData(8192, 8192, "0+8192 8192+8192 16384+8192 65536+6")]
+    [InlineData(16384, 1 << 20, "0+32768 65536+6")]
+    [InlineData(1 << 20, 1 << 20, "0+65542")]
+    public void Pieces_are_whole_units_up_to_the_end(int unit, int most, string pieces)
+    {
+        using var handle = File.OpenHandle(_folder["file"], FileMode.CreateNew, FileAccess.ReadWrite);
+        RandomAccess.SetLength(handle, 65542);
+        RandomAccess.Write(handle, new byte[12288], 0);
+        RandomAccess.Write(handle, new byte[1], 20480);
+        RandomAccess.Write(handle, new byte[6], 65536);
+
+        Assert.Equal(
+            pieces, string.Join(' ', SparseFile.Pieces(handle, 65542, unit, most).Select(piece => $"{piece.Offset}+{piece.Length}")));
+    }
 }

@@ -207,7 +207,9 @@ public sealed class VhdConverterTests : IDisposable
         var raw = MakeRaw("disk.raw", 64 << 20, 10 << 20);
 
         await VhdConverter.ConvertAsync(
-            new VhdConversion { SourcePath = raw, DestinationPath = _folder["disk.vhd"], Compress = true }, new RecordingReporter(), default);
+            new VhdConversion { SourcePath = raw, DestinationPath = _folder["disk.vhd"], Compress = true },
+            new RecordingReporter(),
+            default);
 
         Tool.Run("sha256sum", ["--check", "--strict", "SHA256SUMS"], _folder.Path);
         Assert.EndsWith("  disk.vhd.zst", Assert.Single(File.ReadAllLines(_folder["SHA256SUMS"])));
@@ -259,7 +261,9 @@ public sealed class VhdConverterTests : IDisposable
         ChecksumFile.FsVerity.Remove(vhd + ".cdx.json");
         ChecksumFile.FsVerity.Remove(vhd + ".zst");
         await VhdConverter.ConvertAsync(
-            new VhdConversion { SourcePath = raw, DestinationPath = vhd, InPlace = inPlace, Force = true }, new RecordingReporter(), default);
+            new VhdConversion { SourcePath = raw, DestinationPath = vhd, InPlace = inPlace, Force = true },
+            new RecordingReporter(),
+            default);
 
         Assert.False(File.Exists(vhd + ".cdx.json"));
         Assert.False(File.Exists(vhd + ".zst"));
