@@ -21,7 +21,7 @@ public sealed class InterruptionTests(Pipeline pipeline) : IDisposable
             pipeline, 1, $"-rf \"q\" 'a' $(touch {touched}) `touch {touched}`; touch {touched} & ä,b=c:%n\nx");
         using var watch = new BuilderWatch(build);
         build.AddSettings($"DISK_SIZE={TestBuild.SmallDisk}");
-        await CancelAtAsync(build, 2, "sgdisk --clear");
+        await CancelAtAsync(build, 2, "partitioning a disk");
         await build.RunAsync(2);
         await CancelAtAsync(build, 3, "installing ", "saving the target");
         await build.RunAsync(3);

@@ -45,6 +45,7 @@ internal sealed class DiskStep : BuildStep
                 GuidPartitionTable.Write(image, image.Length, disk.DiskGuid, PartitionPlan.Table(disk));
             }
 
+            cancellationToken.ThrowIfCancellationRequested();
             AtomicFile.Commit(part, context.Directory.Disk);
         }
         catch
