@@ -22,7 +22,7 @@ public sealed class WallTests(Pipeline pipeline)
         "sysctl", "core-pattern", "sysrq", "proc-bus", "remount-proc-sys", "umount-proc-sys", "fresh-proc", "remount-root", "devtmpfs",
         "mknod-disk", "mknod-memory", "cgroup-release-agent",
         "cgroup2", "debugfs", "sys-write", "bpf", "perf", "user-namespace", "mount-namespace", "new-mount-api", "builder-root",
-        "lifeline-memory", "capability",
+        "stronger-memory", "stronger-input", "capability",
     ];
 
     [Fact]
@@ -45,6 +45,68 @@ public sealed class WallTests(Pipeline pipeline)
         {
             await engine.DisposeAsync();
         }
+    }
+
+    [Fact]
+    [Trait("Speed", "slow")]
+    public async Task Steps_that_share_a_builder_do_not_share_its_files_and_network()
+    {
+        using var folder = new TempFolder();
+        await using var build = await TestBuild.AfterStepAsync(pipeline, 2);
+
+        // Step 4's packages run the hook, step 5 runs grub-mkimage; both look around outside of their root.
+        folder.Write("look/packages", "python\n");
+        folder.Write(
+            "look/files/usr/local/lib/look.py",
+            $"""
+            import os, socket, sys
+            os.makedirs("/tmp/inner", exist_ok=True)
+            os.chroot("/tmp/inner")
+            for _ in range(20):
+                os.chdir("..")
+            os.chroot(".")
+            for name in sorted(os.listdir("/work")):
+                path = "/work/" + name
+                try:
+                    size = len(os.listdir(path)) if os.path.isdir(path) else os.path.getsize(path)
+                    open(path if not os.path.isdir(path) else path + "/planted", "ab").close()
+                    print("look", sys.argv[1], name, "OPEN")
+                except OSError as error:
+                    print("look", sys.argv[1], name, "closed" if size == 0 else "OPEN")
+            try:
+                socket.create_connection(("127.0.0.1", {pipeline.Settings.ReleaseUrl.Port}), 10).close()
+                print("look", sys.argv[1], "network OPEN")
+            except OSError:
+                print("look", sys.argv[1], "network closed")
+            """);
+        folder.Write(
+            "look/files/usr/share/libalpm/hooks/look.hook",
+            "[Trigger]\nOperation = Install\nType = Package\nTarget = python-setuptools\n\n[Action]\nWhen = PostTransaction\nExec = "
+            + "/usr/bin/python /usr/local/lib/look.py 4\n");
+        folder.Write(
+            "look/files/usr/local/bin/grub-mkimage", "#!/bin/sh\npython /usr/local/lib/look.py 5\nexec /usr/bin/grub-mkimage \"$@\"\n");
+        folder.Write("look/configure", "chmod 0755 /usr/local/bin/grub-mkimage\n");
+        build.AddSettings($"LAYERS={folder["look"]}", $"DISK_SIZE={TestBuild.SmallDisk}");
+        await build.RunAllAsync(2);
+
+        Assert.Equal(
+            [
+                "look 4 cache OPEN", "look 4 disk.img OPEN", "look 4 network OPEN", "look 4 target-3.tar.zst.part closed",
+                "look 4 target-4.tar.zst.part OPEN",
+            ],
+            Said(4));
+        Assert.Equal(
+            [
+                "look 5 cache closed", "look 5 disk.img OPEN", "look 5 network closed", "look 5 target-3.tar.zst.part closed",
+                "look 5 target-4.tar.zst.part closed",
+            ],
+            Said(5));
+
+        IEnumerable<string> Said(int step) => File.ReadLines(build.Directory.Log(step))
+            .Select(line => line[10..])
+            .Where(line => line.StartsWith("look ", StringComparison.Ordinal))
+            .Distinct(StringComparer.Ordinal)
+            .Order(StringComparer.Ordinal);
     }
 
     private async Task TryAllAsync(string? host)
