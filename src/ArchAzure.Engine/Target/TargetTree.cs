@@ -23,14 +23,10 @@ internal sealed class TargetTree(Builder builder)
         builder.RunAsync(
             [
                 "bash", "-euc",
-                """
-                find "$1"/{run,tmp,dev/shm} -xdev -mindepth 1 -delete
+                "find \"$1\"/{run,tmp,dev/shm} -xdev -mindepth 1 -delete; "
 
-                # Where /etc/resolv.conf of an image with systemd-resolved leads to.
-                for name in stub-resolv.conf resolv.conf; do
-                    install -D --mode=0644 /etc/resolv.conf "$1/run/systemd/resolve/$name"
-                done
-                """,
+                // Where /etc/resolv.conf of an image with systemd-resolved leads to.
+                + "for name in stub-resolv.conf resolv.conf; do install -D --mode=0644 /etc/resolv.conf \"$1/run/systemd/resolve/$name\"; done",
                 "bash", TargetChroot.Root,
             ],
             null,

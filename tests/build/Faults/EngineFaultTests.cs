@@ -1,4 +1,5 @@
 using ArchAzure.Builds;
+using ArchAzure.Containers;
 
 namespace ArchAzure.BuildTests.Faults;
 
@@ -95,21 +96,22 @@ public sealed class EngineFaultTests(Pipeline pipeline, PrivateEngine engine) : 
     {
         await HaveBuilderAsync(step);
         await using var run = await FaultRun.PrepareAsync(pipeline, step, engine);
-        FaultEnd end;
+
+        // In memory a target needs no room there.
+        run.Build.EngineLimits = new EngineLimits { TargetMemory = 0 };
+        ArchAzureException error;
         try
         {
             await engine.Data.LeaveAsync(freeMiB);
-            using var process = run.Start();
-            end = await FaultRun.EndAsync(process, () => Task.CompletedTask, TimeSpan.FromMinutes(5));
+            using var host = new DockerHostVariable(engine.Host);
+            error = await Assert.ThrowsAnyAsync<ArchAzureException>(() => run.Build.RunAsync(step));
         }
         finally
         {
             await engine.Data.GrowAsync();
         }
 
-        Assert.Equal(1, end.ExitCode);
-        Assert.True(
-            end.Text.Contains("space", StringComparison.OrdinalIgnoreCase), $"The error does not tell that there is no space: {end.Text}");
+        Assert.Contains("space", error.Message, StringComparison.OrdinalIgnoreCase);
         await run.Build.NothingLeftAsync();
         await run.StateIsGoodAsync(step - 1);
         await run.EndsRightAsync();
