@@ -43,7 +43,7 @@ public sealed class EngineStallTests(Pipeline pipeline)
     [InlineData("DELETE */containers/*", EngineFault.AnswerLost)]
     internal async Task A_call_that_goes_wrong_once_is_repeated_and_the_step_ends_right(string call, EngineFault fault)
     {
-        await using var build = await TestBuild.AfterStepAsync(pipeline, 1);
+        await using var build = await TestBuild.SmallAfterStepAsync(pipeline, 1);
         build.AddSettings($"DISK_SIZE={TestBuild.SmallDisk}");
         build.EngineLimits = s_short;
         using var proxy = new EngineProxy().With(call, fault);
@@ -67,7 +67,7 @@ public sealed class EngineStallTests(Pipeline pipeline)
     internal async Task A_call_that_always_goes_wrong_ends_the_step_with_a_clear_error(
         string call, EngineFault fault, string errorId, string remedy)
     {
-        await using var build = await TestBuild.AfterStepAsync(pipeline, 1);
+        await using var build = await TestBuild.SmallAfterStepAsync(pipeline, 1);
         build.EngineLimits = s_short;
         using var proxy = new EngineProxy().With(call, fault, int.MaxValue);
         var clock = Stopwatch.StartNew();
@@ -82,7 +82,7 @@ public sealed class EngineStallTests(Pipeline pipeline)
     public async Task A_lost_start_of_a_command_is_not_repeated()
     {
         // It may have begun its work.
-        await using var build = await TestBuild.AfterStepAsync(pipeline, 1);
+        await using var build = await TestBuild.SmallAfterStepAsync(pipeline, 1);
         build.EngineLimits = s_short;
         using var proxy = new EngineProxy().With("POST */exec/*/start", EngineFault.AnswerLost);
         var error = await proxy.UseAsync(() => Assert.ThrowsAnyAsync<ArchAzureException>(() => build.RunAsync(2)));
@@ -128,7 +128,7 @@ public sealed class EngineStallTests(Pipeline pipeline)
     [Fact]
     public async Task A_command_whose_output_never_closes_ends_the_step()
     {
-        await using var build = await TestBuild.AfterStepAsync(pipeline, 1);
+        await using var build = await TestBuild.SmallAfterStepAsync(pipeline, 1);
         build.EngineLimits = s_short;
         using var proxy = new EngineProxy().With("POST */exec/*/start", EngineFault.NeverCloses);
         var error = await proxy.UseAsync(() => Assert.ThrowsAnyAsync<ArchAzureException>(() => build.RunAsync(2)));
@@ -146,7 +146,7 @@ public sealed class EngineStallTests(Pipeline pipeline)
     [InlineData("POST */exec/*/start", EngineFault.Stall)]
     internal async Task Control_C_during_a_call_goes_through_at_once_and_leaves_no_container(string call, EngineFault fault)
     {
-        await using var build = await TestBuild.AfterStepAsync(pipeline, 1);
+        await using var build = await TestBuild.SmallAfterStepAsync(pipeline, 1);
         using var proxy = new EngineProxy().With(call, fault, int.MaxValue);
         using var stop = new CancellationTokenSource();
         var clock = new Stopwatch();
