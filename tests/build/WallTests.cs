@@ -59,7 +59,7 @@ public sealed class WallTests(Pipeline pipeline)
         folder.Write(
             "look/files/usr/local/lib/look.py",
             $"""
-            import os, socket, sys
+            import encodings.idna, os, socket, sys
             os.makedirs("/tmp/inner", exist_ok=True)
             os.chroot("/tmp/inner")
             for _ in range(20):
