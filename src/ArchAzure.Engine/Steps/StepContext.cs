@@ -63,7 +63,7 @@ internal sealed class StepContext
 
     /// <summary>What work on the target as the step before left it needs.</summary>
     /// <param name="network">The Docker network.</param>
-    /// <param name="mounts">What it sees beside snapshots and outputs.</param>
+    /// <param name="mounts">What the builder sees besides snapshots and outputs.</param>
     public TargetWork TargetWork(string network, params BindMount[] mounts) => new()
     {
         Spec = new BuilderSpec

@@ -239,8 +239,8 @@ internal sealed class VhdStep : BuildStep
             return;
         }
 
-        // ^metadata_csum_seed: GRUB before 2.12 does not read a file system that has it. The journal: mke2fs would give a large disk 1 GiB of it,
-        // which is stored.
+        // ^metadata_csum_seed: GRUB before 2.12 does not read a file system that has it. The journal is stored, and would grow with the
+        // disk to 1 GiB.
         await builder.RunAsync(
             [
                 "mke2fs", "-q", "-F", "-t", "ext4", "-L", "root", "-U", $"{disk.RootUuid}", "-O", "^metadata_csum_seed,^orphan_file",

@@ -108,7 +108,7 @@ public sealed class BuilderTests : EngineTest
         var builder = await StartBuilderAsync(hasTarget: true);
         await builder.RunAsync(["true", "with an argument"], null, default);
 
-        Assert.Equal(["bash", "-s", "--", "/target", "/run/target"], commands[0].Words);
+        Assert.Equal(["bash", "-s", "--", "/target", "/run/target", "0"], commands[0].Words);
         Assert.Contains("mount ", script, StringComparison.Ordinal);
         Assert.Equal($"FILTER={Convert.ToBase64String(SystemCallFilter.Program())}", Assert.Single(commands[0].Environment));
         Assert.Equal(
