@@ -244,7 +244,9 @@ internal sealed class Builder : IAsyncDisposable
 
             // Nothing that ran in the target can replace what gives up SYS_ADMIN for the next command.
             ReadonlyRootfs = spec.HasTarget,
-            Tmpfs = spec.HasTarget || spec.HasServer ? new Dictionary<string, string>(StringComparer.Ordinal) { ["/run"] = "", ["/tmp"] = "" } : null,
+            Tmpfs = spec.HasTarget || spec.HasServer
+                ? new Dictionary<string, string>(StringComparer.Ordinal) { ["/run"] = "", ["/tmp"] = "" }
+                : null,
 
             // The volume has no name, and goes with the container.
             Mounts = [.. LifelineContainer.Mounts(spec.Mounts), .. spec.HasTarget ? [TargetVolume(spec)] : Array.Empty<Mount>()],

@@ -81,7 +81,9 @@ internal sealed class StepContext
         [
             .. Steps.SelectMany(step => step.Outputs(this)),
             .. MoreFollows
-                ? BuildStep.All.Skip(Steps[^1].Number).SelectMany(step => step.Outputs(this)).Where(output => Directory.Holds(output.HostPath))
+                ? BuildStep.All.Skip(Steps[^1].Number)
+                    .SelectMany(step => step.Outputs(this))
+                    .Where(output => Directory.Holds(output.HostPath))
                 : [],
         ],
     };

@@ -26,7 +26,8 @@ internal sealed class TargetTree(Builder builder)
                 "find \"$1\"/{run,tmp,dev/shm} -xdev -mindepth 1 -delete; "
 
                 // Where /etc/resolv.conf of an image with systemd-resolved leads to.
-                + "for name in stub-resolv.conf resolv.conf; do install -D --mode=0644 /etc/resolv.conf \"$1/run/systemd/resolve/$name\"; done",
+                + "for name in stub-resolv.conf resolv.conf; do "
+                + "install -D --mode=0644 /etc/resolv.conf \"$1/run/systemd/resolve/$name\"; done",
                 "bash", TargetChroot.Root,
             ],
             null,
