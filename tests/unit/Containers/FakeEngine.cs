@@ -58,10 +58,10 @@ internal sealed class FakeEngine : IDisposable
         return 0;
     };
 
-    /// <summary>Where the product's command server and its commands run in earnest; null where they are <see cref="OnCommand"/>'s.</summary>
+    /// <summary>Where the product's command server and its commands really run; null where they are <see cref="OnCommand"/>'s.</summary>
     public string? ProgramFolder { get; set; }
 
-    /// <summary>Whether it drops what programs run in earnest write.</summary>
+    /// <summary>Whether it drops what programs that really run write.</summary>
     public bool IsMute { get; set; }
 
     /// <summary>What it says in place of an image that it cannot store; null for none.</summary>
@@ -312,7 +312,7 @@ internal sealed class FakeEngine : IDisposable
         return 0;
     }
 
-    /// <summary>Runs a program in earnest, on this machine, with its files in <see cref="ProgramFolder"/>.</summary>
+    /// <summary>Really runs a program, on this machine, with its files in <see cref="ProgramFolder"/>.</summary>
     private async Task<int> RunProgramAsync(FakeCommand command, string script)
     {
         var start = new System.Diagnostics.ProcessStartInfo("bash")
