@@ -114,11 +114,14 @@ dotnet_packages() {
 # from 7.4 on, else the one of .config/dotnet-tools.json. Never the shim that a dotnet tool is started by: it passes no signal on. The
 # program beside a tool's pwsh.dll is for one kind of processor only; one that brings its own .NET has to be started by its program.
 find_powershell() {
-    local home manifest=$here/.config/dotnet-tools.json version
+    local home manifest=$here/.config/dotnet-tools.json version tool
     home=$(pwsh -NoProfile -NonInteractive -Command 'if ($PSVersionTable.PSVersion -ge [version] "7.4") { $PSHOME }' 2> /dev/null < /dev/null) || home=
     if [[ -z $home ]]; then
         version=$(sed -n 's/.*"version": "\(.*\)".*/\1/p' "$manifest")
-        home=$(dotnet_packages)/powershell/$version/tools/net10.0/any/unix
+        tool=powershell/$version/tools/net10.0/any/unix
+        # Where NuGet unpacks unless it is told otherwise. To ask it takes half a second.
+        home=${NUGET_PACKAGES:-$HOME/.nuget/packages}/$tool
+        [[ -e $home/pwsh.dll ]] || home=$(dotnet_packages)/$tool
         if [[ ! -e $home/pwsh.dll ]]; then
             say "installing PowerShell $version"
             quietly "PowerShell could not be installed." dotnet tool restore --tool-manifest "$manifest"
