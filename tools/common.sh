@@ -120,7 +120,7 @@ find_powershell() {
         version=$(sed -n 's/.*"version": "\(.*\)".*/\1/p' "$manifest")
         tool=powershell/$version/tools/net10.0/any/unix
         # Where NuGet unpacks unless it is told otherwise. To ask it takes half a second.
-        home=${NUGET_PACKAGES:-$HOME/.nuget/packages}/$tool
+        home=${NUGET_PACKAGES:-${HOME:-}/.nuget/packages}/$tool
         [[ -e $home/pwsh.dll ]] || home=$(dotnet_packages)/$tool
         if [[ ! -e $home/pwsh.dll ]]; then
             say "installing PowerShell $version"
