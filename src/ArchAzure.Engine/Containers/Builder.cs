@@ -17,8 +17,9 @@ internal sealed class Builder : IAsyncDisposable
     private readonly DockerEngine _engine;
     private readonly LifelineContainer _container;
     private CommandServer? _server;
-    private bool _isConfined;
-    private bool _isFiltered;
+
+    /// <summary>Whether the filter of system calls works; null before the target's mounts are made.</summary>
+    private bool? _isFiltered;
 
     private Builder(DockerEngine engine, LifelineContainer container, StepLog log)
     {
@@ -34,7 +35,7 @@ internal sealed class Builder : IAsyncDisposable
     public string Id => _container.Id;
 
     /// <summary>What each command is run by: it takes rights away. Empty for a builder without a target, which never had them.</summary>
-    internal IReadOnlyList<string> Confinement => _isConfined ? TargetChroot.Confinement(_isFiltered, IsOffline) : [];
+    internal IReadOnlyList<string> Confinement => _isFiltered is { } filtered ? TargetChroot.Confinement(filtered, IsOffline) : [];
 
     /// <summary>The log of the step it works for.</summary>
     internal StepLog Log { get; set; }
@@ -94,15 +95,18 @@ internal sealed class Builder : IAsyncDisposable
     /// <exception cref="CommandFailedException">It ended with another status than 0.</exception>
     /// <exception cref="ArchAzureException"><c>BuilderDied</c>: the container or the engine is gone. <c>DockerEngineStalled</c>: it no
     /// longer answers.</exception>
-    public async Task<CommandResult> RunAsync(IReadOnlyList<string> command, CommandOptions? options, CancellationToken cancellationToken)
+    public Task<CommandResult> RunAsync(IReadOnlyList<string> command, CommandOptions? options, CancellationToken cancellationToken) =>
+        RunAsync(command, options ?? new CommandOptions(), Confinement, cancellationToken);
+
+    private async Task<CommandResult> RunAsync(
+        IReadOnlyList<string> command, CommandOptions options, IReadOnlyList<string> confinement, CancellationToken cancellationToken)
     {
-        options ??= new CommandOptions();
         Log.Command(string.Join(' ', command));
         try
         {
             var collector = new OutputCollector(options.LogOutput ? Log : null, options.OnLine);
             var status = await RunAsync(
-                [.. Confinement, .. command], command[0], options, (bytes, error) => collector.Add(bytes.Span, error), cancellationToken);
+                [.. confinement, .. command], command[0], options, (bytes, error) => collector.Add(bytes.Span, error), cancellationToken);
             collector.Complete();
             if (status is not { } exitCode)
             {
@@ -192,13 +196,9 @@ internal sealed class Builder : IAsyncDisposable
         }
     }
 
-    /// <summary>Takes a mounted file away from all commands that come.</summary>
-    public async Task UnmountAsync(string path, CancellationToken cancellationToken)
-    {
-        _isConfined = false;
-        await RunAsync(["umount", "--", path], null, cancellationToken);
-        _isConfined = true;
-    }
+    /// <summary>Takes a mounted file away from all commands that come. The one command that is not confined, besides the mounts.</summary>
+    public Task UnmountAsync(string path, CancellationToken cancellationToken) =>
+        RunAsync(["umount", "--", path], new CommandOptions(), confinement: [], cancellationToken);
 
     /// <summary>Whether its container still runs.</summary>
     public async Task<bool> IsRunningAsync(CancellationToken cancellationToken)
@@ -265,9 +265,9 @@ internal sealed class Builder : IAsyncDisposable
         {
             var mounted = await RunAsync(TargetChroot.MountCommand(memory), TargetChroot.MountOptions, cancellationToken);
             IsInMemory = mounted.Output.Contains(TargetChroot.InMemory, StringComparison.Ordinal);
-            _isFiltered = mounted.Output.Contains(TargetChroot.Filtered, StringComparison.Ordinal);
-            _isConfined = true;
-            if (!_isFiltered)
+            var filtered = mounted.Output.Contains(TargetChroot.Filtered, StringComparison.Ordinal);
+            _isFiltered = filtered;
+            if (!filtered)
             {
                 Log.Detail(
                     "The filter of system calls does not work here (an emulated processor, or setpriv before util-linux 2.41): "

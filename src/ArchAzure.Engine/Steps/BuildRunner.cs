@@ -73,9 +73,14 @@ internal sealed class BuildRunner(string layerFolder, IReporter reporter, Engine
             }
             else
             {
-                await (target?.DisposeAsync() ?? ValueTask.CompletedTask);
-                session?.Dispose();
-                target?.Docker.Dispose();
+                try
+                {
+                    await (target is null ? Task.CompletedTask : EndAsync(target));
+                }
+                finally
+                {
+                    session?.Leave();
+                }
             }
         }
     }
@@ -91,7 +96,6 @@ internal sealed class BuildRunner(string layerFolder, IReporter reporter, Engine
                 session, target, [.. BuildStep.All.Take(last).Skip(step - 1)],
                 step == first ? request : request with { SettingsPath = null }, cancellationToken);
         }
-
     }
 
     /// <summary>Runs the first of these steps.</summary>

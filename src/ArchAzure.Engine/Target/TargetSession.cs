@@ -31,16 +31,18 @@ internal sealed record TargetWork
 /// </summary>
 internal sealed class TargetSession(DockerEngine docker) : IAsyncDisposable
 {
+    private Builder? _builder;
+    private BuilderSpec? _spec;
+
+    /// <summary>The snapshot that the builder's tree is equal to.</summary>
+    private string? _tree;
+    private IReadOnlyList<BindMount> _outputs = [];
+
     /// <summary>The engine.</summary>
     public DockerEngine Docker => docker;
 
     /// <summary>The id of the builder's container; null where there is none.</summary>
     public string? BuilderId => _builder?.Id;
-
-    private Builder? _builder;
-    private BuilderSpec? _spec;
-    private string? _tree;
-    private IReadOnlyList<BindMount> _outputs = [];
 
     /// <summary>A snapshot that is being written.</summary>
     public static BindMount Output(string snapshot) => new(snapshot + ".part", $"{InBuilder(snapshot)}.part");
