@@ -76,6 +76,7 @@ internal sealed class StepContext
             Mounts = mounts,
         },
         Log = Log,
+        OnUnpack = () => Say("unpacking the target"),
         From = Directory.Snapshots(Step - 1),
         Outputs =
         [

@@ -25,11 +25,6 @@ internal abstract class TargetStep : BuildStep
         CancellationToken cancellationToken)
     {
         NewFile.CreateFolder(context.Directory.PackageCache);
-        if (Number > 3)
-        {
-            context.Say("unpacking the target");
-        }
-
         return await context.Target.RunAsync(
             context.TargetWork(network, new BindMount(context.Directory.PackageCache, Pacman.CachePath)) with
             {

@@ -65,7 +65,6 @@ internal sealed class VhdStep : BuildStep
         var (image, root) = (VhdFiles.ImagePart(destination), VhdFiles.RootPart(destination));
         try
         {
-            context.Say("unpacking the target", 10);
             var packages = await context.Target.RunAsync(
                 // mke2fs counts what it writes, in the superblock; files with holes make a difference.
                 context.TargetWork("none") with { FreshTree = reproducibility is not null },

@@ -17,6 +17,9 @@ internal sealed record TargetWork
     /// <summary>The snapshot to write, or null to throw the changes away. It holds what differs from the snapshots before it.</summary>
     public string? To { get; init; }
 
+    /// <summary>Called before snapshots are unpacked, if they have to be.</summary>
+    public Action? OnUnpack { get; init; }
+
     /// <summary>Whether the tree is unpacked even where a builder has it: how its files are stored is then always the same.</summary>
     public bool FreshTree { get; init; }
 
@@ -140,6 +143,11 @@ internal sealed class TargetSession(DockerEngine docker) : IAsyncDisposable
             await DisposeAsync();
             await StartAsync(work, memory, cancellationToken);
             missing = work.From;
+        }
+
+        if (missing.Count > 0)
+        {
+            work.OnUnpack?.Invoke();
         }
 
         var target = new TargetTree(_builder!);
