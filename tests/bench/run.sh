@@ -35,7 +35,7 @@ find_powershell
 build_module
 make_stand_in
 serve_stand_in "$(stand_in_port /dev/null)"
-"$stand_in_tool" settings "$stand_in_folder" "$stand_in_url" > "$work/settings.env"
+"$stand_in_tool" settings "$stand_in_folder" "$stand_in_url" | sed '/^PACKAGE_CACHE=/d' > "$work/settings.env"
 
 # From here on all counts. The mirror does not: it was started before.
 join_group

@@ -20,7 +20,7 @@ internal sealed class OtherUserHost : IAsyncDisposable
 
     public string WorkDirectory => _folder["home/work"];
 
-    private string Home => _folder["home"];
+    public string Home => _folder["home"];
 
     public static async Task<OtherUserHost> CreateAsync(Pipeline pipeline, int user, bool mayUseDocker)
     {
@@ -39,10 +39,7 @@ internal sealed class OtherUserHost : IAsyncDisposable
         File.Copy(pipeline.Settings.ReleaseKey!, key);
         await Tool.RunAsync("cp", "--recursive", "--no-target-directory", Path.Combine(TestSetup.StandIn, "waagent.git"), agent);
         var settings = (await File.ReadAllLinesAsync(pipeline.Image.SettingsFile))
-            .Where(
-                line =>
-                    !line.StartsWith("RELEASE_KEY=", StringComparison.Ordinal)
-                        && !line.StartsWith("WAAGENT_SOURCE=", StringComparison.Ordinal));
+            .Where(line => line.Split('=')[0] is not ("RELEASE_KEY" or "WAAGENT_SOURCE" or "PACKAGE_CACHE"));
         await File.WriteAllLinesAsync(
             Path.Combine(host.WorkDirectory, "settings.env"),
             [.. settings, .. Pipeline.SmallSettings, $"RELEASE_KEY={key}", $"WAAGENT_SOURCE={agent}"]);

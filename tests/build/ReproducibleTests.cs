@@ -88,7 +88,8 @@ public sealed class ReproducibleTests(Pipeline pipeline)
 
     private static async Task BelongsToItsUserAsync(OtherUserHost user)
     {
-        var files = (await Tool.RunAsync("find", user.WorkDirectory, "-printf", "%U:%G %m %p\\n"))
+        var files = (await Tool.RunAsync(
+            "find", user.WorkDirectory, Path.Combine(user.Home, ".cache/archazure"), "-printf", "%U:%G %m %p\\n"))
             .Split('\n', StringSplitOptions.RemoveEmptyEntries);
         Assert.Contains(files, line => line.EndsWith(".vhd", StringComparison.Ordinal));
         Assert.Contains(files, line => line.Contains(".pkg.tar.", StringComparison.Ordinal));

@@ -1,5 +1,6 @@
 using ArchAzure.Builds;
 using ArchAzure.Containers;
+using ArchAzure.StandIn;
 
 namespace ArchAzure.BuildTests;
 
@@ -75,6 +76,37 @@ public sealed class SharedBuilderTests(Pipeline pipeline)
             log.Contains(TargetChroot.InMemory, StringComparison.Ordinal),
             log.Contains("does not fit into memory", StringComparison.Ordinal));
         await build.NothingLeftAsync();
+    }
+
+    [Fact]
+    public async Task A_second_build_downloads_no_package_that_the_first_has_and_a_damaged_one_is_replaced()
+    {
+        using var folder = new TempFolder();
+        await using var first = await TestBuild.AfterStepAsync(pipeline, 2);
+        first.AddSettings($"PACKAGE_CACHE={folder["packages"]}");
+        await first.RunAsync(3);
+        Assert.Empty(Directory.EnumerateFiles(first.Directory.PackageCache, "*.pkg.tar*"));
+        var damaged = Directory.EnumerateFiles(folder["packages"], "sudo-*.pkg.tar.zst").Single();
+        var bytes = await File.ReadAllBytesAsync(damaged);
+        await File.WriteAllBytesAsync(damaged, [.. bytes[..^9], .. new byte[9]]);
+
+        await using var second = await TestBuild.AfterStepAsync(pipeline, 2, "second");
+        second.AddSettings($"PACKAGE_CACHE={folder["packages"]}");
+        await second.RunAsync(3);
+        Assert.Equal(bytes, await File.ReadAllBytesAsync(damaged));
+
+        await using var third = await TestBuild.AfterStepAsync(pipeline, 2, "third");
+        third.AddSettings($"PACKAGE_CACHE={folder["packages"]}");
+        var fault = new MirrorFault("*.pkg.tar.zst", MirrorFaultKind.Unavailable);
+        pipeline.Mirror.AddFault(fault);
+        try
+        {
+            await third.RunAsync(3);
+        }
+        finally
+        {
+            pipeline.Mirror.ClearFaults();
+        }
     }
 
     private static string Log(TestBuild build, int step) => File.ReadAllText(build.Directory.Log(step));

@@ -43,6 +43,7 @@ try
             Console.WriteLine($"ARCHIVE_URL={url}/archive/");
             Console.WriteLine($"RELEASE_URL={url}/iso/");
             Console.WriteLine($"RELEASE_KEY={directory}/iso/release-key.asc");
+            Console.WriteLine($"PACKAGE_CACHE={directory}/packages");
             Console.WriteLine($"WAAGENT_SOURCE={directory}/waagent.git");
             Console.WriteLine(
                 $"WAAGENT_COMMIT={(await File.ReadAllTextAsync(Path.Combine(directory, "waagent.commit"), stop.Token)).Trim()}");

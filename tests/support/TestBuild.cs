@@ -173,7 +173,9 @@ internal sealed class TestBuild : IAsyncDisposable
         var build = new TestBuild(name);
         System.IO.Directory.CreateDirectory(build.Directory.Path);
         File.Copy(source.SettingsFile, build.Directory.SettingsFile);
-        build.AddSettings(lines);
+
+        // Each its own: tests look at what is downloaded.
+        build.AddSettings([$"PACKAGE_CACHE={build._folder["packages"]}", .. lines]);
         return build;
     }
 

@@ -91,14 +91,14 @@ internal static class BuildRemoval
             var spec = new BuilderSpec
             {
                 Image = bootstrap.BuilderImage, BuildId = build.Id, Purpose = "remove",
-                Mounts = [new(directory.PackageCache, Pacman.CachePath)],
+                Mounts = [new(directory.PackageCache, PackageCache.OwnPath)],
             };
             await session.LogAsync(
                 Path.Combine(directory.LogFolder, "remove.log"),
                 async log =>
                 {
                     await using var builder = await Builder.StartAsync(docker, spec, log, cancellationToken);
-                    await builder.GiveToUserAsync(Pacman.CachePath, cancellationToken);
+                    await builder.GiveToUserAsync(PackageCache.OwnPath, cancellationToken);
                     return build;
                 },
                 cancellationToken);

@@ -337,12 +337,14 @@ internal sealed class Builder : IAsyncDisposable
 
         if (e.ResponseBody?.Contains("bind source path does not exist", StringComparison.OrdinalIgnoreCase) == true)
         {
+            var mount = spec.Mounts.LastOrDefault(mount => e.ResponseBody.Contains(mount.HostPath, StringComparison.Ordinal))
+                ?? spec.Mounts[0];
             return new ArchAzureException(
                 "WorkDirectoryNotVisible",
                 ErrorKind.NotFound,
-                $"The Docker engine cannot see '{spec.Mounts[0].HostPath}'. "
-                + "It runs on another machine, or this folder is not shared with it: use a local engine, or a folder it shares.",
-                spec.Mounts[0].HostPath,
+                $"The Docker engine cannot see '{mount.HostPath}'. It runs on another machine, or this folder is not shared with it: use a "
+                + $"local engine, or a folder it shares{(mount.Setting is { } setting ? $" (setting {setting})" : "")}.",
+                mount.HostPath,
                 e);
         }
 

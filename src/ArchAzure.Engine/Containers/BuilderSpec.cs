@@ -6,7 +6,11 @@ namespace ArchAzure.Containers;
 /// <param name="HostPath">Its full path on the host.</param>
 /// <param name="BuilderPath">Its path in the builder.</param>
 /// <param name="ReadOnly">Whether the builder may only read it.</param>
-internal sealed record BindMount(string HostPath, string BuilderPath, bool ReadOnly = false);
+internal sealed record BindMount(string HostPath, string BuilderPath, bool ReadOnly = false)
+{
+    /// <summary>The setting that says where it lies; null if that is in the work directory.</summary>
+    public string? Setting { get; init; }
+}
 
 /// <summary>What a step needs of its builder; it gets nothing else.</summary>
 internal sealed record BuilderSpec

@@ -56,30 +56,23 @@ internal static class QemuDockerImage
     private static async Task<string> MakeAsync(BuildSession session, string image, StepLog log, CancellationToken cancellationToken)
     {
         var (directory, build, reporter) = (session.Directory, session.Build, session.Reporter);
-        var mirror = new StepRequest().SettingsOf(directory, build).PackageMirror;
-        NewFile.CreateFolder(directory.PackageCache);
+        var settings = new StepRequest().SettingsOf(directory, build);
+        var (mirror, cache) = (settings.PackageMirror, new PackageCache(directory.PackageCache, settings.SharedPackageCache));
         var spec = new BuilderSpec
         {
             Image = build.Bootstrap!.BuilderImage,
             BuildId = build.Id,
             Purpose = "qemu",
             Network = BuilderSpec.NetworkFor(mirror),
-            Mounts = [new(directory.PackageCache, Pacman.CachePath)],
+            Mounts = cache.Open(),
         };
         await using var builder = await Builder.StartAsync(session.Docker, spec, log, cancellationToken);
-        try
-        {
-            reporter.Progress(new(Activity, "making QEMU's image: packages"));
-            await builder.WriteFileAsync(BuilderRecipe.MirrorListPath, BuilderRecipe.MirrorList(mirror), cancellationToken);
-            await Pacman.UpgradeBuilderAsync(builder, QemuRecipe.Packages, line => Show(line, reporter), cancellationToken);
-        }
-        finally
-        {
-            if (!cancellationToken.IsCancellationRequested)
-            {
-                await builder.GiveToUserAsync(Pacman.CachePath, cancellationToken);
-            }
-        }
+        reporter.Progress(new(Activity, "making QEMU's image: packages"));
+        await builder.WriteFileAsync(BuilderRecipe.MirrorListPath, BuilderRecipe.MirrorList(mirror), cancellationToken);
+        await cache.UseAsync(
+            builder,
+            () => Pacman.UpgradeBuilderAsync(builder, QemuRecipe.Packages, line => Show(line, reporter), cancellationToken),
+            cancellationToken);
 
         var version = await builder.RunAsync([Emulator, "--version"], null, cancellationToken);
         QemuTools.CheckVersion(Emulator, version.Output, "The build's mirror is of an older date: use a newer one, or a QEMU of the host.");

@@ -106,6 +106,16 @@ internal sealed partial class BuildSettings
     /// <summary>Commit id of the agent, in small letters.</summary>
     public string WaAgentCommit => _values["WAAGENT_COMMIT"];
 
+    /// <summary>The folder of the packages that builds share. $XDG_CACHE_HOME: XDG Base Directory Specification.</summary>
+    public string SharedPackageCache => _values["PACKAGE_CACHE"] is { Length: > 0 } path
+        ? path
+        : Path.Combine(
+            Environment.GetEnvironmentVariable("XDG_CACHE_HOME") is { Length: > 0 } caches && Path.IsPathFullyQualified(caches)
+                ? caches
+                : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache"),
+            "archazure",
+            "packages");
+
     /// <summary>Whether the SHA-256 of the whole VHD is computed.</summary>
     public bool Checksum => _values["CHECKSUM"] == "true";
 

@@ -197,6 +197,10 @@ internal sealed class SettingDefinition
                 : SettingCheck.Bad(
                     $"'{v}' is not a full commit id. Write all 40 digits: a branch or a short id could mean something else tomorrow."))
         { Parameter = "Commit", Steps = [4] },
+        new("PACKAGE_CACHE", "",
+            "Folder of the downloaded packages that builds share. Empty: archazure/packages in $XDG_CACHE_HOME or ~/.cache.",
+            SettingCheck.Good)
+        { Kind = SettingKind.Path },
         new("CHECKSUM", "false",
             "Whether the SHA-256 of the whole VHD is written to SHA256SUMS, for sha256sum --check: true or false. It takes about\n"
             + "20 seconds for 30 GiB, however little is in them.",

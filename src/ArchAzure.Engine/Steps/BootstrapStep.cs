@@ -167,7 +167,7 @@ internal sealed partial class BootstrapStep : BuildStep
         StepContext context, string bootstrapImage, string builderImage, CancellationToken cancellationToken)
     {
         context.Say("making the builder: keyring");
-        NewFile.CreateFolder(context.Directory.PackageCache);
+        var cache = context.PackageCache;
         var spec = new BuilderSpec
         {
             Image = bootstrapImage,
@@ -175,28 +175,20 @@ internal sealed partial class BootstrapStep : BuildStep
             Purpose = "bootstrap",
             HasServer = true,
             Network = context.MirrorNetwork,
-            Mounts = [new(context.Directory.PackageCache, Pacman.CachePath)],
+            Mounts = cache.Open(),
         };
         await using var builder = await Builder.StartAsync(context.Docker, spec, context.Log, cancellationToken);
-        try
-        {
-            await builder.WriteFileAsync("/etc/pacman.conf", BuilderRecipe.PacmanConfiguration, cancellationToken);
-            await builder.WriteFileAsync(
-                BuilderRecipe.MirrorListPath, BuilderRecipe.MirrorList(context.Settings.PackageMirror), cancellationToken);
-            await builder.RunAsync(["pacman-key", "--init"], null, cancellationToken);
-            await builder.RunAsync(["pacman-key", "--populate", "archlinux"], null, cancellationToken);
+        await builder.WriteFileAsync("/etc/pacman.conf", BuilderRecipe.PacmanConfiguration, cancellationToken);
+        await builder.WriteFileAsync(
+            BuilderRecipe.MirrorListPath, BuilderRecipe.MirrorList(context.Settings.PackageMirror), cancellationToken);
+        await builder.RunAsync(["pacman-key", "--init"], null, cancellationToken);
+        await builder.RunAsync(["pacman-key", "--populate", "archlinux"], null, cancellationToken);
 
-            context.Say("making the builder: packages");
-            await Pacman.UpgradeBuilderAsync(builder, BuilderRecipe.Tools, line => ShowPackage(context, line), cancellationToken);
-        }
-        finally
-        {
-            if (!cancellationToken.IsCancellationRequested)
-            {
-                await builder.GiveToUserAsync(Pacman.CachePath, cancellationToken);
-            }
-        }
-
+        context.Say("making the builder: packages");
+        await cache.UseAsync(
+            builder,
+            () => Pacman.UpgradeBuilderAsync(builder, BuilderRecipe.Tools, line => ShowPackage(context, line), cancellationToken),
+            cancellationToken);
         await builder.CommitAsync(
             builderImage, new Dictionary<string, string>(StringComparer.Ordinal) { ["archazure.builder"] = Name }, cancellationToken);
     }

@@ -44,6 +44,9 @@ internal sealed class StepContext
 
     public string BuilderImage => Build.Bootstrap!.BuilderImage;
 
+    /// <summary>The packages that are downloaded already.</summary>
+    public PackageCache PackageCache => new(Directory.PackageCache, Settings.SharedPackageCache);
+
     /// <summary>The Docker network from which the mirror can be reached.</summary>
     public string MirrorNetwork => BuilderSpec.NetworkFor(Settings.PackageMirror);
 

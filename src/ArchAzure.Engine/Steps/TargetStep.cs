@@ -24,29 +24,19 @@ internal abstract class TargetStep : BuildStep
         StepContext context, string network, Func<Builder, TargetTree, Task<ArchBuild>> work,
         CancellationToken cancellationToken)
     {
-        NewFile.CreateFolder(context.Directory.PackageCache);
+        var (cache, build) = (context.PackageCache, context.Build);
         return await context.Target.RunAsync(
-            context.TargetWork(network, new BindMount(context.Directory.PackageCache, Pacman.CachePath)) with
+            context.TargetWork(network, [.. cache.Open()]) with
             {
                 To = context.Directory.Snapshot(Number),
             },
             async (builder, target) =>
             {
-                try
-                {
-                    await builder.WriteFileAsync(
-                        BuilderRecipe.MirrorListPath, BuilderRecipe.MirrorList(context.Settings.PackageMirror), cancellationToken);
-                    var build = await work(builder, target);
-                    context.Say("saving the target");
-                    return build;
-                }
-                finally
-                {
-                    if (!cancellationToken.IsCancellationRequested)
-                    {
-                        await builder.GiveToUserAsync(Pacman.CachePath, cancellationToken);
-                    }
-                }
+                await builder.WriteFileAsync(
+                    BuilderRecipe.MirrorListPath, BuilderRecipe.MirrorList(context.Settings.PackageMirror), cancellationToken);
+                await cache.UseAsync(builder, async () => build = await work(builder, target), cancellationToken);
+                context.Say("saving the target");
+                return build;
             },
             cancellationToken);
     }

@@ -7,9 +7,6 @@ namespace ArchAzure.Target;
 /// <summary>Installs packages into the target and into builders, and puts pacman's errors into words.</summary>
 internal sealed partial class Pacman(Builder builder, IReporter reporter, string activity)
 {
-    /// <summary>Where the work directory's package cache is mounted, in the builder.</summary>
-    public const string CachePath = "/work/cache";
-
     /// <summary>
     /// Some 14 seconds of pauses: a mirror that is restarted is back by then, and nobody waits long for one that is gone.
     /// </summary>
@@ -78,7 +75,7 @@ internal sealed partial class Pacman(Builder builder, IReporter reporter, string
     /// and what is downloaded is kept, down to the last byte of a broken-off file. Hooks and scripts that complain without failing it
     /// become warnings.
     /// </summary>
-    /// <param name="builder">Where.</param>
+    /// <param name="builder">Where; with the package cache.</param>
     /// <param name="command">The command.</param>
     /// <param name="onLine">Gets its lines, or null.</param>
     /// <param name="cancellationToken">Stops waiting, also between two attempts.</param>
@@ -91,6 +88,7 @@ internal sealed partial class Pacman(Builder builder, IReporter reporter, string
         limits ??= s_limits;
         var isTransient = false;
         var parts = false;
+        var shared = true;
         HashSet<string?> refused = [];
         BoundedLines errors = new();
         return await Retries.Pipeline(limits, command[0], builder.Log.Detail, e => e is ArchAzureException
@@ -99,11 +97,14 @@ internal sealed partial class Pacman(Builder builder, IReporter reporter, string
             {
                 parts |= await HasPartsAsync(builder, token);
                 errors.Clear();
-                var changed = false;
+                var (changed, sharedIsRefused) = (false, false);
                 var complaints = new HookComplaints(command[0]);
                 try
                 {
-                    var result = await builder.RunAsync(command, new CommandOptions { OnLine = OnLine }, token);
+                    var result = await builder.RunAsync(
+                        shared ? [.. command, "--cachedir", PackageCache.SharedPath] : command,
+                        new CommandOptions { OnLine = OnLine },
+                        token);
                     builder.Log.Warn(complaints.Warnings(builder.Log.Path));
                     return result;
                 }
@@ -111,7 +112,13 @@ internal sealed partial class Pacman(Builder builder, IReporter reporter, string
                 {
                     var error = Explain(errors, e);
                     isTransient = !changed && error?.ErrorId == DownloadFailed && errors.All(IsTransient);
-                    if (!changed && parts && error?.ErrorId is null or NotTrusted or CacheDamaged && refused.Add(error?.ErrorId))
+                    if (!changed && sharedIsRefused)
+                    {
+                        // Without the shared packages, this one is downloaded, and takes the place of the damaged one.
+                        shared = false;
+                        isTransient = true;
+                    }
+                    else if (!changed && parts && error?.ErrorId is null or NotTrusted or CacheDamaged && refused.Add(error?.ErrorId))
                     {
                         // A part that is whole (pacman was killed before it gave it its name) stops it run after run: pacman 6 takes it
                         // for a damaged package, pacman 7 does not find it. One with wrong bytes in it is damaged once its end has
@@ -134,6 +141,7 @@ internal sealed partial class Pacman(Builder builder, IReporter reporter, string
                     }
 
                     complaints.Add(line);
+                    sharedIsRefused |= line.Contains($"{PackageCache.SharedPath}/", StringComparison.Ordinal);
                     changed |= line.StartsWith(":: Processing package changes", StringComparison.Ordinal);
                     onLine?.Invoke(line);
                 }
@@ -158,10 +166,12 @@ internal sealed partial class Pacman(Builder builder, IReporter reporter, string
     private static async Task<bool> HasPartsAsync(Builder builder, CancellationToken cancellationToken) =>
         (
             await builder.RunAsync(
-                ["find", CachePath, "-maxdepth", "1", "-name", "*.part", "-print", "-quit"], null, cancellationToken)).Output.Length > 0;
+                ["find", PackageCache.OwnPath, "-maxdepth", "1", "-name", "*.part", "-print", "-quit"],
+                null,
+                cancellationToken)).Output.Length > 0;
 
     private static Task RemovePartsAsync(Builder builder, CancellationToken cancellationToken) =>
-        builder.RunAsync(["find", CachePath, "-maxdepth", "1", "-name", "*.part", "-delete"], null, cancellationToken);
+        builder.RunAsync(["find", PackageCache.OwnPath, "-maxdepth", "1", "-name", "*.part", "-delete"], null, cancellationToken);
 
     /// <summary>What lines of pacman's errors mean, or null where they are best left as they are.</summary>
     internal static ArchAzureException? Explain(IReadOnlyList<string> errors, Exception cause)

@@ -154,6 +154,13 @@ public sealed class BuilderTests : EngineTest
             "WorkDirectoryNotVisible", $"'{Folder["nothing"]}'", "another machine", "use a local engine");
 
     [Fact]
+    public async Task A_folder_of_a_setting_that_the_engine_does_not_see() =>
+        await FailsAsync(
+            () => StartBuilderAsync(
+                mounts: [new(Folder.Path, "/cache"), new(Folder["nothing"], "/packages") { Setting = "PACKAGE_CACHE" }]),
+            "WorkDirectoryNotVisible", $"'{Folder["nothing"]}'", "a folder it shares (setting PACKAGE_CACHE)");
+
+    [Fact]
     public async Task A_container_that_does_not_start()
     {
         Engine.StartRefused = "OCI runtime create failed: unable to start";
