@@ -138,7 +138,8 @@ run_powershell() {
     [[ $ARCHAZURE_POWERSHELL != *.dll ]] || command=(dotnet "$ARCHAZURE_POWERSHELL")
     command+=(-NoProfile)
     [[ -t 0 && -t 1 ]] || command+=(-NonInteractive)
-    attended "${command[@]}" "$@"
+    # A session of seconds never gets back what .NET spends on watching which code to compile once more.
+    DOTNET_TieredPGO=0 attended "${command[@]}" "$@"
 }
 
 engine_answers() {
