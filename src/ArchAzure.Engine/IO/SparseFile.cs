@@ -175,6 +175,50 @@ internal static class SparseFile
         }
     }
 
+    /// <summary>
+    /// The runs of 4096-byte blocks that are not all zeros, among the first <paramref name="length"/> bytes, in order. The kernel's data is not
+    /// enough: pages in memory of what is allocated but not written count as data.
+    /// </summary>
+    /// <param name="handle">The file.</param>
+    /// <param name="length">How far it is looked at.</param>
+    /// <param name="gap">Two runs with no more zeros than this between them are one.</param>
+    /// <param name="most">The longest run; a multiple of the block.</param>
+    public static IEnumerable<DataExtent> NonZeroRuns(SafeFileHandle handle, long length, int gap, int most)
+    {
+        var buffer = new byte[BlockSize];
+        var (start, end) = (0L, 0L);
+        foreach (var piece in Pieces(handle, length, HoleGranularity, BlockSize))
+        {
+            var count = (int)piece.Length;
+            ReadExactly(handle, buffer.AsSpan(0, count), piece.Offset);
+            for (var at = 0; at < count; at += HoleGranularity)
+            {
+                if (IsZeroBlock(buffer.AsSpan(0, count), at))
+                {
+                    continue;
+                }
+
+                var (from, to) = (piece.Offset + at, piece.Offset + Math.Min(at + HoleGranularity, count));
+                if (start < end && (from - end > gap || to - start > most))
+                {
+                    yield return new DataExtent(start, end - start);
+                    start = from;
+                }
+                else if (start == end)
+                {
+                    start = from;
+                }
+
+                end = to;
+            }
+        }
+
+        if (start < end)
+        {
+            yield return new DataExtent(start, end - start);
+        }
+    }
+
     /// <summary>Fills a buffer from a place in a file.</summary>
     /// <exception cref="EndOfStreamException">The file is too short for that.</exception>
     public static void ReadExactly(SafeFileHandle handle, Span<byte> buffer, long offset)

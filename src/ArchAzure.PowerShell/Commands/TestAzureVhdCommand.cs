@@ -81,7 +81,7 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
     }
 
     /// <inheritdoc/>
-    protected override void EndProcessing()
+    protected override void Finish()
     {
         if (Quiet)
         {

@@ -34,6 +34,27 @@ public sealed class SparseFileTests : IDisposable
     }
 
     [Fact]
+    public void Runs_hold_all_data_in_few_pieces_and_no_zeros_but_short_ones_between()
+    {
+        const int block = 4096, length = 3 << 20;
+        var random = new Random(7);
+        var content = new byte[length + 100];
+        foreach (var at in (int[])[0, 5, 9, 10, 11, 12, 13, 300, 305, 306, 310, 511])
+        {
+            content[(at * block) + random.Next(block)] = 1;
+        }
+
+        content[^1] = 1;
+        using var file = File.OpenHandle(_folder.Write("file", content));
+        (long, long)[] expected =
+        [
+            (0, 1), (5, 6), (11, 3), (300, 1), (305, 6), (511, 1),
+        ];
+        var runs = SparseFile.NonZeroRuns(file, content.Length, gap: 3 * block, most: 6 * block).ToList();
+        Assert.Equal([.. expected.Select(run => new DataExtent(run.Item1 * block, run.Item2 * block)), new DataExtent(length, 100)], runs);
+    }
+
+    [Fact]
     public async Task A_copy_has_the_data_at_its_place_and_holes_for_zeros()
     {
         const int length = (40 << 20) + 1234;

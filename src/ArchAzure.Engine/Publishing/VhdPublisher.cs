@@ -1,0 +1,100 @@
+using System.Diagnostics;
+using ArchAzure.Readiness;
+using Azure.Core;
+using Azure.Identity;
+
+namespace ArchAzure.Publishing;
+
+/// <summary>What is asked of a publication, wherever it goes.</summary>
+internal sealed record PublishRequest
+{
+    /// <summary>The VHD.</summary>
+    public required string VhdPath { get; init; }
+
+    /// <summary>The generation of virtual machines it is for: 1 or 2.</summary>
+    public int Generation { get; init; } = 2;
+
+    /// <summary>Whether it is sent although rules of Test-AzureVhd failed, or without asking them.</summary>
+    public bool SkipTest { get; init; }
+
+    /// <summary>Whether something else in its place is overwritten.</summary>
+    public bool Force { get; init; }
+
+    /// <summary>How it is sent.</summary>
+    public UploadOptions Upload { get; init; } = new();
+}
+
+/// <summary>Brings a VHD to Azure.</summary>
+internal static class VhdPublisher
+{
+    /// <summary>The cmdlet's name, in progress.</summary>
+    public const string Activity = "Publish-AzureVhd";
+
+    /// <summary>As a page blob.</summary>
+    /// <param name="request">What is asked.</param>
+    /// <param name="address">The blob's address, with a shared access signature or without.</param>
+    /// <param name="connectionString">The storage account's, or null.</param>
+    /// <param name="reporter">Is told.</param>
+    /// <param name="cancellationToken">Stops it; a later run goes on.</param>
+    /// <exception cref="ArchAzureException">The VHD is none that Azure takes (see <see cref="VhdSource.OpenAsync"/>, <c>VhdNotReady</c>), the
+    /// address is wrong (<see cref="BlobAddress"/>), Azure refuses (<see cref="BlobTarget"/>).</exception>
+    public static async Task<PublishedVhd> ToBlobAsync(
+        PublishRequest request, Uri address, string? connectionString, IReporter reporter, CancellationToken cancellationToken)
+    {
+        var clock = Stopwatch.StartNew();
+        var blob = BlobAddress.Open(address, connectionString, Credential, request.Upload.ForBlobs(reporter.Verbose));
+        using var vhd = await OpenAsync(request, reporter, cancellationToken);
+        try
+        {
+            var report = await new BlobTarget(blob, request.Upload, reporter).UploadAsync(vhd, request.Force, Activity, cancellationToken);
+            var plain = AzureErrors.Plain(blob.Uri);
+            return new PublishedVhd
+            {
+                VhdPath = vhd.Path,
+                Digest = vhd.Digest,
+                DataBytes = report.DataBytes,
+                SentBytes = report.SentBytes,
+                Elapsed = clock.Elapsed,
+                BlobUri = new Uri(plain),
+                NextSteps = NextSteps.OfBlob(plain, vhd.Path, request.Generation),
+            };
+        }
+        finally
+        {
+            reporter.Progress(new(Activity, "done", Completed: true));
+        }
+    }
+
+    /// <summary>Whoever is signed in: environment, workload or managed identity, Azure CLI, Az PowerShell, ...</summary>
+    /// <remarks>https://learn.microsoft.com/dotnet/azure/sdk/authentication/credential-chains</remarks>
+    private static TokenCredential Credential() => new DefaultAzureCredential();
+
+    /// <summary>Opens the VHD once all is known of it that Azure, or a machine there, would stumble over.</summary>
+    private static async Task<VhdSource> OpenAsync(PublishRequest request, IReporter reporter, CancellationToken cancellationToken)
+    {
+        if (!request.SkipTest)
+        {
+            var results = await ReadinessCheck.RunAsync(
+                request.VhdPath, new ReadinessOptions { Generation = request.Generation }, reporter, cancellationToken);
+            var failed = results.Where(result => result.Outcome == ReadinessOutcome.Failed).Select(result => result.Rule).ToList();
+            if (failed.Count > 0)
+            {
+                throw new ArchAzureException(
+                    "VhdNotReady",
+                    ErrorKind.InvalidData,
+                    $"'{request.VhdPath}' fails {failed.Count} of the rules of Test-AzureVhd for generation {request.Generation}: "
+                    + $"{string.Join(", ", failed)}. Test-AzureVhd says what to do; -SkipTest publishes it all the same.",
+                    request.VhdPath);
+            }
+
+            var unknown = results.Count(result => result.Outcome == ReadinessOutcome.Unknown);
+            if (unknown > 0)
+            {
+                reporter.Warning($"{unknown} of the rules of Test-AzureVhd could not look into '{request.VhdPath}': whether it starts is not known.");
+            }
+        }
+
+        reporter.Progress(new(Activity, $"reading {Path.GetFileName(request.VhdPath)}"));
+        return await VhdSource.OpenAsync(request.VhdPath, cancellationToken);
+    }
+}
