@@ -44,6 +44,21 @@ internal static class Posix
 
     public static bool TryReflink(SafeFileHandle source, SafeFileHandle destination) => Ioctl(destination, Ficlone, source) == 0;
 
+    /// <summary>
+    /// Has Linux copy a part of a file into another one: copy_file_range(2). It ends early where the kernel or a file system cannot.
+    /// </summary>
+    /// <returns>The bytes that were copied.</returns>
+    public static long CopyRange(SafeFileHandle source, long sourceOffset, SafeFileHandle destination, long destinationOffset, long length)
+    {
+        var (from, to, done) = (sourceOffset, destinationOffset, 0L);
+        while (done < length && CopyFileRange(source, ref from, destination, ref to, (nint)(length - done), 0) is > 0 and var count)
+        {
+            done += count;
+        }
+
+        return done;
+    }
+
     /// <summary>Has Linux begin to write a part of a file to the disk. A hint: whether it does so does not matter here.</summary>
     public static void StartWriting(SafeFileHandle file, long offset, long length) =>
         _ = SyncFileRange(file, offset, length, SyncFileRangeWrite);
@@ -85,6 +100,11 @@ internal static class Posix
     [DllImport("libc", EntryPoint = "fsync", SetLastError = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     public static extern int FSync(SafeFileHandle fd);
+
+    [DllImport("libc", EntryPoint = "copy_file_range")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern nint CopyFileRange(
+        SafeFileHandle source, ref long sourceOffset, SafeFileHandle destination, ref long destinationOffset, nint length, uint flags);
 
     [DllImport("libc", EntryPoint = "sync_file_range")]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]

@@ -89,12 +89,18 @@ internal static class FsVerity
     private static byte[] HashOfBlock(ReadOnlySpan<byte> block) =>
         block.IndexOfAnyExcept((byte)0) < 0 ? s_hashOfZeros : SHA256.HashData(block);
 
-    /// <summary>Reads a part of the file, and fills the buffer's last block up with zeros.</summary>
+    /// <summary>
+    /// Reads a part of the file; the rest of the buffer's last block are zeros. Its holes are not read: a large file system has thousands
+    /// of single blocks far apart.
+    /// </summary>
     private static byte[] Read(SafeFileHandle handle, DataExtent part, byte[] buffer)
     {
-        SparseFile.ReadExactly(handle, buffer.AsSpan(0, (int)part.Length), part.Offset);
-        var end = (part.Length + BlockSize - 1) / BlockSize * BlockSize;
-        buffer.AsSpan((int)part.Length..(int)end).Clear();
+        buffer.AsSpan(0, (int)((part.Length + BlockSize - 1) / BlockSize * BlockSize)).Clear();
+        foreach (var extent in SparseFile.DataExtents(handle, part.Offset + part.Length, part.Offset))
+        {
+            SparseFile.ReadExactly(handle, buffer.AsSpan((int)(extent.Offset - part.Offset), (int)extent.Length), extent.Offset);
+        }
+
         return buffer;
     }
 

@@ -19,8 +19,13 @@ internal static class SparseFile
     private const int BlockSize = 1 << 20;
     private const int HoleGranularity = 4096;
 
-    /// <summary>What is read and written in one go when copying: it stays in the processor's cache.</summary>
-    private const int BufferSize = 256 << 10;
+    /// <summary>What is read in one go to look for zeros: it stays in the processor's cache.</summary>
+    private const int LookSize = 64 << 10;
+
+    /// <summary>
+    /// What is read and written in one go where the kernel does not copy. More costs more: ext4 then asks for memory in larger pieces.
+    /// </summary>
+    private const int BufferSize = 128 << 10;
 
     /// <summary>What is copied before the disk is told to write it.</summary>
     private const int PieceSize = 8 << 20;
@@ -33,25 +38,23 @@ internal static class SparseFile
     /// <param name="destination">The file to write.</param>
     /// <param name="destinationOffset">Where the source's first byte goes.</param>
     /// <param name="length">How much of the source is copied.</param>
-    /// <param name="progress">Gets the bytes of data done so far, without holes, from any thread; null for none.</param>
+    /// <param name="progress">Gets the bytes of data done so far, without holes; null for none.</param>
     /// <param name="cancellationToken">Stops it.</param>
     public static Task CopyAsync(
         SafeFileHandle source, SafeFileHandle destination, long destinationOffset, long length, Action<long>? progress,
-        CancellationToken cancellationToken)
-    {
-        // One reads while the other writes: a file has one writer at a time in the kernel, so that more would only wait.
-        var options = new ParallelOptions { MaxDegreeOfParallelism = 2, CancellationToken = cancellationToken };
-        var done = 0L;
-        return Parallel.ForEachAsync(
-            Pieces(source, length, HoleGranularity, PieceSize),
-            options,
-            (piece, _) =>
+        CancellationToken cancellationToken) =>
+        Task.Run(
+            () =>
             {
-                Copy(source, destination, destinationOffset, piece);
-                progress?.Invoke(Interlocked.Add(ref done, piece.Length));
-                return ValueTask.CompletedTask;
-            });
-    }
+                var done = 0L;
+                foreach (var run in NonZeroRuns(source, length, gap: 0, PieceSize))
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    Copy(source, destination, destinationOffset, run);
+                    progress?.Invoke(done += run.Length);
+                }
+            },
+            cancellationToken);
 
     /// <summary>
     /// Computes a file's SHA-256 over all its bytes. Holes are hashed without being read, which saves a third of the time where there is
@@ -105,19 +108,19 @@ internal static class SparseFile
         return DataExtents(handle, RandomAccess.GetLength(handle)).Sum(extent => extent.Length);
     }
 
-    /// <summary>The runs of data among the first <paramref name="length"/> bytes, in order.</summary>
-    public static IEnumerable<DataExtent> DataExtents(SafeFileHandle handle, long length)
+    /// <summary>The runs of data from <paramref name="start"/> to <paramref name="length"/>, in order.</summary>
+    public static IEnumerable<DataExtent> DataExtents(SafeFileHandle handle, long length, long start = 0)
     {
         if (!OperatingSystem.IsLinux())
         {
-            return length == 0 ? [] : [new DataExtent(0, length)];
+            return length == start ? [] : [new DataExtent(start, length - start)];
         }
 
-        return Enumerate(handle, length);
+        return Enumerate(handle, length, start);
 
-        static IEnumerable<DataExtent> Enumerate(SafeFileHandle handle, long length)
+        static IEnumerable<DataExtent> Enumerate(SafeFileHandle handle, long length, long start)
         {
-            for (var position = 0L; position < length;)
+            for (var position = start; position < length;)
             {
                 var data = Posix.Seek(handle, position, Posix.SeekData);
                 if (data < 0)
@@ -176,8 +179,8 @@ internal static class SparseFile
     }
 
     /// <summary>
-    /// The runs of 4096-byte blocks that are not all zeros, among the first <paramref name="length"/> bytes, in order. The kernel's data is not
-    /// enough: pages in memory of what is allocated but not written count as data.
+    /// The runs of 4096-byte blocks that are not all zeros, among the first <paramref name="length"/> bytes, in order. The kernel's data is
+    /// not enough: pages in memory of what is allocated but not written count as data.
     /// </summary>
     /// <param name="handle">The file.</param>
     /// <param name="length">How far it is looked at.</param>
@@ -185,9 +188,9 @@ internal static class SparseFile
     /// <param name="most">The longest run; a multiple of the block.</param>
     public static IEnumerable<DataExtent> NonZeroRuns(SafeFileHandle handle, long length, int gap, int most)
     {
-        var buffer = new byte[BlockSize];
+        var buffer = new byte[LookSize];
         var (start, end) = (0L, 0L);
-        foreach (var piece in Pieces(handle, length, HoleGranularity, BlockSize))
+        foreach (var piece in Pieces(handle, length, HoleGranularity, LookSize))
         {
             var count = (int)piece.Length;
             ReadExactly(handle, buffer.AsSpan(0, count), piece.Offset);
@@ -255,50 +258,34 @@ internal static class SparseFile
         }
     }
 
-    private static void Copy(SafeFileHandle source, SafeFileHandle destination, long destinationOffset, DataExtent piece)
+    /// <summary>Copies in the kernel where that can be, else by a buffer.</summary>
+    private static void Copy(SafeFileHandle source, SafeFileHandle destination, long destinationOffset, DataExtent run)
     {
-        var buffer = ArrayPool<byte>.Shared.Rent(BufferSize);
-        try
+        var done = OperatingSystem.IsLinux()
+            ? Posix.CopyRange(source, run.Offset, destination, destinationOffset + run.Offset, run.Length)
+            : 0;
+        if (done < run.Length)
         {
-            for (var (offset, end) = (piece.Offset, piece.Offset + piece.Length); offset < end; offset += BufferSize)
+            var buffer = ArrayPool<byte>.Shared.Rent(BufferSize);
+            try
             {
-                var chunk = buffer.AsSpan(0, (int)Math.Min(BufferSize, end - offset));
-                ReadExactly(source, chunk, offset);
-                WriteNonZero(destination, chunk, destinationOffset + offset);
+                for (; done < run.Length; done += BufferSize)
+                {
+                    var chunk = buffer.AsSpan(0, (int)Math.Min(BufferSize, run.Length - done));
+                    ReadExactly(source, chunk, run.Offset + done);
+                    RandomAccess.Write(destination, chunk, destinationOffset + run.Offset + done);
+                }
             }
-
-            // The disk writes while the rest is copied; else it would stand idle until the flush at the end.
-            if (OperatingSystem.IsLinux())
+            finally
             {
-                Posix.StartWriting(destination, destinationOffset + piece.Offset, piece.Length);
+                ArrayPool<byte>.Shared.Return(buffer);
             }
         }
-        finally
+
+        // The disk writes while the rest is copied; else it would stand idle until the flush at the end.
+        if (OperatingSystem.IsLinux())
         {
-            ArrayPool<byte>.Shared.Return(buffer);
-        }
-    }
-
-    /// <summary>
-    /// The kernel reports data by extent, and file-system tools preallocate: drops whole zero pages, in as few writes as there are runs.
-    /// </summary>
-    private static void WriteNonZero(SafeFileHandle destination, ReadOnlySpan<byte> data, long offset)
-    {
-        for (var start = 0; start < data.Length;)
-        {
-            var zero = IsZeroBlock(data, start);
-            var end = start;
-            while (end < data.Length && IsZeroBlock(data, end) == zero)
-            {
-                end = Math.Min(end + HoleGranularity, data.Length);
-            }
-
-            if (!zero)
-            {
-                RandomAccess.Write(destination, data[start..end], offset + start);
-            }
-
-            start = end;
+            Posix.StartWriting(destination, destinationOffset + run.Offset, run.Length);
         }
     }
 

@@ -11,7 +11,7 @@ namespace ArchAzure.BuildTests.Faults;
 public sealed class BuildScriptSignalTests(Pipeline pipeline, ITestOutputHelper output)
 {
     // By the step's log: before there is a container, in it, and when the work is nearly done.
-    private static readonly string[] s_moments = ["start builder", "mke2fs", "e2fsck"];
+    private static readonly string[] s_moments = ["start builder", "mmd", "mke2fs"];
 
     private enum Receiver
     {
