@@ -159,11 +159,24 @@ run_trixie() { run_debian trixie; }
 run_sid() { run_debian sid; }
 run_image() { bash "$here/build.sh" --stand-in "$ARCHAZURE_IMAGE_WORKDIR"; }
 
+# image_is_there: waits for the end of the image's build, and takes over what the tests of it need.
+image_is_there() {
+    until [[ -e $work/environment ]]; do sleep 0.2; done
+    source "$work/environment"
+    [[ -e $ARCHAZURE_IMAGE_WORKDIR/FSVERITYSUMS ]]
+}
+
 # beside SUITE...: runs them one after another beside what follows. They are a group of processes, which ends with this script.
 beside() {
     [[ $# -gt 0 ]] || return
     set -m
-    ( set +m; for name in "$@"; do run "$name"; done ) > "$work/beside.log" 2>&1 < /dev/null &
+    (
+        set +m
+        for name in "$@"; do
+            [[ $name == unit || $name == module ]] || image_is_there || break
+            run "$name"
+        done
+    ) > "$work/beside.log" 2>&1 < /dev/null &
     beside=$!
     set +m
 }
@@ -174,18 +187,19 @@ join() {
     beside=
 }
 
-beside $(wanted unit module)
+# What takes longest begins as soon as the image is there; the other core has the rest from the start.
+beside $(wanted unit module publish azure)
 if [[ -n $slow ]]; then
     need_docker
     make_stand_in
     export ARCHAZURE_STANDIN=$stand_in_folder ARCHAZURE_IMAGE_WORKDIR=$work/image
+    # An emulated machine takes one of two cores, as most builds do: one beside them, then two at once.
+    export ARCHAZURE_BUSY_FILE=$work/busy
+    touch "$ARCHAZURE_BUSY_FILE"
     run image
-    join
+    export -p | sed 's/^declare -x/export/' > "$work/environment.part"
+    mv "$work/environment.part" "$work/environment"
     if [[ -e $ARCHAZURE_IMAGE_WORKDIR/FSVERITYSUMS ]]; then
-        # An emulated machine takes one of two cores, as most builds do: one beside them, then two at once.
-        export ARCHAZURE_BUSY_FILE=$work/busy
-        touch "$ARCHAZURE_BUSY_FILE"
-        beside $(wanted publish azure)
         ! wants build || run build
         if wants pipeline; then
             serve_stand_in "$(stand_in_port "$ARCHAZURE_IMAGE_WORKDIR/settings.env")"
