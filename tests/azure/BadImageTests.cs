@@ -12,8 +12,8 @@ public sealed class BadImageTests(ITestOutputHelper output) : AzureTest(output)
         var vhd = HangingVhd.Create(folder);
         var result = await Pwsh.RunAsync($$"""
             $vhd, $log = {{Pwsh.Quote(vhd)}}, {{Pwsh.Quote(folder["log"])}}
-            $options = @{ Qemu = 'Host'; Generation = 1, 2; Timeout = 20; KeepLog = $log; ErrorAction = 'SilentlyContinue'; Verbose = $true }
-            $all = @(Test-AzureVhd $vhd -Boot @options 4>&1)
+            $options = @{ Qemu = 'Host'; Generation = 1, 2; Timeout = 20; KeepLog = $log; ErrorAction = 'SilentlyContinue' }
+            $all = @(Test-AzureVhd $vhd -Boot @options -Verbose 4>&1)
             $reports = $all.Where({ $_.GetType().Name -eq 'BootReport' })
             $start = $all.Where({ "$_" -like '*generation 2: Start' })[0]
             "second begins before the first ends: $($all.IndexOf($start) -lt $all.IndexOf($reports[0]))"

@@ -142,7 +142,9 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
                 launcher,
                 new BootTestOptions(path, generation)
                 {
-                    Timeout = TimeSpan.FromSeconds(Timeout), LogDirectory = folder, DiskSizeMiB = DiskSizeMiB == 0 ? null : DiskSizeMiB,
+                    Timeout = TimeSpan.FromSeconds(Timeout),
+                    LogDirectory = folder,
+                    DiskSizeMiB = DiskSizeMiB == 0 ? null : DiskSizeMiB,
                 },
                 reporter).RunAsync(token);
     }
