@@ -11,7 +11,7 @@ public sealed class BlobTests(Azurite azurite) : IClassFixture<Azurite>, IDispos
     private readonly RecordingReporter _reporter = new();
     private readonly TestVhd _vhd = new();
 
-    private static UploadOptions Quick { get; } = new()
+    internal static UploadOptions Quick { get; } = new()
     {
         Retries = new(6, TimeSpan.FromMilliseconds(50), TimeSpan.FromSeconds(3)), RequestTimeout = TimeSpan.FromSeconds(2),
     };

@@ -96,6 +96,9 @@ internal static partial class AzureErrors
         {
             "AuthenticationFailed" or "InvalidAuthenticationInfo" when ClockError(e) is { } clock =>
                 ("ClockWrong", ErrorKind.PermissionDenied, $"this machine's clock is wrong: {clock}. Set the clock, for example with NTP."),
+            "InvalidAuthenticationToken" or "InvalidAuthenticationTokenTenant" or "ExpiredAuthenticationToken" =>
+                ("SignInFailed", ErrorKind.PermissionDenied,
+                    $"{FirstLine(e.Message)} Sign in again, to the tenant of the subscription: az login --tenant TENANT, or Connect-AzAccount."),
             "AuthenticationFailed" =>
                 ("AuthenticationFailed", ErrorKind.PermissionDenied,
                     "Azure does not accept the key or signature. Was it made for this account and blob, and copied whole (with quotes around "
@@ -108,7 +111,7 @@ internal static partial class AzureErrors
             "AuthorizationFailure" =>
                 ("NotAuthorized", ErrorKind.PermissionDenied,
                     "the storage account's network rules or the signature's addresses (sip) do not let this machine in."),
-            "AuthorizationFailed" =>
+            "AuthorizationFailed" or "LinkedAuthorizationFailed" =>
                 ("NotAuthorized", ErrorKind.PermissionDenied, $"{FirstLine(e.Message)} See SECURITY.md for a role with the rights that are needed."),
             "ContainerNotFound" =>
                 ("ContainerNotFound", ErrorKind.NotFound,
@@ -125,11 +128,27 @@ internal static partial class AzureErrors
                 ("RegionUnknown", ErrorKind.InvalidInput, $"{FirstLine(e.Message)} List the regions: az account list-locations --output table."),
             "ResourceGroupNotFound" =>
                 ("ResourceGroupNotFound", ErrorKind.NotFound, $"{FirstLine(e.Message)} Make it: az group create --name NAME --location REGION."),
-            "SubscriptionNotFound" =>
+            "SubscriptionNotFound" or "InvalidSubscriptionId" =>
                 ("SubscriptionNotFound", ErrorKind.NotFound, $"{FirstLine(e.Message)} List yours: az account list --output table."),
             "OperationNotAllowed" or "QuotaExceeded" when e.Message.Contains("quota", StringComparison.OrdinalIgnoreCase) =>
                 ("QuotaExceeded", ErrorKind.ResourceUnavailable, $"{FirstLine(e.Message)} Delete what is not used, or ask for more quota."),
-            _ => ("AzureRefused", e.Status >= 500 ? ErrorKind.ConnectionError : ErrorKind.InvalidInput, $"Azure answers {e.Status} {code}: {FirstLine(e.Message)}"),
+            "RequestDisallowedByPolicy" =>
+                ("PolicyRefused", ErrorKind.PermissionDenied,
+                    $"{FirstLine(e.Message)} Choose what the policy allows (region, SKU, tags), or ask who keeps it for an exemption."),
+            "ScopeLocked" =>
+                ("ResourceLocked", ErrorKind.PermissionDenied, $"{FirstLine(e.Message)} List the locks: az lock list --output table."),
+            "MissingSubscriptionRegistration" or "SubscriptionNotRegistered" =>
+                ("ProviderNotRegistered", ErrorKind.NotFound, $"{FirstLine(e.Message)} Register it once: az provider register --namespace "
+                    + "Microsoft.Compute."),
+            "PropertyChangeNotAllowed" or "NameNotAvailable" or "NameUnavailable" =>
+                ("NameTaken", ErrorKind.ResourceBusy, $"the name is taken by something else: {FirstLine(e.Message)} Choose another name."),
+            "InvalidVhd" =>
+                ("VhdRefused", ErrorKind.InvalidData, $"{FirstLine(e.Message)} Run the command again with -Force."),
+            // An operation that failed later on has only a code: it was accepted with 200.
+            _ => (
+                "AzureRefused",
+                e.Status >= 500 ? ErrorKind.ConnectionError : ErrorKind.InvalidInput,
+                $"Azure answers {(e.Status is >= 200 and < 300 ? code : $"{e.Status} {code}")}: {FirstLine(e.Message)}"),
         };
         return new ArchAzureException(id, kind, Mask($"{what}: {text}"), what, e);
     }
@@ -137,14 +156,14 @@ internal static partial class AzureErrors
     private static ArchAzureException NotReached(string what, Exception e)
     {
         var cause = e.GetBaseException();
-        return cause is SocketException { SocketErrorCode: SocketError.HostNotFound or SocketError.NoData }
+        return cause is SocketException { SocketErrorCode: SocketError.HostNotFound or SocketError.NoData } && what.StartsWith("The blob ", StringComparison.Ordinal)
             ? new(
                 "AccountNotFound", ErrorKind.NotFound,
                 $"{what}: there is no such host. Check the name of the storage account, and the network (DNS, HTTPS_PROXY).", what, e)
             : new(
                 "AzureNotReached", ErrorKind.ConnectionError,
-                Mask($"{what}: Azure cannot be reached: {cause.Message.TrimEnd('.')}. Check the network (HTTPS_PROXY), and run the command again: an "
-                    + "upload goes on where it was."),
+                Mask($"{what}: Azure cannot be reached: {cause.Message.TrimEnd('.')}. Check the network (DNS, HTTPS_PROXY), and run the command "
+                    + "again: an upload goes on where it was."),
                 what,
                 e);
     }

@@ -9,21 +9,30 @@ internal static class NextSteps
 {
     /// <summary>From a page blob.</summary>
     public static IReadOnlyList<string> OfBlob(string uri, string vhdPath, int generation) =>
-        OfImageSource(uri, Path.GetFileNameWithoutExtension(vhdPath), generation, "-BlobUri");
+    [
+        "# GROUP is a resource group in the region of the storage account, REGION",
+        .. OfImageSource(uri, "-BlobUri", Path.GetFileNameWithoutExtension(vhdPath), generation, "GROUP", "REGION"),
+    ];
 
     /// <summary>From a managed disk.</summary>
-    public static IReadOnlyList<string> OfDisk(string id, string name, int generation) => OfImageSource(id, name, generation, "-ManagedDiskId");
+    public static IReadOnlyList<string> OfDisk(string id, DiskRequest disk, int generation) =>
+        OfImageSource(id, "-ManagedDiskId", disk.Name, generation, disk.ResourceGroup, disk.Location);
 
-    private static IReadOnlyList<string> OfImageSource(string source, string name, int generation, string parameter) =>
+    private static List<string> OfImageSource(string source, string parameter, string name, int generation, string group, string region) =>
     [
-        "# Azure CLI; GROUP is a resource group in the region of the source",
-        $"az image create --resource-group GROUP --name {name} --source '{source}' --os-type Linux --hyper-v-generation V{generation}",
-        $"az vm create --resource-group GROUP --name VM --image {name} --security-type Standard --admin-username azureuser --generate-ssh-keys",
+        "# Azure CLI",
+        $"az image create --resource-group '{group}' --location '{region}' --name '{name}' --source '{source}' --os-type Linux "
+            + $"--hyper-v-generation V{generation}",
+        $"az vm create --resource-group '{group}' --location '{region}' --name VM --image '{name}' --security-type Standard "
+            + "--admin-username azureuser --generate-ssh-keys",
         "# Az PowerShell",
-        $"$image = New-AzImageConfig -Location REGION -HyperVGeneration V{generation} | "
+        $"$image = New-AzImageConfig -Location '{region}' -HyperVGeneration V{generation} | "
             + $"Set-AzImageOsDisk -OsType Linux -OsState Generalized {parameter} '{source}'",
-        $"New-AzImage -ResourceGroupName GROUP -ImageName {name} -Image $image",
-        $"New-AzVM -ResourceGroupName GROUP -Name VM -Image {name} -SecurityType Standard -Credential (Get-Credential) -GenerateSshKey "
-            + "-SshKeyName VM",
+        $"$made = New-AzImage -ResourceGroupName '{group}' -ImageName '{name}' -Image $image",
+        OfAzVm("$made.Id", group, region),
     ];
+
+    private static string OfAzVm(string image, string group, string region) =>
+        $"New-AzVM -ResourceGroupName '{group}' -Location '{region}' -Name VM -Image {image} -SecurityType Standard "
+            + "-Credential (Get-Credential) -GenerateSshKey -SshKeyName VM";
 }

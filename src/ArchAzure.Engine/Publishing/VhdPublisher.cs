@@ -43,6 +43,7 @@ internal static class VhdPublisher
     {
         var clock = Stopwatch.StartNew();
         var blob = BlobAddress.Open(address, connectionString, Credential, request.Upload.ForBlobs(reporter.Verbose));
+        _ = await TestAsync(request, reporter, cancellationToken);
         using var vhd = await OpenAsync(request, reporter, cancellationToken);
         try
         {
@@ -65,36 +66,82 @@ internal static class VhdPublisher
         }
     }
 
+    /// <summary>As a managed disk.</summary>
+    /// <param name="request">What is asked.</param>
+    /// <param name="access">Which Azure, and as whom.</param>
+    /// <param name="disk">The disk.</param>
+    /// <param name="reporter">Is told.</param>
+    /// <param name="cancellationToken">Stops it; a later run goes on.</param>
+    /// <exception cref="ArchAzureException">What is asked for cannot be (<see cref="DiskRequest.Validate"/>), the VHD is none that Azure takes
+    /// (see <see cref="VhdSource.OpenAsync"/>, <c>VhdNotReady</c>), Azure refuses (<see cref="ManagedDiskTarget"/>).</exception>
+    public static async Task<PublishedVhd> ToDiskAsync(
+        PublishRequest request, AzureAccess access, DiskRequest disk, IReporter reporter, CancellationToken cancellationToken)
+    {
+        var clock = Stopwatch.StartNew();
+        disk.Validate(request.Generation);
+        var client = access.Open(request.Upload, reporter.Verbose);
+        var evidence = await TestAsync(request, reporter, cancellationToken);
+        using var vhd = await OpenAsync(request, reporter, cancellationToken);
+        try
+        {
+            var subscription = await access.SubscriptionIdAsync(client, cancellationToken);
+            var target = new ManagedDiskTarget(client, subscription, disk, request, reporter);
+            var report = await target.UploadAsync(vhd, evidence, Activity, cancellationToken);
+            return new PublishedVhd
+            {
+                VhdPath = vhd.Path,
+                Digest = vhd.Digest,
+                DataBytes = report.DataBytes,
+                SentBytes = report.SentBytes,
+                Elapsed = clock.Elapsed,
+                DiskId = target.Id,
+                NextSteps = NextSteps.OfDisk(target.Id, disk, request.Generation),
+            };
+        }
+        finally
+        {
+            reporter.Progress(new(Activity, "done", Completed: true));
+        }
+    }
+
     /// <summary>Whoever is signed in: environment, workload or managed identity, Azure CLI, Az PowerShell, ...</summary>
     /// <remarks>https://learn.microsoft.com/dotnet/azure/sdk/authentication/credential-chains</remarks>
     private static TokenCredential Credential() => new DefaultAzureCredential();
 
-    /// <summary>Opens the VHD once all is known of it that Azure, or a machine there, would stumble over.</summary>
-    private static async Task<VhdSource> OpenAsync(PublishRequest request, IReporter reporter, CancellationToken cancellationToken)
+    /// <summary>Refuses a VHD that Azure, or a machine there, would stumble over, and tells what is known of it.</summary>
+    private static async Task<PublishEvidence> TestAsync(PublishRequest request, IReporter reporter, CancellationToken cancellationToken)
     {
-        if (!request.SkipTest)
+        if (request.SkipTest)
         {
-            var results = await ReadinessCheck.RunAsync(
-                request.VhdPath, new ReadinessOptions { Generation = request.Generation }, reporter, cancellationToken);
-            var failed = results.Where(result => result.Outcome == ReadinessOutcome.Failed).Select(result => result.Rule).ToList();
-            if (failed.Count > 0)
-            {
-                throw new ArchAzureException(
-                    "VhdNotReady",
-                    ErrorKind.InvalidData,
-                    $"'{request.VhdPath}' fails {failed.Count} of the rules of Test-AzureVhd for generation {request.Generation}: "
-                    + $"{string.Join(", ", failed)}. Test-AzureVhd says what to do; -SkipTest publishes it all the same.",
-                    request.VhdPath);
-            }
-
-            var unknown = results.Count(result => result.Outcome == ReadinessOutcome.Unknown);
-            if (unknown > 0)
-            {
-                reporter.Warning($"{unknown} of the rules of Test-AzureVhd could not look into '{request.VhdPath}': whether it starts is not known.");
-            }
+            return new PublishEvidence();
         }
 
+        var results = await ReadinessCheck.RunAsync(
+            request.VhdPath, new ReadinessOptions { Generation = request.Generation }, reporter, cancellationToken);
+        var failed = results.Where(result => result.Outcome == ReadinessOutcome.Failed).Select(result => result.Rule).ToList();
+        if (failed.Count > 0)
+        {
+            throw new ArchAzureException(
+                "VhdNotReady",
+                ErrorKind.InvalidData,
+                $"'{request.VhdPath}' fails {failed.Count} of the rules of Test-AzureVhd for generation {request.Generation}: "
+                + $"{string.Join(", ", failed)}. Test-AzureVhd says what to do; -SkipTest publishes it all the same.",
+                request.VhdPath);
+        }
+
+        var unknown = results.Count(result => result.Outcome == ReadinessOutcome.Unknown);
+        if (unknown > 0)
+        {
+            reporter.Warning($"{unknown} of the rules of Test-AzureVhd could not look into '{request.VhdPath}': whether it starts is not known.");
+        }
+
+        return PublishEvidence.Of(results);
+    }
+
+    /// <summary>Opens the VHD, which reads all of its data.</summary>
+    private static Task<VhdSource> OpenAsync(PublishRequest request, IReporter reporter, CancellationToken cancellationToken)
+    {
         reporter.Progress(new(Activity, $"reading {Path.GetFileName(request.VhdPath)}"));
-        return await VhdSource.OpenAsync(request.VhdPath, cancellationToken);
+        return VhdSource.OpenAsync(request.VhdPath, cancellationToken);
     }
 }
