@@ -126,6 +126,15 @@ internal sealed partial class SimulatedResourceManager : IAsyncDisposable
     /// <summary>A property of something in the group.</summary>
     public string? Property(string name, string property) => Find(name)?["properties"]?[property]?.ToString();
 
+    /// <summary>Requires that no signature and no token is in a text.</summary>
+    public void RequireNoSecret(string told)
+    {
+        foreach (var secret in Signatures.SelectMany(item => new[] { item, Uri.EscapeDataString(item) }).Append(Token))
+        {
+            Assert.DoesNotContain(secret, told, StringComparison.Ordinal);
+        }
+    }
+
     private static string Key(string id) => id.ToLowerInvariant();
 
     private async Task AnswerAsync(HttpContext context)
@@ -218,9 +227,11 @@ internal sealed partial class SimulatedResourceManager : IAsyncDisposable
         if (late is not null && answer.Operation is { } operation)
         {
             answer = answer with { Operation = operation with { Error = (late.Code, late.Message) } };
-            if (method == "PUT")
+            if (method == "PUT" && Resources.TryRemove(Key(path), out var there) && path.Contains("/versions/", StringComparison.Ordinal))
             {
-                answer.Body!["properties"]!["provisioningState"] = "Failed";
+                // A version that has failed stays, other things do not.
+                there["properties"]!["provisioningState"] = "Failed";
+                Resources[Key(path)] = there;
             }
         }
 

@@ -122,10 +122,19 @@ internal sealed class ManagedDiskTarget
             return report;
         });
 
-    /// <summary>Deletes the disk, once something else has been made of it.</summary>
-    public Task DeleteAsync(CancellationToken cancellationToken) =>
-        AzureErrors.ExplainAsync(
-            _what, async () => await _client.GetManagedDiskResource(_id).DeleteAsync(WaitUntil.Completed, cancellationToken));
+    /// <summary>Deletes the disk, if it is of this VHD, once something else has been made of it.</summary>
+    public Task<bool> DeleteAsync(VhdSource vhd, CancellationToken cancellationToken) =>
+        AzureErrors.ExplainAsync(_what, async () =>
+        {
+            var there = await FindAsync(cancellationToken);
+            if (there is null || !IsOf(vhd, there.Data) || there.Data.DiskState != DiskState.Unattached)
+            {
+                return false;
+            }
+
+            await there.DeleteAsync(WaitUntil.Completed, cancellationToken);
+            return true;
+        });
 
     /// <summary>Whether a disk is what this request would make of the VHD, or a part of it.</summary>
     private bool IsOf(VhdSource vhd, ManagedDiskData disk) =>

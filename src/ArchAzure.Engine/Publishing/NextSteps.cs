@@ -18,19 +18,31 @@ internal static class NextSteps
     public static IReadOnlyList<string> OfDisk(string id, DiskRequest disk, int generation) =>
         OfImageSource(id, "-ManagedDiskId", disk.Name, generation, disk.ResourceGroup, disk.Location);
 
+    /// <summary>From an image version in a gallery, which may be in another resource group than the machine.</summary>
+    public static IReadOnlyList<string> OfImageVersion(string id, GalleryRequest image) =>
+    [
+        "# Azure CLI",
+        OfAzCli(id, image.ResourceGroup, image.Location),
+        "# Az PowerShell",
+        OfAzVm($"'{id}'", image.ResourceGroup, image.Location),
+    ];
+
     private static List<string> OfImageSource(string source, string parameter, string name, int generation, string group, string region) =>
     [
         "# Azure CLI",
         $"az image create --resource-group '{group}' --location '{region}' --name '{name}' --source '{source}' --os-type Linux "
             + $"--hyper-v-generation V{generation}",
-        $"az vm create --resource-group '{group}' --location '{region}' --name VM --image '{name}' --security-type Standard "
-            + "--admin-username azureuser --generate-ssh-keys",
+        OfAzCli(name, group, region),
         "# Az PowerShell",
         $"$image = New-AzImageConfig -Location '{region}' -HyperVGeneration V{generation} | "
             + $"Set-AzImageOsDisk -OsType Linux -OsState Generalized {parameter} '{source}'",
         $"$made = New-AzImage -ResourceGroupName '{group}' -ImageName '{name}' -Image $image",
         OfAzVm("$made.Id", group, region),
     ];
+
+    private static string OfAzCli(string image, string group, string region) =>
+        $"az vm create --resource-group '{group}' --location '{region}' --name VM --image '{image}' --security-type Standard "
+            + "--admin-username azureuser --generate-ssh-keys";
 
     private static string OfAzVm(string image, string group, string region) =>
         $"New-AzVM -ResourceGroupName '{group}' -Location '{region}' -Name VM -Image {image} -SecurityType Standard "

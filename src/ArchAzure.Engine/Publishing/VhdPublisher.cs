@@ -20,6 +20,9 @@ internal sealed record PublishRequest
     /// <summary>Whether something else in its place is overwritten.</summary>
     public bool Force { get; init; }
 
+    /// <summary>What <see cref="VhdPublisher.TestAsync"/> has found; null if it is still to be asked.</summary>
+    public PublishEvidence? Evidence { get; init; }
+
     /// <summary>How it is sent.</summary>
     public UploadOptions Upload { get; init; } = new();
 }
@@ -43,7 +46,7 @@ internal static class VhdPublisher
     {
         var clock = Stopwatch.StartNew();
         var blob = BlobAddress.Open(address, connectionString, Credential, request.Upload.ForBlobs(reporter.Verbose));
-        _ = await TestAsync(request, reporter, cancellationToken);
+        _ = request.Evidence ?? await TestAsync(request, reporter, cancellationToken);
         using var vhd = await OpenAsync(request, reporter, cancellationToken);
         try
         {
@@ -80,7 +83,7 @@ internal static class VhdPublisher
         var clock = Stopwatch.StartNew();
         disk.Validate(request.Generation);
         var client = access.Open(request.Upload, reporter.Verbose);
-        var evidence = await TestAsync(request, reporter, cancellationToken);
+        var evidence = request.Evidence ?? await TestAsync(request, reporter, cancellationToken);
         using var vhd = await OpenAsync(request, reporter, cancellationToken);
         try
         {
@@ -104,12 +107,52 @@ internal static class VhdPublisher
         }
     }
 
+    /// <summary>As an image version in a Compute Gallery.</summary>
+    /// <param name="request">What is asked.</param>
+    /// <param name="access">Which Azure, and as whom.</param>
+    /// <param name="image">The image version.</param>
+    /// <param name="reporter">Is told.</param>
+    /// <param name="cancellationToken">Stops it; a later run goes on.</param>
+    /// <exception cref="ArchAzureException">What is asked for cannot be (<see cref="GalleryRequest.Validate"/>), the VHD is none that Azure takes
+    /// (see <see cref="VhdSource.OpenAsync"/>, <c>VhdNotReady</c>), Azure refuses (<see cref="GalleryTarget"/>).</exception>
+    public static async Task<PublishedVhd> ToGalleryAsync(
+        PublishRequest request, AzureAccess access, GalleryRequest image, IReporter reporter, CancellationToken cancellationToken)
+    {
+        var clock = Stopwatch.StartNew();
+        image.Validate(request.Generation);
+        var client = access.Open(request.Upload, reporter.Verbose);
+        var evidence = request.Evidence ?? await TestAsync(request, reporter, cancellationToken);
+        using var vhd = await OpenAsync(request, reporter, cancellationToken);
+        try
+        {
+            var subscription = await access.SubscriptionIdAsync(client, cancellationToken);
+            var target = new GalleryTarget(client, access, subscription, image, request, reporter);
+            var report = await target.PublishAsync(vhd, evidence, Activity, cancellationToken);
+            return new PublishedVhd
+            {
+                VhdPath = vhd.Path,
+                Digest = vhd.Digest,
+                DataBytes = report.DataBytes,
+                SentBytes = report.SentBytes,
+                Elapsed = clock.Elapsed,
+                DiskId = image.KeepDisk ? target.DiskId : null,
+                ImageVersionId = target.Id,
+                NextSteps = NextSteps.OfImageVersion(target.Id, image),
+            };
+        }
+        finally
+        {
+            reporter.Progress(new(Activity, "done", Completed: true));
+        }
+    }
+
     /// <summary>Whoever is signed in: environment, workload or managed identity, Azure CLI, Az PowerShell, ...</summary>
     /// <remarks>https://learn.microsoft.com/dotnet/azure/sdk/authentication/credential-chains</remarks>
-    private static TokenCredential Credential() => new DefaultAzureCredential();
+    public static TokenCredential Credential() => new DefaultAzureCredential();
 
     /// <summary>Refuses a VHD that Azure, or a machine there, would stumble over, and tells what is known of it.</summary>
-    private static async Task<PublishEvidence> TestAsync(PublishRequest request, IReporter reporter, CancellationToken cancellationToken)
+    /// <exception cref="ArchAzureException"><c>VhdNotReady</c>, and those of <see cref="ReadinessCheck"/>.</exception>
+    public static async Task<PublishEvidence> TestAsync(PublishRequest request, IReporter reporter, CancellationToken cancellationToken)
     {
         if (request.SkipTest)
         {
