@@ -51,11 +51,14 @@ public sealed class DiskTests(Azurite azurite) : IClassFixture<Azurite>, IAsyncL
     [Fact]
     public async Task What_is_asked_for_reaches_Azure()
     {
-        await PublishAsync(disk: Request with { Sku = "Premium_LRS", Location = "North Europe", TrustedLaunch = true });
+        var published = await PublishAsync(disk: Request with { Sku = "Premium_LRS", Location = "North Europe", TrustedLaunch = true });
         var disk = _azure.Find(Disk)!;
         Assert.Equal("northeurope", disk["location"]!.ToString());
         Assert.Equal("Premium_LRS", disk["sku"]!["name"]!.ToString());
         Assert.Equal("TrustedLaunch", disk["properties"]!["securityProfile"]!["securityType"]!.ToString());
+        Assert.Contains(_reporter.Warnings, line => line.Contains("Secure Boot", StringComparison.Ordinal));
+        Assert.Contains(published.NextSteps, step => step.Contains("--security-type TrustedLaunch", StringComparison.Ordinal));
+        Assert.DoesNotContain(published.NextSteps, step => step.Contains("az image create", StringComparison.Ordinal));
     }
 
     [Fact]

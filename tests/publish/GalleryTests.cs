@@ -47,7 +47,7 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
 
         var version = _azure.Find(Version)!;
         Assert.Equal(published.Digest, version["tags"]!["archazure-fsverity"]!.ToString());
-        Assert.Equal(SimulatedResourceManager.Id(Disk), version["properties"]!["storageProfile"]!["source"]!["id"]!.ToString());
+        Assert.Equal(SimulatedResourceManager.Id(Disk), version["properties"]!["storageProfile"]!["osDiskImage"]!["source"]!["id"]!.ToString());
         Assert.Equal(
             ["westeurope", "northeurope"],
             version["properties"]!["publishingProfile"]!["targetRegions"]!.AsArray().Select(region => region!["name"]!.ToString()));

@@ -44,7 +44,8 @@ internal sealed partial class SimulatedResourceManager
             return Refused(409, "PropertyChangeNotAllowed", "Changing property 'galleryImageVersion.properties.storageProfile' is not allowed.");
         }
 
-        var source = body["properties"]!["storageProfile"]!["source"]!["id"]!.ToString();
+        // Disks and snapshots are sources here; 'source' is for images and machines.
+        var source = body["properties"]!["storageProfile"]!["osDiskImage"]!["source"]!["id"]!.ToString();
         if (!Resources.TryGetValue(Key(source), out var disk) || disk["properties"]!["diskState"]!.ToString() != "Unattached")
         {
             return Refused(400, "InvalidParameter", $"The source '{source}' is not there, or is being uploaded.");

@@ -1,5 +1,6 @@
 using Azure.Core;
 using Azure.Core.Pipeline;
+using Azure.Identity;
 using Azure.ResourceManager;
 
 namespace ArchAzure.Publishing;
@@ -21,6 +22,26 @@ internal sealed record AzureAccess
 
     /// <summary>How requests are sent, where it is not the SDK's own way: tests trust their server's certificate.</summary>
     internal HttpPipelineTransport? Transport { get; init; }
+
+    /// <summary>As whoever is signed in: environment, workload or managed identity, Azure CLI, Az PowerShell, ...</summary>
+    /// <param name="cloud">A cloud by its name in the Azure CLI: AzureCloud, AzureChinaCloud or AzureUSGovernment.</param>
+    /// <param name="subscription">The id or the name of the subscription, or null.</param>
+    /// <remarks>https://learn.microsoft.com/dotnet/azure/sdk/authentication/credential-chains</remarks>
+    public static AzureAccess SignedIn(string cloud, string? subscription)
+    {
+        var (environment, authority) = cloud switch
+        {
+            "AzureChinaCloud" => (ArmEnvironment.AzureChina, AzureAuthorityHosts.AzureChina),
+            "AzureUSGovernment" => (ArmEnvironment.AzureGovernment, AzureAuthorityHosts.AzureGovernment),
+            _ => (ArmEnvironment.AzurePublicCloud, AzureAuthorityHosts.AzurePublicCloud),
+        };
+        return new AzureAccess
+        {
+            Environment = environment,
+            Credential = new DefaultAzureCredential(new DefaultAzureCredentialOptions { AuthorityHost = authority }),
+            Subscription = subscription,
+        };
+    }
 
     /// <summary>Makes the client; nothing is asked yet.</summary>
     /// <param name="options">How requests are repeated.</param>

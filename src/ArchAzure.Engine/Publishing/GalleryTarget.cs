@@ -169,7 +169,7 @@ internal sealed class GalleryTarget(
             PublishingProfile = profile,
             StorageProfile = new GalleryImageVersionStorageProfile
             {
-                GallerySource = new GalleryArtifactVersionFullSource { Id = new ResourceIdentifier(_disk.Id) },
+                OSDiskImage = new GalleryOSDiskImage { GallerySource = new GalleryDiskImageSource { Id = new ResourceIdentifier(_disk.Id) } },
             },
             Tags = { [ManagedDiskTarget.DigestTag] = vhd.Digest },
         };

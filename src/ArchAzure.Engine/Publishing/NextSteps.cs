@@ -16,7 +16,25 @@ internal static class NextSteps
 
     /// <summary>From a managed disk.</summary>
     public static IReadOnlyList<string> OfDisk(string id, DiskRequest disk, int generation) =>
-        OfImageSource(id, "-ManagedDiskId", disk.Name, generation, disk.ResourceGroup, disk.Location);
+        disk.TrustedLaunch
+            ? OfTrustedDisk(id, disk)
+            : OfImageSource(id, "-ManagedDiskId", disk.Name, generation, disk.ResourceGroup, disk.Location);
+
+    /// <summary>A managed image has no security type: Trusted Launch needs a gallery.</summary>
+    private static List<string> OfTrustedDisk(string id, DiskRequest disk)
+    {
+        var gallery = $"--resource-group '{disk.ResourceGroup}' --gallery-name GALLERY --gallery-image-definition '{disk.Name}'";
+        return
+        [
+            "# Azure CLI; GALLERY is a Compute Gallery: az sig create",
+            $"az sig image-definition create {gallery} --publisher ArchAzure --offer '{disk.Name}' --sku trusted --os-type Linux "
+                + "--os-state Generalized --hyper-v-generation V2 --features SecurityType=TrustedLaunchSupported",
+            $"az sig image-version create {gallery} --gallery-image-version 1.0.0 --os-snapshot '{id}'",
+            $"az vm create --resource-group '{disk.ResourceGroup}' --location '{disk.Location}' --name VM --image \"$(az sig image-version show "
+                + $"{gallery} --gallery-image-version 1.0.0 --query id --output tsv)\" --security-type TrustedLaunch --admin-username azureuser "
+                + "--generate-ssh-keys",
+        ];
+    }
 
     /// <summary>From an image version in a gallery, which may be in another resource group than the machine.</summary>
     public static IReadOnlyList<string> OfImageVersion(string id, GalleryRequest image) =>

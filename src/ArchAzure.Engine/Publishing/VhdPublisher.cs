@@ -88,6 +88,11 @@ internal static class VhdPublisher
         try
         {
             var subscription = await access.SubscriptionIdAsync(client, cancellationToken);
+            if (disk.TrustedLaunch && !evidence.TrustedLaunch)
+            {
+                reporter.Warning("Nothing has shown that this image starts with Trusted Launch: Secure Boot starts signed boot loaders only.");
+            }
+
             var target = new ManagedDiskTarget(client, subscription, disk, request, reporter);
             var report = await target.UploadAsync(vhd, evidence, Activity, cancellationToken);
             return new PublishedVhd
@@ -148,7 +153,7 @@ internal static class VhdPublisher
 
     /// <summary>Whoever is signed in: environment, workload or managed identity, Azure CLI, Az PowerShell, ...</summary>
     /// <remarks>https://learn.microsoft.com/dotnet/azure/sdk/authentication/credential-chains</remarks>
-    public static TokenCredential Credential() => new DefaultAzureCredential();
+    private static TokenCredential Credential() => new DefaultAzureCredential();
 
     /// <summary>Refuses a VHD that Azure, or a machine there, would stumble over, and tells what is known of it.</summary>
     /// <exception cref="ArchAzureException"><c>VhdNotReady</c>, and those of <see cref="ReadinessCheck"/>.</exception>
