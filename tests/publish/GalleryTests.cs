@@ -66,6 +66,17 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
     }
 
     [Fact]
+    public async Task The_role_in_SECURITY_md_has_the_rights_that_are_used_and_no_others()
+    {
+        var text = await File.ReadAllTextAsync(Path.Combine(TestSetup.Checkout, "SECURITY.md"));
+        var json = text[(text.IndexOf("```json", StringComparison.Ordinal) + 7)..];
+        var role = JsonNode.Parse(json[..json.IndexOf("```", StringComparison.Ordinal)])!;
+        _azure.LooksNeeded = 1;
+        await PublishAsync();
+        Assert.Equal(role["Actions"]!.AsArray().Select(action => action!.ToString()).Order(StringComparer.Ordinal), _azure.Actions);
+    }
+
+    [Fact]
     public async Task What_is_asked_for_reaches_Azure()
     {
         var end = new DateTimeOffset(2099, 1, 1, 0, 0, 0, TimeSpan.Zero);

@@ -57,6 +57,9 @@ internal sealed partial class SimulatedResourceManager : IAsyncDisposable
     /// <summary>All requests: method, path after the resource group, and the answer's status.</summary>
     public ConcurrentQueue<string> Requests { get; } = new();
 
+    /// <summary>The rights that the requests took, as actions of a role.</summary>
+    public IEnumerable<string> Actions => Requests.Select(request => request.Split(' ')).Select(ActionOf).Distinct().Order(StringComparer.Ordinal);
+
     /// <summary>Requests that would change something.</summary>
     public IEnumerable<string> Changes => Requests.Where(request => !request.StartsWith("GET ", StringComparison.Ordinal));
 
@@ -135,6 +138,14 @@ internal sealed partial class SimulatedResourceManager : IAsyncDisposable
         }
     }
 
+    /// <summary>disks/NAME, images/NAME and so on by their types; what is left over is an action.</summary>
+    private static string ActionOf(string[] request)
+    {
+        var parts = request[1].Replace("providers/Microsoft.Compute/", "", StringComparison.Ordinal).Split('/');
+        var types = string.Join('/', parts.Where((part, index) => index % 2 == 0));
+        return $"Microsoft.Compute/{types}/" + request[0] switch { "GET" => "read", "DELETE" => "delete", "POST" => "action", _ => "write" };
+    }
+
     private static string Key(string id) => id.ToLowerInvariant();
 
     private async Task AnswerAsync(HttpContext context)
@@ -151,9 +162,10 @@ internal sealed partial class SimulatedResourceManager : IAsyncDisposable
 
         if (answer.Operation is { } operation)
         {
+            operation.Kind = path.Contains("/galleries/", StringComparison.OrdinalIgnoreCase) ? "capsOperations" : "diskOperations";
             var id = $"{Interlocked.Increment(ref _numbers)}";
             _operations[id] = operation;
-            var address = $"{_server.Urls.Single()}/subscriptions/{Subscription}/providers/Microsoft.Compute/locations/westeurope/operations/{id}";
+            var address = $"{_server.Urls.Single()}/subscriptions/{Subscription}/providers/Microsoft.Compute/locations/westeurope/{operation.Kind}/{id}";
             context.Response.Headers["Azure-AsyncOperation"] = $"{address}?api-version=2023-04-02";
             context.Response.Headers.Location = $"{address}?monitor=true&api-version=2023-04-02";
         }
@@ -190,7 +202,7 @@ internal sealed partial class SimulatedResourceManager : IAsyncDisposable
         }
 
         var parts = path.Trim('/').Split('/');
-        if (parts is ["subscriptions", _, "providers", "Microsoft.Compute", "locations", _, "operations", var id])
+        if (parts is ["subscriptions", _, "providers", "Microsoft.Compute", "locations", _, _, var id])
         {
             return Poll(_operations[id], context.Request.Query.ContainsKey("monitor"));
         }
@@ -436,6 +448,9 @@ internal sealed partial class SimulatedResourceManager : IAsyncDisposable
     private sealed record Operation
     {
         public int Looks { get; set; }
+
+        /// <summary>The part of its address that says of what it is.</summary>
+        public string Kind { get; set; } = "";
 
         public JsonObject? Result { get; init; }
 

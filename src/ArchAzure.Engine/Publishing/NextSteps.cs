@@ -3,10 +3,15 @@ namespace ArchAzure.Publishing;
 /// <summary>The commands that make a virtual machine of what was published.</summary>
 /// <remarks>
 /// The security type is named: Trusted Launch, with Secure Boot, is what a new machine of generation 2 has by default, and it does not start a
-/// boot loader that Microsoft has not signed (https://learn.microsoft.com/azure/virtual-machines/trusted-launch).
+/// boot loader that Microsoft has not signed (https://learn.microsoft.com/azure/virtual-machines/trusted-launch). A subscription has to be
+/// registered once to name the type Standard (https://learn.microsoft.com/azure/virtual-machines/trusted-launch-faq).
 /// </remarks>
 internal static class NextSteps
 {
+    private const string Register =
+        "# Once for each subscription: az feature register --namespace Microsoft.Compute --name UseStandardSecurityType; when it says "
+        + "'Registered': az provider register --namespace Microsoft.Compute";
+
     /// <summary>From a page blob.</summary>
     public static IReadOnlyList<string> OfBlob(string uri, string vhdPath, int generation) =>
     [
@@ -39,6 +44,7 @@ internal static class NextSteps
     /// <summary>From an image version in a gallery, which may be in another resource group than the machine.</summary>
     public static IReadOnlyList<string> OfImageVersion(string id, GalleryRequest image) =>
     [
+        Register,
         "# Azure CLI",
         OfAzCli(id, image.ResourceGroup, image.Location),
         "# Az PowerShell",
@@ -47,6 +53,7 @@ internal static class NextSteps
 
     private static List<string> OfImageSource(string source, string parameter, string name, int generation, string group, string region) =>
     [
+        Register,
         "# Azure CLI",
         $"az image create --resource-group '{group}' --location '{region}' --name '{name}' --source '{source}' --os-type Linux "
             + $"--hyper-v-generation V{generation}",
