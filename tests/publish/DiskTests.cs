@@ -184,7 +184,8 @@ public sealed class DiskTests(Azurite azurite) : IClassFixture<Azurite>, IAsyncL
     [Fact]
     public async Task Access_that_cannot_be_revoked_after_a_failure_is_told_with_the_way_by_hand()
     {
-        azurite.Proxy.Faults.Enqueue(new StorageFault(FaultKind.Status, "PUT") { Status = 400, Code = "InvalidInput", After = 2, Times = 1000 });
+        azurite.Proxy.Faults.Enqueue(
+            new StorageFault(FaultKind.Status, "PUT") { Status = 400, Code = "InvalidInput", After = 2, Times = 1000 });
         _azure.Faults.Enqueue(new ArmFault("POST", "/endGetAccess", 403, "AuthorizationFailed", "Not allowed."));
         await FailsAsync("AzureRefused", "InvalidInput");
         Assert.Contains(_reporter.Warnings, line => line.Contains("Not allowed", StringComparison.Ordinal)
@@ -219,14 +220,16 @@ public sealed class DiskTests(Azurite azurite) : IClassFixture<Azurite>, IAsyncL
     [Fact]
     public async Task An_operation_that_fails_later_on()
     {
-        _azure.Faults.Enqueue(new ArmFault("PUT", Disk, 0, "OperationNotAllowed", "The disk quota of the region is exceeded.") { IsLate = true });
+        _azure.Faults.Enqueue(
+            new ArmFault("PUT", Disk, 0, "OperationNotAllowed", "The disk quota of the region is exceeded.") { IsLate = true });
         await FailsAsync("QuotaExceeded", "quota of the region", "more quota");
     }
 
     [Theory]
     [InlineData(403, "AuthorizationFailed", "The client does not have authorization to perform action 'Microsoft.Compute/disks/write'.",
         "NotAuthorized", "Microsoft.Compute/disks/write")]
-    [InlineData(403, "RequestDisallowedByPolicy", "Resource 'arch' was disallowed by policy 'Allowed locations'.", "PolicyRefused", "exemption")]
+    [InlineData(403, "RequestDisallowedByPolicy", "Resource 'arch' was disallowed by policy 'Allowed locations'.",
+        "PolicyRefused", "exemption")]
     [InlineData(409, "ScopeLocked", "The scope 'images' is locked.", "ResourceLocked", "az lock list")]
     [InlineData(409, "MissingSubscriptionRegistration", "Not registered.", "ProviderNotRegistered", "az provider register")]
     [InlineData(409, "OperationNotAllowed", "This exceeds the quota of 50.", "QuotaExceeded", "quota of 50")]
@@ -240,7 +243,8 @@ public sealed class DiskTests(Azurite azurite) : IClassFixture<Azurite>, IAsyncL
     }
 
     [Fact]
-    public async Task A_region_that_is_not_there() => await FailsAsync(Request with { Location = "atlantis" }, "RegionUnknown", "list-locations");
+    public async Task A_region_that_is_not_there() =>
+        await FailsAsync(Request with { Location = "atlantis" }, "RegionUnknown", "list-locations");
 
     [Fact]
     public async Task A_resource_group_that_is_not_there() =>
@@ -312,7 +316,8 @@ public sealed class DiskTests(Azurite azurite) : IClassFixture<Azurite>, IAsyncL
     private Uri Blob => _azure.Blobs.Single().Value;
 
     private Task<PublishedVhd> PublishAsync(
-        string? path = null, bool force = false, DiskRequest? disk = null, AzureAccess? access = null, CancellationToken cancellationToken = default) =>
+        string? path = null, bool force = false, DiskRequest? disk = null, AzureAccess? access = null,
+        CancellationToken cancellationToken = default) =>
         VhdPublisher.ToDiskAsync(
             new PublishRequest { VhdPath = path ?? _vhd.Path, SkipTest = true, Force = force, Upload = BlobTests.Quick },
             access ?? _azure.Access, disk ?? Request, _reporter, cancellationToken);

@@ -33,7 +33,8 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
     {
         _azure.LooksNeeded = 1;
         Uri? blob = null;
-        _reporter.Watch = status => blob ??= status.StartsWith("replicating", StringComparison.Ordinal) ? _azure.Blobs.Single().Value : null;
+        _reporter.Watch = status =>
+            blob ??= status.StartsWith("replicating", StringComparison.Ordinal) ? _azure.Blobs.Single().Value : null;
         var published = await PublishAsync();
 
         Assert.Equal("westeurope", _azure.Find(Gallery)!["location"]!.ToString());
@@ -47,7 +48,8 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
 
         var version = _azure.Find(Version)!;
         Assert.Equal(published.Digest, version["tags"]!["archazure-fsverity"]!.ToString());
-        Assert.Equal(SimulatedResourceManager.Id(Disk), version["properties"]!["storageProfile"]!["osDiskImage"]!["source"]!["id"]!.ToString());
+        Assert.Equal(
+            SimulatedResourceManager.Id(Disk), version["properties"]!["storageProfile"]!["osDiskImage"]!["source"]!["id"]!.ToString());
         Assert.Equal(
             ["westeurope", "northeurope"],
             version["properties"]!["publishingProfile"]!["targetRegions"]!.AsArray().Select(region => region!["name"]!.ToString()));
@@ -59,9 +61,11 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
         await azurite.RequireEqualAsync(blob!, _vhd.Path);
         Assert.Contains(
             published.NextSteps,
-            step => step.StartsWith("az vm create ", StringComparison.Ordinal) && step.Contains("--security-type Standard", StringComparison.Ordinal)
+            step => step.StartsWith("az vm create ", StringComparison.Ordinal)
+                && step.Contains("--security-type Standard", StringComparison.Ordinal)
                 && step.Contains($"--image '{published.ImageVersionId}'", StringComparison.Ordinal));
-        Assert.Contains(_reporter.Updates, update => update.Status == "replicating: westeurope 50 %, northeurope 50 %" && update.Percent == 50);
+        Assert.Contains(
+            _reporter.Updates, update => update.Status == "replicating: westeurope 50 %, northeurope 50 %" && update.Percent == 50);
         RequireNoSecret();
     }
 
@@ -82,8 +86,8 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
         var end = new DateTimeOffset(2099, 1, 1, 0, 0, 0, TimeSpan.Zero);
         var published = await PublishAsync(image: Request with
         {
-            TargetRegions = ["West Europe", "East US"], Replicas = 3, EndOfLife = end, ExcludeFromLatest = true, KeepDisk = true, Publisher = "me",
-            Offer = "linux", ImageSku = "small",
+            TargetRegions = ["West Europe", "East US"], Replicas = 3, EndOfLife = end, ExcludeFromLatest = true, KeepDisk = true,
+            Publisher = "me", Offer = "linux", ImageSku = "small",
         });
         var profile = _azure.Find(Version)!["properties"]!["publishingProfile"]!;
         Assert.Equal(["westeurope", "eastus"], profile["targetRegions"]!.AsArray().Select(region => region!["name"]!.ToString()));
@@ -184,7 +188,8 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
     public async Task A_region_that_fails_is_told_and_the_next_run_sends_nothing_again()
     {
         _azure.BrokenRegion = "northeurope";
-        await FailsAsync("ImageVersionFailed", () => PublishAsync(), "northeurope: The replication failed for lack of capacity", "The disk is kept");
+        await FailsAsync(
+            "ImageVersionFailed", () => PublishAsync(), "northeurope: The replication failed for lack of capacity", "The disk is kept");
         _azure.BrokenRegion = null;
         var published = await PublishAsync();
         Assert.Equal(0, published.SentBytes);
@@ -206,7 +211,8 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
     public async Task A_definition_that_may_not_be_made_is_known_before_the_upload()
     {
         _azure.Faults.Enqueue(new ArmFault(
-            "PUT", "/images/arch-gen2", 403, "AuthorizationFailed", "No authorization to perform action 'Microsoft.Compute/galleries/images/write'."));
+            "PUT", "/images/arch-gen2", 403, "AuthorizationFailed",
+            "No authorization to perform action 'Microsoft.Compute/galleries/images/write'."));
         await FailsAsync("NotAuthorized", () => PublishAsync(), "galleries/images/write", "SECURITY.md", "'arch/arch-gen2'");
         Assert.Null(_azure.Find(Disk));
         Assert.Empty(_azure.Blobs);
@@ -272,13 +278,15 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
     {
         await PublishAsync();
         await FailsAsync(
-            "AzureRefused", () => PublishAsync(image: Request with { Image = "arch/other/1.0.0", Offer = "arch-gen2" }), "same publisher, offer");
+            "AzureRefused", () => PublishAsync(image: Request with { Image = "arch/other/1.0.0", Offer = "arch-gen2" }),
+            "same publisher, offer");
     }
 
     [Fact]
     public async Task A_target_region_that_is_not_there_keeps_the_disk_for_the_next_run()
     {
-        await FailsAsync("RegionUnknown", () => PublishAsync(image: Request with { TargetRegions = ["atlantis"] }), "atlantis", "list-locations");
+        await FailsAsync(
+            "RegionUnknown", () => PublishAsync(image: Request with { TargetRegions = ["atlantis"] }), "atlantis", "list-locations");
         Assert.Equal(0, (await PublishAsync()).SentBytes);
     }
 
@@ -321,7 +329,9 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
             {
                 Assert.Contains("definition 'arch-gen2'", line, StringComparison.Ordinal);
                 Assert.Contains("generation 2, x64", line, StringComparison.Ordinal);
-                Assert.Contains("IsAcceleratedNetworkSupported=True, IsHibernateSupported=False, DiskControllerTypes=SCSI", line, StringComparison.Ordinal);
+                Assert.Contains(
+                    "IsAcceleratedNetworkSupported=True, IsHibernateSupported=False, DiskControllerTypes=SCSI",
+                    line, StringComparison.Ordinal);
             },
             line => Assert.Contains("disk 'arch-gen2-2026.12.1'", line, StringComparison.Ordinal),
             line => Assert.Contains(_vhd.Path, line, StringComparison.Ordinal),

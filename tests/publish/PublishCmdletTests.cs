@@ -15,7 +15,8 @@ public sealed class PublishCmdletTests : IDisposable
             $common = @{
                 Path = {{Pwsh.Quote(_vhd.Path)}}; ResourceGroup = 'images'; Location = 'westeurope'; SkipTest = $true; WhatIf = $true
             }
-            Publish-AzureVhd @common -GalleryImage arch/arch-gen2/2026.12.1 -TargetRegion northeurope, eastus -Replica 2 -EndOfLife 2099-01-01
+            Publish-AzureVhd @common -GalleryImage arch/arch-gen2/2026.12.1 -TargetRegion northeurope, eastus `
+                -Replica 2 -EndOfLife 2099-01-01
             Publish-AzureVhd @common -DiskName arch-disk -Sku Premium_LRS -SecurityType TrustedLaunch -Force
             """);
         Assert.True(result.ExitCode == 0, result.All);

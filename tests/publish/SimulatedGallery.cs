@@ -41,7 +41,8 @@ internal sealed partial class SimulatedResourceManager
 
         if (Resources.TryGetValue(Key(path), out var there) && there["properties"]!["provisioningState"]!.ToString() != "Failed")
         {
-            return Refused(409, "PropertyChangeNotAllowed", "Changing property 'galleryImageVersion.properties.storageProfile' is not allowed.");
+            return Refused(
+                409, "PropertyChangeNotAllowed", "Changing property 'galleryImageVersion.properties.storageProfile' is not allowed.");
         }
 
         // Disks and snapshots are sources here; 'source' is for images and machines.
@@ -58,7 +59,8 @@ internal sealed partial class SimulatedResourceManager
 
         var regions = (JsonArray)body["properties"]!["publishingProfile"]!["targetRegions"]!;
         var names = regions.Select(region => region!["name"]!.ToString()).ToList();
-        if (names.Select(region => RefusedRegion(region, "galleries/images/versions")).FirstOrDefault(item => item is not null) is { } refused)
+        if (names.Select(region => RefusedRegion(region, "galleries/images/versions")).FirstOrDefault(item => item is not null)
+            is { } refused)
         {
             return refused;
         }
@@ -83,7 +85,8 @@ internal sealed partial class SimulatedResourceManager
     /// <summary>A while passes: each region goes on, and the version with them.</summary>
     private void Replicate(JsonObject version)
     {
-        if (version["properties"]!["replicationStatus"] is not { } status || version["properties"]!["provisioningState"]!.ToString() != "Creating")
+        if (version["properties"]!["replicationStatus"] is not { } status
+            || version["properties"]!["provisioningState"]!.ToString() != "Creating")
         {
             return;
         }

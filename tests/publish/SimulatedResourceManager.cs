@@ -26,8 +26,8 @@ namespace ArchAzure.PublishTests;
 /// operations. A disk's data goes to Azurite. It refuses what Azure refuses.
 /// </summary>
 /// <remarks>
-/// Shapes of requests and answers: the examples of Microsoft.Compute in Azure/azure-rest-api-specs (DiskRP 2023-04-02, GalleryRP 2022-03-03).
-/// States of a disk: https://learn.microsoft.com/rest/api/compute/disks/get#diskstate.
+/// Shapes of requests and answers: the examples of Microsoft.Compute in Azure/azure-rest-api-specs (DiskRP 2023-04-02, GalleryRP
+/// 2022-03-03). States of a disk: https://learn.microsoft.com/rest/api/compute/disks/get#diskstate.
 /// </remarks>
 internal sealed partial class SimulatedResourceManager : IAsyncDisposable
 {
@@ -58,7 +58,8 @@ internal sealed partial class SimulatedResourceManager : IAsyncDisposable
     public ConcurrentQueue<string> Requests { get; } = new();
 
     /// <summary>The rights that the requests took, as actions of a role.</summary>
-    public IEnumerable<string> Actions => Requests.Select(request => request.Split(' ')).Select(ActionOf).Distinct().Order(StringComparer.Ordinal);
+    public IEnumerable<string> Actions =>
+        Requests.Select(request => request.Split(' ')).Select(ActionOf).Distinct().Order(StringComparer.Ordinal);
 
     /// <summary>Requests that would change something.</summary>
     public IEnumerable<string> Changes => Requests.Where(request => !request.StartsWith("GET ", StringComparison.Ordinal));
@@ -81,9 +82,18 @@ internal sealed partial class SimulatedResourceManager : IAsyncDisposable
     /// <summary>A region where replication fails.</summary>
     public string? BrokenRegion { get; set; }
 
-    public AzureAccess Access => new()
+    public AzureAccess Access => AccessTo(Address, CertificateHash);
+
+    /// <summary>Where it listens.</summary>
+    public Uri Address => new(_server.Urls.Single());
+
+    /// <summary>The SHA-1 of its certificate, in hexadecimal digits.</summary>
+    public string CertificateHash => _certificate.GetCertHashString();
+
+    /// <summary>Access to a simulated Resource Manager, maybe of another process.</summary>
+    public static AzureAccess AccessTo(Uri address, string certificateHash) => new()
     {
-        Environment = new ArmEnvironment(new Uri(_server.Urls.Single()), "https://management.example/"),
+        Environment = new ArmEnvironment(address, "https://management.example/"),
         Credential = new FixedToken(),
         Subscription = Subscription,
         PollInterval = TimeSpan.FromMilliseconds(50),
@@ -92,7 +102,7 @@ internal sealed partial class SimulatedResourceManager : IAsyncDisposable
             UseProxy = false,
             SslOptions = new SslClientAuthenticationOptions
             {
-                RemoteCertificateValidationCallback = (_, certificate, _, _) => certificate?.GetCertHashString() == _certificate.GetCertHashString(),
+                RemoteCertificateValidationCallback = (_, certificate, _, _) => certificate?.GetCertHashString() == certificateHash,
             },
         })),
     };
@@ -143,7 +153,10 @@ internal sealed partial class SimulatedResourceManager : IAsyncDisposable
     {
         var parts = request[1].Replace("providers/Microsoft.Compute/", "", StringComparison.Ordinal).Split('/');
         var types = string.Join('/', parts.Where((part, index) => index % 2 == 0));
-        return $"Microsoft.Compute/{types}/" + request[0] switch { "GET" => "read", "DELETE" => "delete", "POST" => "action", _ => "write" };
+        return $"Microsoft.Compute/{types}/" + request[0] switch
+        {
+            "GET" => "read", "DELETE" => "delete", "POST" => "action", _ => "write",
+        };
     }
 
     private static string Key(string id) => id.ToLowerInvariant();
@@ -165,7 +178,9 @@ internal sealed partial class SimulatedResourceManager : IAsyncDisposable
             operation.Kind = path.Contains("/galleries/", StringComparison.OrdinalIgnoreCase) ? "capsOperations" : "diskOperations";
             var id = $"{Interlocked.Increment(ref _numbers)}";
             _operations[id] = operation;
-            var address = $"{_server.Urls.Single()}/subscriptions/{Subscription}/providers/Microsoft.Compute/locations/westeurope/{operation.Kind}/{id}";
+            var address =
+                $"{_server.Urls.Single()}/subscriptions/{Subscription}/providers/Microsoft.Compute/locations/westeurope/"
+                + $"{operation.Kind}/{id}";
             context.Response.Headers["Azure-AsyncOperation"] = $"{address}?api-version=2023-04-02";
             context.Response.Headers.Location = $"{address}?monitor=true&api-version=2023-04-02";
         }
@@ -419,8 +434,8 @@ internal sealed partial class SimulatedResourceManager : IAsyncDisposable
                     {
                         Error = (
                             "InvalidVhd",
-                            "The specified cookie value in VHD footer indicates that disk 'abcd' is not a supported VHD. Disk is expected to have "
-                            + "cookie value 'conectix'."),
+                            "The specified cookie value in VHD footer indicates that disk 'abcd' is not a supported VHD. Disk is expected "
+                            + "to have cookie value 'conectix'."),
                     },
                 };
             }

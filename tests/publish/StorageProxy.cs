@@ -179,7 +179,8 @@ internal sealed class StorageProxy : IAsyncDisposable
             : null;
     }
 
-    /// <summary>A disk's blob is there while access is granted, and takes pages, nothing else: no conditions, metadata or properties.</summary>
+    /// <summary>A disk's blob is there while access is granted, and takes pages, nothing else: no conditions, metadata or
+    /// properties.</summary>
     /// <remarks>Known from what AzCopy avoids there: pageBlobSenderBase in sender-pageBlob.go of Azure/azure-storage-azcopy.</remarks>
     private (int Status, string Code)? DiskRefusal(HttpRequest request) =>
         !DiskBlobs.TryGetValue(request.Path, out var isGranted) ? null

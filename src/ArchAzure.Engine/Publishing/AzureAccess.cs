@@ -81,7 +81,8 @@ internal sealed record AzureAccess
                 [] => throw new ArchAzureException(
                     "SubscriptionNotFound",
                     ErrorKind.NotFound,
-                    (Subscription is null ? "The signed-in identity has no subscription." : $"There is no subscription '{Subscription}' here.")
+                    (Subscription is null ? "The signed-in identity has no subscription."
+                        : $"There is no subscription '{Subscription}' here.")
                     + " Is it the right identity and tenant? List yours: az account list --output table.",
                     Subscription),
                 _ => throw new ArchAzureException(

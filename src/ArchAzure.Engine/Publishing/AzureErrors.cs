@@ -61,7 +61,8 @@ internal static partial class AzureErrors
         };
     }
 
-    /// <summary>That a shared access signature has ended or not begun, by the server's clock. Azure's code does not tell it from a wrong one.</summary>
+    /// <summary>That a shared access signature has ended or not begun, by the server's clock. Azure's code does not tell it from a wrong
+    /// one.</summary>
     /// <param name="address">The address with the signature.</param>
     /// <param name="e">Azure's error.</param>
     public static ArchAzureException? OutOfTime(Uri address, RequestFailedException e)
@@ -98,7 +99,8 @@ internal static partial class AzureErrors
                 ("ClockWrong", ErrorKind.PermissionDenied, $"this machine's clock is wrong: {clock}. Set the clock, for example with NTP."),
             "InvalidAuthenticationToken" or "InvalidAuthenticationTokenTenant" or "ExpiredAuthenticationToken" =>
                 ("SignInFailed", ErrorKind.PermissionDenied,
-                    $"{FirstLine(e.Message)} Sign in again, to the tenant of the subscription: az login --tenant TENANT, or Connect-AzAccount."),
+                    $"{FirstLine(e.Message)} Sign in again, to the tenant of the subscription: az login --tenant TENANT, or "
+                    + "Connect-AzAccount."),
             "AuthenticationFailed" =>
                 ("AuthenticationFailed", ErrorKind.PermissionDenied,
                     "Azure does not accept the key or signature. Was it made for this account and blob, and copied whole (with quotes around "
@@ -156,14 +158,15 @@ internal static partial class AzureErrors
     private static ArchAzureException NotReached(string what, Exception e)
     {
         var cause = e.GetBaseException();
-        return cause is SocketException { SocketErrorCode: SocketError.HostNotFound or SocketError.NoData } && what.StartsWith("The blob ", StringComparison.Ordinal)
+        return cause is SocketException { SocketErrorCode: SocketError.HostNotFound or SocketError.NoData }
+            && what.StartsWith("The blob ", StringComparison.Ordinal)
             ? new(
                 "AccountNotFound", ErrorKind.NotFound,
                 $"{what}: there is no such host. Check the name of the storage account, and the network (DNS, HTTPS_PROXY).", what, e)
             : new(
                 "AzureNotReached", ErrorKind.ConnectionError,
-                Mask($"{what}: Azure cannot be reached: {cause.Message.TrimEnd('.')}. Check the network (DNS, HTTPS_PROXY), and run the command "
-                    + "again: an upload goes on where it was."),
+                Mask($"{what}: Azure cannot be reached: {cause.Message.TrimEnd('.')}. Check the network (DNS, HTTPS_PROXY), and run "
+                    + "the command again: an upload goes on where it was."),
                 what,
                 e);
     }

@@ -13,7 +13,9 @@ internal static partial class AzureNames
     /// <summary>Requires the name of a managed disk.</summary>
     /// <exception cref="ArchAzureException"><c>NameInvalid</c>.</exception>
     public static string Disk(string name) =>
-        Require(name, "managed disk", Disk(), "1 to 80 letters, digits, '_', '-' and '.', with a letter or digit first and a letter, digit or '_' last");
+        Require(
+            name, "managed disk", Disk(),
+            "1 to 80 letters, digits, '_', '-' and '.', with a letter or digit first and a letter, digit or '_' last");
 
     /// <summary>Requires the name of a resource group.</summary>
     /// <exception cref="ArchAzureException"><c>NameInvalid</c>.</exception>
@@ -23,7 +25,9 @@ internal static partial class AzureNames
     /// <summary>Requires the name of a region, as in 'westeurope' or 'West Europe'.</summary>
     /// <exception cref="ArchAzureException"><c>NameInvalid</c>.</exception>
     public static string Region(string name) =>
-        Require(name, "region", Region(), "letters, digits and spaces, as in 'westeurope'; az account list-locations --output table lists them");
+        Require(
+            name, "region", Region(),
+            "letters, digits and spaces, as in 'westeurope'; az account list-locations --output table lists them");
 
     /// <summary>Requires a part of what an image definition is known by: publisher, offer or SKU.</summary>
     /// <exception cref="ArchAzureException"><c>NameInvalid</c>.</exception>
@@ -44,7 +48,9 @@ internal static partial class AzureNames
         }
 
         Require(gallery, "gallery", Gallery(), "1 to 80 letters, digits, '_' and '.' (no '-'), with a letter or digit first and last");
-        Require(definition, "image definition", Definition(), "1 to 80 letters, digits, '_', '-' and '.', with a letter or digit first and last");
+        Require(
+            definition, "image definition", Definition(),
+            "1 to 80 letters, digits, '_', '-' and '.', with a letter or digit first and last");
         Require(
             version, "image version",
             version.Split('.') is [var major, var minor, var patch] && IsNumber(major) && IsNumber(minor) && IsNumber(patch),
@@ -62,7 +68,8 @@ internal static partial class AzureNames
     private static string Require(string name, string what, bool isValid, string want) =>
         isValid
             ? name
-            : throw new ArchAzureException("NameInvalid", ErrorKind.InvalidInput, $"'{name}' is not the name of a {what}: Azure takes {want}.", name);
+            : throw new ArchAzureException(
+                "NameInvalid", ErrorKind.InvalidInput, $"'{name}' is not the name of a {what}: Azure takes {want}.", name);
 
     [GeneratedRegex(@"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,78}[A-Za-z0-9_])?\z", RegexOptions.None, 1000)]
     private static partial Regex Disk();

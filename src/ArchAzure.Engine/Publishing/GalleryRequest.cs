@@ -42,7 +42,8 @@ internal sealed record GalleryRequest
     public (string Gallery, string Definition, string Version) Names => AzureNames.GalleryImage(Image);
 
     /// <summary>All regions, each once.</summary>
-    public IReadOnlyList<AzureLocation> Regions => [.. TargetRegions.Prepend(Location).Select(region => new AzureLocation(region)).Distinct()];
+    public IReadOnlyList<AzureLocation> Regions =>
+        [.. TargetRegions.Prepend(Location).Select(region => new AzureLocation(region)).Distinct()];
 
     /// <summary>The disk that the version is made from.</summary>
     public DiskRequest Disk
@@ -53,7 +54,9 @@ internal sealed record GalleryRequest
             var most = AzureNames.LongestDisk - 1 - version.Length;
             return new DiskRequest
             {
-                Name = $"{(definition.Length > most ? definition[..most] : definition)}-{version}", ResourceGroup = ResourceGroup, Location = Location,
+                Name = $"{(definition.Length > most ? definition[..most] : definition)}-{version}",
+                ResourceGroup = ResourceGroup,
+                Location = Location,
             };
         }
     }

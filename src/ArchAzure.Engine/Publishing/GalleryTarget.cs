@@ -7,8 +7,8 @@ using Azure.ResourceManager.Compute.Models;
 namespace ArchAzure.Publishing;
 
 /// <summary>
-/// A VHD as an image version in a Compute Gallery, by way of a managed disk; Azure copies it to all regions. The version's tag says which VHD
-/// it is of, by digest. A version is never overwritten: machines may have been made of it.
+/// A VHD as an image version in a Compute Gallery, by way of a managed disk; Azure copies it to all regions. The version's tag says which
+/// VHD it is of, by digest. A version is never overwritten: machines may have been made of it.
 /// </summary>
 /// <remarks>https://learn.microsoft.com/azure/virtual-machines/azure-compute-gallery.</remarks>
 /// <param name="client">Azure.</param>
@@ -86,7 +86,8 @@ internal sealed class GalleryTarget(
             throw new ArchAzureException(
                 "ImageVersionExists",
                 ErrorKind.ResourceBusy,
-                $"{_what} is there already{(version.ProvisioningState == GalleryProvisioningState.Deleting ? " and is being deleted" : ", of another VHD")}. "
+                $"{_what} is there already"
+                + $"{(version.ProvisioningState == GalleryProvisioningState.Deleting ? " and is being deleted" : ", of another VHD")}. "
                 + "Versions are never overwritten, not with -Force either: name the next version.",
                 Id);
         }
@@ -169,14 +170,18 @@ internal sealed class GalleryTarget(
             PublishingProfile = profile,
             StorageProfile = new GalleryImageVersionStorageProfile
             {
-                OSDiskImage = new GalleryOSDiskImage { GallerySource = new GalleryDiskImageSource { Id = new ResourceIdentifier(_disk.Id) } },
+                OSDiskImage = new GalleryOSDiskImage
+                {
+                    GallerySource = new GalleryDiskImageSource { Id = new ResourceIdentifier(_disk.Id) },
+                },
             },
             Tags = { [ManagedDiskTarget.DigestTag] = vhd.Digest },
         };
     }
 
     /// <summary>Waits until the version is in all regions, whoever has begun it.</summary>
-    private async Task ReplicateAsync(ArmOperation<GalleryImageVersionResource>? operation, string activity, CancellationToken cancellationToken)
+    private async Task ReplicateAsync(
+        ArmOperation<GalleryImageVersionResource>? operation, string activity, CancellationToken cancellationToken)
     {
         var version = client.GetGalleryImageVersionResource(VersionId);
         while (true)
@@ -213,8 +218,8 @@ internal sealed class GalleryTarget(
                 throw new ArchAzureException(
                     "ImageVersionFailed",
                     ErrorKind.ResourceUnavailable,
-                    $"{_what} could not be made: {(broken.Length > 0 ? broken : "Azure does not say why")}. The disk is kept: run the command again, "
-                    + "with other regions if need be.",
+                    $"{_what} could not be made: {(broken.Length > 0 ? broken : "Azure does not say why")}. The disk is kept: "
+                    + "run the command again, with other regions if need be.",
                     Id);
             }
 

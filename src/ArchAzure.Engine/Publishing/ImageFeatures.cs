@@ -66,8 +66,8 @@ internal static class ImageFeatures
                 throw new ArchAzureException(
                     "DefinitionClaimsMore",
                     ErrorKind.InvalidInput,
-                    $"{what} promises {feature.Name}={feature.Value}, which nothing has shown of this VHD. {remedy}; or name another definition, "
-                    + "which is made with what is known.",
+                    $"{what} promises {feature.Name}={feature.Value}, which nothing has shown of this VHD. {remedy}; or name another "
+                    + "definition, which is made with what is known.",
                     feature.Name);
             }
         }
@@ -82,7 +82,8 @@ internal static class ImageFeatures
             throw new ArchAzureException(
                 "DefinitionMismatch",
                 ErrorKind.InvalidInput,
-                $"{what} is for images of another kind: its {property} is {there}, this VHD's {wanted}. A definition cannot be changed: name another.",
+                $"{what} is for images of another kind: its {property} is {there}, this VHD's {wanted}. A definition cannot be "
+                + "changed: name another.",
                 property);
         }
     }

@@ -43,8 +43,8 @@ internal sealed record DiskRequest
 }
 
 /// <summary>
-/// A VHD as a managed disk, sent straight into it. The disk's tags say which VHD it is of, by digest: a run that finds its own half-sent disk
-/// goes on with it.
+/// A VHD as a managed disk, sent straight into it. The disk's tags say which VHD it is of, by digest: a run that finds its own half-sent
+/// disk goes on with it.
 /// </summary>
 /// <remarks>https://learn.microsoft.com/azure/virtual-machines/linux/disks-upload-vhd-to-managed-disk-cli.</remarks>
 internal sealed class ManagedDiskTarget
@@ -88,8 +88,8 @@ internal sealed class ManagedDiskTarget
     /// <param name="evidence">What is known of the image.</param>
     /// <param name="activity">For the progress.</param>
     /// <param name="cancellationToken">Stops it; a later run goes on.</param>
-    /// <exception cref="ArchAzureException"><c>DiskExists</c>, <c>DiskInUse</c>, <c>DiskAccessEnded</c>, those of <see cref="PageUpload"/>, and
-    /// those of <see cref="AzureErrors"/>.</exception>
+    /// <exception cref="ArchAzureException"><c>DiskExists</c>, <c>DiskInUse</c>, <c>DiskAccessEnded</c>, those of
+    /// <see cref="PageUpload"/>, and those of <see cref="AzureErrors"/>.</exception>
     public Task<UploadReport> UploadAsync(VhdSource vhd, PublishEvidence evidence, string activity, CancellationToken cancellationToken) =>
         AzureErrors.ExplainAsync(_what, async () =>
         {
@@ -265,8 +265,8 @@ internal sealed class ManagedDiskTarget
         {
             _reporter.Warning(
                 $"{_what} is incomplete, and Azure does not end the access to it before it holds a VHD. The access ends by itself after "
-                + $"{s_access.TotalHours:0} hours. Run the command again to send the rest, or delete the disk: az disk delete --resource-group "
-                + $"'{_disk.ResourceGroup}' --name '{_disk.Name}'.");
+                + $"{s_access.TotalHours:0} hours. Run the command again to send the rest, or delete the disk: az disk delete "
+                + $"--resource-group '{_disk.ResourceGroup}' --name '{_disk.Name}'.");
         }
         catch (Exception e) when (!isSent || e is OperationCanceledException)
         {

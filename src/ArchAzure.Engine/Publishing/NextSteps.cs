@@ -2,9 +2,9 @@ namespace ArchAzure.Publishing;
 
 /// <summary>The commands that make a virtual machine of what was published.</summary>
 /// <remarks>
-/// The security type is named: Trusted Launch, with Secure Boot, is what a new machine of generation 2 has by default, and it does not start a
-/// boot loader that Microsoft has not signed (https://learn.microsoft.com/azure/virtual-machines/trusted-launch). A subscription has to be
-/// registered once to name the type Standard (https://learn.microsoft.com/azure/virtual-machines/trusted-launch-faq).
+/// The security type is named: Trusted Launch, with Secure Boot, is what a new machine of generation 2 has by default, and it does not
+/// start a boot loader that Microsoft has not signed (https://learn.microsoft.com/azure/virtual-machines/trusted-launch). A subscription
+/// has to be registered once to name the type Standard (https://learn.microsoft.com/azure/virtual-machines/trusted-launch-faq).
 /// </remarks>
 internal static class NextSteps
 {
@@ -35,9 +35,9 @@ internal static class NextSteps
             $"az sig image-definition create {gallery} --publisher ArchAzure --offer '{disk.Name}' --sku trusted --os-type Linux "
                 + "--os-state Generalized --hyper-v-generation V2 --features SecurityType=TrustedLaunchSupported",
             $"az sig image-version create {gallery} --gallery-image-version 1.0.0 --os-snapshot '{id}'",
-            $"az vm create --resource-group '{disk.ResourceGroup}' --location '{disk.Location}' --name VM --image \"$(az sig image-version show "
-                + $"{gallery} --gallery-image-version 1.0.0 --query id --output tsv)\" --security-type TrustedLaunch --admin-username azureuser "
-                + "--generate-ssh-keys",
+            $"az vm create --resource-group '{disk.ResourceGroup}' --location '{disk.Location}' --name VM --image "
+                + $"\"$(az sig image-version show {gallery} --gallery-image-version 1.0.0 --query id --output tsv)\" "
+                + "--security-type TrustedLaunch --admin-username azureuser --generate-ssh-keys",
         ];
     }
 

@@ -16,8 +16,8 @@ internal sealed record PublishEvidence
 
     /// <summary>From what Test-AzureVhd's rules say.</summary>
     /// <remarks>
-    /// The virtual function needs drivers that the kernel has and a network configuration that leaves it alone; SCSI needs hv_storvsc where the
-    /// root is mounted. NVMe and Trusted Launch can be shown by a boot only.
+    /// The virtual function needs drivers that the kernel has and a network configuration that leaves it alone; SCSI needs hv_storvsc
+    /// where the root is mounted. NVMe and Trusted Launch can be shown by a boot only.
     /// </remarks>
     public static PublishEvidence Of(IReadOnlyList<ReadinessResult> results)
     {

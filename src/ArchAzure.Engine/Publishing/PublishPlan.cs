@@ -14,9 +14,10 @@ internal static class PublishPlan
         var length = Vhd.FixedVhd.ReadFooter(request.VhdPath).CurrentSize;
         return
         [
-            $"Make the managed disk '{disk.Name}' in the resource group '{disk.ResourceGroup}', {disk.Location}: {length >> 20} MiB, {disk.Sku}, "
-                + $"Linux, generation {request.Generation}, x64, security type {(disk.TrustedLaunch ? "TrustedLaunch" : "Standard")}, accelerated "
-                + $"networking {(evidence.AcceleratedNetworking ? "yes" : "not shown")}"
+            $"Make the managed disk '{disk.Name}' in the resource group '{disk.ResourceGroup}', {disk.Location}: {length >> 20} MiB, "
+                + $"{disk.Sku}, Linux, generation {request.Generation}, x64, "
+                + $"security type {(disk.TrustedLaunch ? "TrustedLaunch" : "Standard")}, "
+                + $"accelerated networking {(evidence.AcceleratedNetworking ? "yes" : "not shown")}"
                 + (request.Force ? "; a disk of that name that nothing uses is deleted before" : ""),
             $"Send the data of '{request.VhdPath}' to it, and revoke the access",
         ];

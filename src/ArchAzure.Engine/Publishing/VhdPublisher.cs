@@ -39,8 +39,8 @@ internal static class VhdPublisher
     /// <param name="connectionString">The storage account's, or null.</param>
     /// <param name="reporter">Is told.</param>
     /// <param name="cancellationToken">Stops it; a later run goes on.</param>
-    /// <exception cref="ArchAzureException">The VHD is none that Azure takes (see <see cref="VhdSource.OpenAsync"/>, <c>VhdNotReady</c>), the
-    /// address is wrong (<see cref="BlobAddress"/>), Azure refuses (<see cref="BlobTarget"/>).</exception>
+    /// <exception cref="ArchAzureException">The VHD is none that Azure takes (see <see cref="VhdSource.OpenAsync"/>, <c>VhdNotReady</c>),
+    /// the address is wrong (<see cref="BlobAddress"/>), Azure refuses (<see cref="BlobTarget"/>).</exception>
     public static async Task<PublishedVhd> ToBlobAsync(
         PublishRequest request, Uri address, string? connectionString, IReporter reporter, CancellationToken cancellationToken)
     {
@@ -75,8 +75,8 @@ internal static class VhdPublisher
     /// <param name="disk">The disk.</param>
     /// <param name="reporter">Is told.</param>
     /// <param name="cancellationToken">Stops it; a later run goes on.</param>
-    /// <exception cref="ArchAzureException">What is asked for cannot be (<see cref="DiskRequest.Validate"/>), the VHD is none that Azure takes
-    /// (see <see cref="VhdSource.OpenAsync"/>, <c>VhdNotReady</c>), Azure refuses (<see cref="ManagedDiskTarget"/>).</exception>
+    /// <exception cref="ArchAzureException">What is asked for cannot be (<see cref="DiskRequest.Validate"/>), the VHD is none that Azure
+    /// takes (see <see cref="VhdSource.OpenAsync"/>, <c>VhdNotReady</c>), Azure refuses (<see cref="ManagedDiskTarget"/>).</exception>
     public static async Task<PublishedVhd> ToDiskAsync(
         PublishRequest request, AzureAccess access, DiskRequest disk, IReporter reporter, CancellationToken cancellationToken)
     {
@@ -90,7 +90,8 @@ internal static class VhdPublisher
             var subscription = await access.SubscriptionIdAsync(client, cancellationToken);
             if (disk.TrustedLaunch && !evidence.TrustedLaunch)
             {
-                reporter.Warning("Nothing has shown that this image starts with Trusted Launch: Secure Boot starts signed boot loaders only.");
+                reporter.Warning(
+                    "Nothing has shown that this image starts with Trusted Launch: Secure Boot starts signed boot loaders only.");
             }
 
             var target = new ManagedDiskTarget(client, subscription, disk, request, reporter);
@@ -118,8 +119,8 @@ internal static class VhdPublisher
     /// <param name="image">The image version.</param>
     /// <param name="reporter">Is told.</param>
     /// <param name="cancellationToken">Stops it; a later run goes on.</param>
-    /// <exception cref="ArchAzureException">What is asked for cannot be (<see cref="GalleryRequest.Validate"/>), the VHD is none that Azure takes
-    /// (see <see cref="VhdSource.OpenAsync"/>, <c>VhdNotReady</c>), Azure refuses (<see cref="GalleryTarget"/>).</exception>
+    /// <exception cref="ArchAzureException">What is asked for cannot be (<see cref="GalleryRequest.Validate"/>), the VHD is none that
+    /// Azure takes (see <see cref="VhdSource.OpenAsync"/>, <c>VhdNotReady</c>), Azure refuses (<see cref="GalleryTarget"/>).</exception>
     public static async Task<PublishedVhd> ToGalleryAsync(
         PublishRequest request, AzureAccess access, GalleryRequest image, IReporter reporter, CancellationToken cancellationToken)
     {
@@ -180,7 +181,8 @@ internal static class VhdPublisher
         var unknown = results.Count(result => result.Outcome == ReadinessOutcome.Unknown);
         if (unknown > 0)
         {
-            reporter.Warning($"{unknown} of the rules of Test-AzureVhd could not look into '{request.VhdPath}': whether it starts is not known.");
+            reporter.Warning(
+                $"{unknown} of the rules of Test-AzureVhd could not look into '{request.VhdPath}': whether it starts is not known.");
         }
 
         return PublishEvidence.Of(results);
