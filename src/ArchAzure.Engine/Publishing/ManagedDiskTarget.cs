@@ -199,6 +199,11 @@ internal sealed class ManagedDiskTarget
 
     private async Task<ManagedDiskResource> CreateAsync(VhdSource vhd, PublishEvidence evidence, CancellationToken cancellationToken)
     {
+        if (_disk.TrustedLaunch && !evidence.TrustedLaunch)
+        {
+            _reporter.Warning("Nothing has shown that this image starts with Trusted Launch: Secure Boot starts signed boot loaders only.");
+        }
+
         var data = new ManagedDiskData(new AzureLocation(_disk.Location))
         {
             Sku = new DiskSku { Name = new DiskStorageAccountType(_disk.Sku) },

@@ -44,29 +44,15 @@ internal static class VhdPublisher
     public static async Task<PublishedVhd> ToBlobAsync(
         PublishRequest request, Uri address, string? connectionString, IReporter reporter, CancellationToken cancellationToken)
     {
-        var clock = Stopwatch.StartNew();
         var blob = BlobAddress.Open(address, connectionString, Credential, request.Upload.ForBlobs(reporter.Verbose));
-        _ = request.Evidence ?? await TestAsync(request, reporter, cancellationToken);
-        using var vhd = await OpenAsync(request, reporter, cancellationToken);
-        try
-        {
-            var report = await new BlobTarget(blob, request.Upload, reporter).UploadAsync(vhd, request.Force, Activity, cancellationToken);
-            var plain = AzureErrors.Plain(blob.Uri);
-            return new PublishedVhd
-            {
-                VhdPath = vhd.Path,
-                Digest = vhd.Digest,
-                DataBytes = report.DataBytes,
-                SentBytes = report.SentBytes,
-                Elapsed = clock.Elapsed,
-                BlobUri = new Uri(plain),
-                NextSteps = NextSteps.OfBlob(plain, vhd.Path, request.Generation),
-            };
-        }
-        finally
-        {
-            reporter.Progress(new(Activity, "done", Completed: true));
-        }
+        var plain = AzureErrors.Plain(blob.Uri);
+        var published = await PublishAsync(
+            request,
+            (vhd, _) => new BlobTarget(blob, request.Upload, reporter).UploadAsync(vhd, request.Force, Activity, cancellationToken),
+            NextSteps.OfBlob(plain, request.VhdPath, request.Generation),
+            reporter,
+            cancellationToken);
+        return published with { BlobUri = new Uri(plain) };
     }
 
     /// <summary>As a managed disk.</summary>
@@ -80,37 +66,16 @@ internal static class VhdPublisher
     public static async Task<PublishedVhd> ToDiskAsync(
         PublishRequest request, AzureAccess access, DiskRequest disk, IReporter reporter, CancellationToken cancellationToken)
     {
-        var clock = Stopwatch.StartNew();
         disk.Validate(request.Generation);
         var client = access.Open(request.Upload, reporter.Verbose);
-        var evidence = request.Evidence ?? await TestAsync(request, reporter, cancellationToken);
-        using var vhd = await OpenAsync(request, reporter, cancellationToken);
-        try
-        {
-            var subscription = await access.SubscriptionIdAsync(client, cancellationToken);
-            if (disk.TrustedLaunch && !evidence.TrustedLaunch)
-            {
-                reporter.Warning(
-                    "Nothing has shown that this image starts with Trusted Launch: Secure Boot starts signed boot loaders only.");
-            }
-
-            var target = new ManagedDiskTarget(client, subscription, disk, request, reporter);
-            var report = await target.UploadAsync(vhd, evidence, Activity, cancellationToken);
-            return new PublishedVhd
-            {
-                VhdPath = vhd.Path,
-                Digest = vhd.Digest,
-                DataBytes = report.DataBytes,
-                SentBytes = report.SentBytes,
-                Elapsed = clock.Elapsed,
-                DiskId = target.Id,
-                NextSteps = NextSteps.OfDisk(target.Id, disk, request.Generation),
-            };
-        }
-        finally
-        {
-            reporter.Progress(new(Activity, "done", Completed: true));
-        }
+        var target = new ManagedDiskTarget(client, await access.SubscriptionIdAsync(client, cancellationToken), disk, request, reporter);
+        var published = await PublishAsync(
+            request,
+            (vhd, evidence) => target.UploadAsync(vhd, evidence, Activity, cancellationToken),
+            NextSteps.OfDisk(target.Id, disk, request.Generation),
+            reporter,
+            cancellationToken);
+        return published with { DiskId = target.Id };
     }
 
     /// <summary>As an image version in a Compute Gallery.</summary>
@@ -124,32 +89,17 @@ internal static class VhdPublisher
     public static async Task<PublishedVhd> ToGalleryAsync(
         PublishRequest request, AzureAccess access, GalleryRequest image, IReporter reporter, CancellationToken cancellationToken)
     {
-        var clock = Stopwatch.StartNew();
         image.Validate(request.Generation);
         var client = access.Open(request.Upload, reporter.Verbose);
-        var evidence = request.Evidence ?? await TestAsync(request, reporter, cancellationToken);
-        using var vhd = await OpenAsync(request, reporter, cancellationToken);
-        try
-        {
-            var subscription = await access.SubscriptionIdAsync(client, cancellationToken);
-            var target = new GalleryTarget(client, access, subscription, image, request, reporter);
-            var report = await target.PublishAsync(vhd, evidence, Activity, cancellationToken);
-            return new PublishedVhd
-            {
-                VhdPath = vhd.Path,
-                Digest = vhd.Digest,
-                DataBytes = report.DataBytes,
-                SentBytes = report.SentBytes,
-                Elapsed = clock.Elapsed,
-                DiskId = image.KeepDisk ? target.DiskId : null,
-                ImageVersionId = target.Id,
-                NextSteps = NextSteps.OfImageVersion(target.Id, image),
-            };
-        }
-        finally
-        {
-            reporter.Progress(new(Activity, "done", Completed: true));
-        }
+        var target = new GalleryTarget(
+            client, access, await access.SubscriptionIdAsync(client, cancellationToken), image, request, reporter);
+        var published = await PublishAsync(
+            request,
+            (vhd, evidence) => target.PublishAsync(vhd, evidence, Activity, cancellationToken),
+            NextSteps.OfImageVersion(target.Id, image),
+            reporter,
+            cancellationToken);
+        return published with { ImageVersionId = target.Id, DiskId = image.KeepDisk ? target.DiskId : null };
     }
 
     /// <summary>Whoever is signed in: environment, workload or managed identity, Azure CLI, Az PowerShell, ...</summary>
@@ -188,10 +138,31 @@ internal static class VhdPublisher
         return PublishEvidence.Of(results);
     }
 
-    /// <summary>Opens the VHD, which reads all of its data.</summary>
-    private static Task<VhdSource> OpenAsync(PublishRequest request, IReporter reporter, CancellationToken cancellationToken)
+    /// <summary>Tests, opens and sends the VHD.</summary>
+    private static async Task<PublishedVhd> PublishAsync(
+        PublishRequest request, Func<VhdSource, PublishEvidence, Task<UploadReport>> send, IReadOnlyList<string> nextSteps, IReporter reporter,
+        CancellationToken cancellationToken)
     {
+        var clock = Stopwatch.StartNew();
+        var evidence = request.Evidence ?? await TestAsync(request, reporter, cancellationToken);
         reporter.Progress(new(Activity, $"reading {Path.GetFileName(request.VhdPath)}"));
-        return VhdSource.OpenAsync(request.VhdPath, cancellationToken);
+        try
+        {
+            using var vhd = await VhdSource.OpenAsync(request.VhdPath, cancellationToken);
+            var report = await send(vhd, evidence);
+            return new PublishedVhd
+            {
+                VhdPath = vhd.Path,
+                Digest = vhd.Digest,
+                DataBytes = report.DataBytes,
+                SentBytes = report.SentBytes,
+                Elapsed = clock.Elapsed,
+                NextSteps = nextSteps,
+            };
+        }
+        finally
+        {
+            reporter.Progress(new(Activity, "done", Completed: true));
+        }
     }
 }
