@@ -28,7 +28,10 @@ internal sealed class StorageProxy : IAsyncDisposable
     {
         _server = server;
         _storage = storage;
-        _client = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false, UseProxy = false, AutomaticDecompression = DecompressionMethods.None });
+        _client = new HttpClient(new SocketsHttpHandler
+        {
+            AllowAutoRedirect = false, UseProxy = false, AutomaticDecompression = DecompressionMethods.None,
+        });
     }
 
     /// <summary>Where it listens.</summary>
@@ -115,7 +118,8 @@ internal sealed class StorageProxy : IAsyncDisposable
             return;
         }
 
-        using var forwarded = new HttpRequestMessage(new HttpMethod(request.Method), new Uri(_storage, request.Path.ToUriComponent() + request.QueryString));
+        using var forwarded = new HttpRequestMessage(
+            new HttpMethod(request.Method), new Uri(_storage, request.Path.ToUriComponent() + request.QueryString));
         forwarded.Content = new ByteArrayContent(body.GetBuffer(), 0, (int)body.Length);
         foreach (var (name, values) in request.Headers)
         {
@@ -165,7 +169,8 @@ internal sealed class StorageProxy : IAsyncDisposable
 
     private StorageRequest Note(HttpRequest request, long length, int status)
     {
-        var note = new StorageRequest(request.Method, request.Path, request.QueryString.Value ?? "", Range(request)?.From ?? -1, length, status);
+        var note = new StorageRequest(
+            request.Method, request.Path, request.QueryString.Value ?? "", Range(request)?.From ?? -1, length, status);
         Requests.Enqueue(note);
         return note;
     }
@@ -198,7 +203,8 @@ internal sealed class StorageProxy : IAsyncDisposable
             return null;
         }
 
-        if (request.Headers["x-ms-blob-content-length"].FirstOrDefault() is { } size && long.Parse(size, CultureInfo.InvariantCulture) % 512 != 0)
+        if (request.Headers["x-ms-blob-content-length"].FirstOrDefault() is { } size
+            && long.Parse(size, CultureInfo.InvariantCulture) % 512 != 0)
         {
             return (400, "InvalidHeaderValue");
         }
@@ -213,7 +219,8 @@ internal sealed class StorageProxy : IAsyncDisposable
             return (413, "RequestBodyTooLarge");
         }
 
-        if (Range(request) is not { } range || range.From % 512 != 0 || (range.To + 1) % 512 != 0 || range.To + 1 - range.From != body.Length)
+        if (Range(request) is not { } range || range.From % 512 != 0
+            || (range.To + 1) % 512 != 0 || range.To + 1 - range.From != body.Length)
         {
             return (416, "InvalidPageRange");
         }
@@ -237,6 +244,8 @@ internal sealed class StorageProxy : IAsyncDisposable
         }
 
         context.Response.ContentType = "application/xml";
-        await context.Response.WriteAsync($"<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>{code}</Code><Message>{code} by the tests.</Message></Error>");
+        await context.Response.WriteAsync(
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?>"
+            + $"<Error><Code>{code}</Code><Message>{code} by the tests.</Message></Error>");
     }
 }

@@ -176,8 +176,8 @@ internal static class SparseFile
     }
 
     /// <summary>
-    /// The runs of 4096-byte blocks that are not all zeros, among the first <paramref name="length"/> bytes, in order. The kernel's data is not
-    /// enough: pages in memory of what is allocated but not written count as data.
+    /// The runs of 4096-byte blocks that are not all zeros, among the first <paramref name="length"/> bytes, in order. The kernel's data is
+    /// not enough: pages in memory of what is allocated but not written count as data.
     /// </summary>
     /// <param name="handle">The file.</param>
     /// <param name="length">How far it is looked at.</param>

@@ -53,8 +53,8 @@ internal static partial class AzureErrors
             AuthenticationFailedException failed => new(
                 "SignInFailed",
                 ErrorKind.PermissionDenied,
-                $"{what}: signing in to Azure failed: {Mask(FirstLine(failed.Message))} Sign in again ('az login', Connect-AzAccount), or check the "
-                + "AZURE_ variables.",
+                $"{what}: signing in to Azure failed: {Mask(FirstLine(failed.Message))} Sign in again ('az login', "
+                + "Connect-AzAccount), or check the AZURE_ variables.",
                 what,
                 e),
             _ => NotReached(what, e),
@@ -103,8 +103,8 @@ internal static partial class AzureErrors
                     + "Connect-AzAccount."),
             "AuthenticationFailed" =>
                 ("AuthenticationFailed", ErrorKind.PermissionDenied,
-                    "Azure does not accept the key or signature. Was it made for this account and blob, and copied whole (with quotes around "
-                    + "the address, since '&' ends a command)?"),
+                    "Azure does not accept the key or signature. Was it made for this account and blob, and copied whole (with "
+                    + "quotes around the address, since '&' ends a command)?"),
             "AuthorizationPermissionMismatch" or "AuthorizationProtocolMismatch" or "AuthorizationResourceTypeMismatch"
                 or "AuthorizationServiceMismatch" =>
                 ("NotAuthorized", ErrorKind.PermissionDenied,
@@ -114,22 +114,27 @@ internal static partial class AzureErrors
                 ("NotAuthorized", ErrorKind.PermissionDenied,
                     "the storage account's network rules or the signature's addresses (sip) do not let this machine in."),
             "AuthorizationFailed" or "LinkedAuthorizationFailed" =>
-                ("NotAuthorized", ErrorKind.PermissionDenied, $"{FirstLine(e.Message)} See SECURITY.md for a role with the rights that are needed."),
+                ("NotAuthorized", ErrorKind.PermissionDenied,
+                    $"{FirstLine(e.Message)} See SECURITY.md for a role with the rights that are needed."),
             "ContainerNotFound" =>
                 ("ContainerNotFound", ErrorKind.NotFound,
-                    "there is no such container. Check the address, or make it: az storage container create --name CONTAINER --account-name ACCOUNT."),
+                    "there is no such container. Check the address, or make it: az storage container create --name CONTAINER "
+                    + "--account-name ACCOUNT."),
             "InvalidBlobType" =>
                 ("NotAPageBlob", ErrorKind.InvalidInput,
-                    "there is a blob of that name of another type. Only page blobs can become disks: choose another name, or delete that blob."),
+                    "there is a blob of that name of another type. Only page blobs can become disks: choose another name, or delete "
+                    + "that blob."),
             "LeaseIdMissing" or "LeaseAlreadyPresent" or "LeaseNotPresentWithBlobOperation" =>
                 ("BlobLeased", ErrorKind.ResourceBusy,
                     "the blob is leased: something else uses it. Wait for that, or break the lease: az storage blob lease break."),
             "BlobAlreadyExists" or "UnauthorizedBlobOverwrite" =>
                 ("BlobExists", ErrorKind.ResourceBusy, "another run has just made a blob of that name. Choose another name, or -Force."),
             "LocationNotAvailableForResourceType" or "InvalidLocation" or "LocationNotFound" or "NoRegisteredProviderFound" =>
-                ("RegionUnknown", ErrorKind.InvalidInput, $"{FirstLine(e.Message)} List the regions: az account list-locations --output table."),
+                ("RegionUnknown", ErrorKind.InvalidInput,
+                    $"{FirstLine(e.Message)} List the regions: az account list-locations --output table."),
             "ResourceGroupNotFound" =>
-                ("ResourceGroupNotFound", ErrorKind.NotFound, $"{FirstLine(e.Message)} Make it: az group create --name NAME --location REGION."),
+                ("ResourceGroupNotFound", ErrorKind.NotFound,
+                    $"{FirstLine(e.Message)} Make it: az group create --name NAME --location REGION."),
             "SubscriptionNotFound" or "InvalidSubscriptionId" =>
                 ("SubscriptionNotFound", ErrorKind.NotFound, $"{FirstLine(e.Message)} List yours: az account list --output table."),
             "OperationNotAllowed" or "QuotaExceeded" when e.Message.Contains("quota", StringComparison.OrdinalIgnoreCase) =>
@@ -180,10 +185,14 @@ internal static partial class AzureErrors
         }
 
         var off = DateTimeOffset.UtcNow - there;
-        return off.Duration() < s_wrongClock
-            ? null
-            : $"it is {(off.Duration() > TimeSpan.FromHours(2) ? $"{off.Duration().TotalHours:0} hours" : $"{off.Duration().TotalMinutes:0} minutes")} "
-                + (off > TimeSpan.Zero ? "fast" : "slow");
+        if (off.Duration() < s_wrongClock)
+        {
+            return null;
+        }
+
+        var much = off.Duration() > TimeSpan.FromHours(2) ? $"{off.Duration().TotalHours:0} hours"
+            : $"{off.Duration().TotalMinutes:0} minutes";
+        return $"it is {much} {(off > TimeSpan.Zero ? "fast" : "slow")}";
     }
 
     /// <summary>The SDK puts status, code, content and headers into its messages: the first line is the service's own.</summary>

@@ -140,8 +140,8 @@ internal static class VhdPublisher
 
     /// <summary>Tests, opens and sends the VHD.</summary>
     private static async Task<PublishedVhd> PublishAsync(
-        PublishRequest request, Func<VhdSource, PublishEvidence, Task<UploadReport>> send, IReadOnlyList<string> nextSteps, IReporter reporter,
-        CancellationToken cancellationToken)
+        PublishRequest request, Func<VhdSource, PublishEvidence, Task<UploadReport>> send, IReadOnlyList<string> nextSteps,
+        IReporter reporter, CancellationToken cancellationToken)
     {
         var clock = Stopwatch.StartNew();
         var evidence = request.Evidence ?? await TestAsync(request, reporter, cancellationToken);

@@ -164,7 +164,8 @@ public sealed class PublishAzureVhdCommand : EngineCmdlet
                 ThrowTerminatingError(ErrorRecords.From(new ArchAzureException(
                     "TooManyVhds",
                     ErrorKind.InvalidInput,
-                    $"{_paths.Count} VHDs were given, but there is one place for one: '{_paths[0]}', '{_paths[1]}'. Publish them one by one.")));
+                    $"{_paths.Count} VHDs were given, but there is one place for one: '{_paths[0]}', '{_paths[1]}'. "
+                    + "Publish them one by one.")));
             }
 
             return;
@@ -172,7 +173,8 @@ public sealed class PublishAzureVhdCommand : EngineCmdlet
 
         var request = new PublishRequest
         {
-            VhdPath = path, Generation = Generation, SkipTest = SkipTest, Force = Force, Upload = new UploadOptions { Verification = Verify },
+            VhdPath = path, Generation = Generation, SkipTest = SkipTest, Force = Force,
+            Upload = new UploadOptions { Verification = Verify },
         };
         if (ParameterSetName == ByBlob)
         {
