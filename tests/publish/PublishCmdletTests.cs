@@ -1,7 +1,7 @@
 namespace ArchAzure.PublishTests;
 
-/// <summary>The cmdlet's parameters for disks and galleries, where nothing in Azure is needed.</summary>
-public sealed class PublishCmdletTests : IDisposable
+/// <summary>The cmdlet's parameters for disks and galleries, and what it shows.</summary>
+public sealed class PublishCmdletTests(Azurite azurite) : IClassFixture<Azurite>, IDisposable
 {
     private readonly TestVhd _vhd = new();
 
@@ -28,6 +28,21 @@ public sealed class PublishCmdletTests : IDisposable
             "revoke the access",
         ];
         Assert.All(expected, text => Assert.Contains(text, result.Output, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task The_result_shows_the_next_commands_whole()
+    {
+        var blob = azurite.NewBlob();
+        var result = await Pwsh.RunAsync(
+            $"Publish-AzureVhd {Pwsh.Quote(_vhd.Path)} -BlobUri {Pwsh.Quote(Azurite.WithSas(blob).AbsoluteUri)} -SkipTest | Out-String -Width 80");
+        Assert.True(result.ExitCode == 0, result.All);
+        Assert.Contains($"Published : {blob}", result.Output, StringComparison.Ordinal);
+        var output = string.Concat(result.Output.Split('\n').Select(line => line.Trim() + " "));
+        Assert.Contains("--security-type Standard", output, StringComparison.Ordinal);
+        Assert.Contains("New-AzVM", output, StringComparison.Ordinal);
+        Assert.Contains("-SshKeyName VM", output, StringComparison.Ordinal);
+        Assert.DoesNotContain("sig=", result.All, StringComparison.Ordinal);
     }
 
     [Theory]
