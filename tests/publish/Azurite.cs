@@ -28,13 +28,15 @@ public sealed class Azurite : IAsyncLifetime, IDisposable
     public async Task InitializeAsync()
     {
         var program = Environment.GetEnvironmentVariable("ARCHAZURE_AZURITE");
-        Assert.True(File.Exists(program), $"ARCHAZURE_AZURITE is '{program}'. It names Azurite's script for node; run the tests with test.sh.");
+        Assert.True(
+            File.Exists(program),
+            $"ARCHAZURE_AZURITE is '{program}'. It names Azurite's script for node; run the tests with test.sh.");
         var port = FreePort();
         _process = Tool.Start(
             "node",
             [
-                program!, "--blobHost", "127.0.0.1", "--blobPort", $"{port}", "--location", _folder["azurite"], "--silent", "--disableTelemetry",
-                "--skipApiVersionCheck",
+                program!, "--blobHost", "127.0.0.1", "--blobPort", $"{port}", "--location", _folder["azurite"], "--silent",
+                "--disableTelemetry", "--skipApiVersionCheck",
             ]);
         Storage = new Uri($"http://127.0.0.1:{port}/");
         await WaitAsync(port);
@@ -62,7 +64,8 @@ public sealed class Azurite : IAsyncLifetime, IDisposable
     private static StorageSharedKeyCredential Credential => new(Account, Key);
 
     /// <summary>The address of a blob that nobody has used, by way of the proxy.</summary>
-    public Uri NewBlob(string container = Container) => new(Proxy.Address, $"{Account}/{container}/{Interlocked.Increment(ref _names)}.vhd");
+    public Uri NewBlob(string container = Container) =>
+        new(Proxy.Address, $"{Account}/{container}/{Interlocked.Increment(ref _names)}.vhd");
 
     /// <summary>The address with a shared access signature.</summary>
     public static Uri WithSas(

@@ -11,7 +11,7 @@ public sealed class BlobTests(Azurite azurite) : IClassFixture<Azurite>, IDispos
     private readonly RecordingReporter _reporter = new();
     private readonly TestVhd _vhd = new();
 
-    private static UploadOptions Quick { get; } = new()
+    internal static UploadOptions Quick { get; } = new()
     {
         Retries = new(6, TimeSpan.FromMilliseconds(50), TimeSpan.FromSeconds(3)), RequestTimeout = TimeSpan.FromSeconds(2),
     };
@@ -239,7 +239,8 @@ public sealed class BlobTests(Azurite azurite) : IClassFixture<Azurite>, IDispos
 
     [Fact]
     public async Task A_signature_of_another_blob() =>
-        await FailsAsync(NewBlob(), "AuthenticationFailed", ["this account and blob"], sas: uri => new Uri(uri, Azurite.WithSas(NewBlob()).Query));
+        await FailsAsync(
+            NewBlob(), "AuthenticationFailed", ["this account and blob"], sas: uri => new Uri(uri, Azurite.WithSas(NewBlob()).Query));
 
     [Theory]
     [InlineData(1, "slow")]
@@ -259,7 +260,8 @@ public sealed class BlobTests(Azurite azurite) : IClassFixture<Azurite>, IDispos
     public async Task A_blob_of_another_type()
     {
         var blob = NewBlob();
-        await azurite.Direct(blob).GetParentBlobContainerClient().GetBlockBlobClient(Path.GetFileName(blob.LocalPath)).UploadAsync(new MemoryStream([1]));
+        await azurite.Direct(blob).GetParentBlobContainerClient().GetBlockBlobClient(Path.GetFileName(blob.LocalPath))
+            .UploadAsync(new MemoryStream([1]));
         await FailsAsync(blob, "NotAPageBlob", "block blob", "another name");
     }
 
@@ -280,7 +282,8 @@ public sealed class BlobTests(Azurite azurite) : IClassFixture<Azurite>, IDispos
     public async Task An_address_that_is_none(string address, string errorId, string word)
     {
         var error = await Assert.ThrowsAsync<ArchAzureException>(
-            () => VhdPublisher.ToBlobAsync(Request(), new Uri(address, UriKind.RelativeOrAbsolute), azurite.ConnectionString, _reporter, default));
+            () => VhdPublisher.ToBlobAsync(
+                Request(), new Uri(address, UriKind.RelativeOrAbsolute), azurite.ConnectionString, _reporter, default));
         Assert.Equal(errorId, error.ErrorId);
         Assert.Contains(word, error.Message, StringComparison.Ordinal);
         Assert.DoesNotContain("SECRET", error.Message, StringComparison.Ordinal);

@@ -28,7 +28,10 @@ internal sealed class StorageProxy : IAsyncDisposable
     {
         _server = server;
         _storage = storage;
-        _client = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false, UseProxy = false, AutomaticDecompression = DecompressionMethods.None });
+        _client = new HttpClient(new SocketsHttpHandler
+        {
+            AllowAutoRedirect = false, UseProxy = false, AutomaticDecompression = DecompressionMethods.None,
+        });
     }
 
     /// <summary>Where it listens.</summary>
@@ -42,6 +45,9 @@ internal sealed class StorageProxy : IAsyncDisposable
 
     /// <summary>Added to the storage's clock in its answers.</summary>
     public TimeSpan ClockOffset { get; set; }
+
+    /// <summary>The paths of blobs that belong to managed disks, and whether access is granted.</summary>
+    public ConcurrentDictionary<string, bool> DiskBlobs { get; } = new();
 
     /// <summary>Called with each page write that was done, before its answer.</summary>
     public Action<StorageRequest>? OnWritten { get; set; }
@@ -105,14 +111,15 @@ internal sealed class StorageProxy : IAsyncDisposable
             body.GetBuffer()[body.Length / 2] ^= 1;
         }
 
-        if (Refusal(request, body) is { } refusal)
+        if ((DiskRefusal(request) ?? Refusal(request, body)) is { } refusal)
         {
             Note(request, body.Length, refusal.Status);
             await RefuseAsync(context, refusal.Status, refusal.Code);
             return;
         }
 
-        using var forwarded = new HttpRequestMessage(new HttpMethod(request.Method), new Uri(_storage, request.Path.ToUriComponent() + request.QueryString));
+        using var forwarded = new HttpRequestMessage(
+            new HttpMethod(request.Method), new Uri(_storage, request.Path.ToUriComponent() + request.QueryString));
         forwarded.Content = new ByteArrayContent(body.GetBuffer(), 0, (int)body.Length);
         foreach (var (name, values) in request.Headers)
         {
@@ -162,7 +169,8 @@ internal sealed class StorageProxy : IAsyncDisposable
 
     private StorageRequest Note(HttpRequest request, long length, int status)
     {
-        var note = new StorageRequest(request.Method, request.Path, request.QueryString.Value ?? "", Range(request)?.From ?? -1, length, status);
+        var note = new StorageRequest(
+            request.Method, request.Path, request.QueryString.Value ?? "", Range(request)?.From ?? -1, length, status);
         Requests.Enqueue(note);
         return note;
     }
@@ -176,6 +184,17 @@ internal sealed class StorageProxy : IAsyncDisposable
             : null;
     }
 
+    /// <summary>A disk's blob is there while access is granted, and takes pages, nothing else: no conditions, metadata or
+    /// properties.</summary>
+    /// <remarks>Known from what AzCopy avoids there: pageBlobSenderBase in sender-pageBlob.go of Azure/azure-storage-azcopy.</remarks>
+    private (int Status, string Code)? DiskRefusal(HttpRequest request) =>
+        !DiskBlobs.TryGetValue(request.Path, out var isGranted) ? null
+        : !isGranted ? (403, "AuthenticationFailed")
+        : request.Method is "DELETE" || (request.Method == "PUT" && request.Query["comp"] != "page")
+            || request.Headers.Keys.Any(name => name.StartsWith("If-", StringComparison.OrdinalIgnoreCase))
+            ? (403, "AuthorizationPermissionMismatch")
+            : null;
+
     [SuppressMessage("Security", "CA5351", Justification = "Content-MD5 is what Azure checks.")]
     private static (int Status, string Code)? Refusal(HttpRequest request, MemoryStream body)
     {
@@ -184,7 +203,8 @@ internal sealed class StorageProxy : IAsyncDisposable
             return null;
         }
 
-        if (request.Headers["x-ms-blob-content-length"].FirstOrDefault() is { } size && long.Parse(size, CultureInfo.InvariantCulture) % 512 != 0)
+        if (request.Headers["x-ms-blob-content-length"].FirstOrDefault() is { } size
+            && long.Parse(size, CultureInfo.InvariantCulture) % 512 != 0)
         {
             return (400, "InvalidHeaderValue");
         }
@@ -199,7 +219,8 @@ internal sealed class StorageProxy : IAsyncDisposable
             return (413, "RequestBodyTooLarge");
         }
 
-        if (Range(request) is not { } range || range.From % 512 != 0 || (range.To + 1) % 512 != 0 || range.To + 1 - range.From != body.Length)
+        if (Range(request) is not { } range || range.From % 512 != 0
+            || (range.To + 1) % 512 != 0 || range.To + 1 - range.From != body.Length)
         {
             return (416, "InvalidPageRange");
         }
@@ -223,6 +244,8 @@ internal sealed class StorageProxy : IAsyncDisposable
         }
 
         context.Response.ContentType = "application/xml";
-        await context.Response.WriteAsync($"<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>{code}</Code><Message>{code} by the tests.</Message></Error>");
+        await context.Response.WriteAsync(
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?>"
+            + $"<Error><Code>{code}</Code><Message>{code} by the tests.</Message></Error>");
     }
 }

@@ -53,15 +53,16 @@ internal static partial class AzureErrors
             AuthenticationFailedException failed => new(
                 "SignInFailed",
                 ErrorKind.PermissionDenied,
-                $"{what}: signing in to Azure failed: {Mask(FirstLine(failed.Message))} Sign in again ('az login', Connect-AzAccount), or check the "
-                + "AZURE_ variables.",
+                $"{what}: signing in to Azure failed: {Mask(FirstLine(failed.Message))} Sign in again ('az login', "
+                + "Connect-AzAccount), or check the AZURE_ variables.",
                 what,
                 e),
             _ => NotReached(what, e),
         };
     }
 
-    /// <summary>That a shared access signature has ended or not begun, by the server's clock. Azure's code does not tell it from a wrong one.</summary>
+    /// <summary>That a shared access signature has ended or not begun, by the server's clock. Azure's code does not tell it from a wrong
+    /// one.</summary>
     /// <param name="address">The address with the signature.</param>
     /// <param name="e">Azure's error.</param>
     public static ArchAzureException? OutOfTime(Uri address, RequestFailedException e)
@@ -96,10 +97,14 @@ internal static partial class AzureErrors
         {
             "AuthenticationFailed" or "InvalidAuthenticationInfo" when ClockError(e) is { } clock =>
                 ("ClockWrong", ErrorKind.PermissionDenied, $"this machine's clock is wrong: {clock}. Set the clock, for example with NTP."),
+            "InvalidAuthenticationToken" or "InvalidAuthenticationTokenTenant" or "ExpiredAuthenticationToken" =>
+                ("SignInFailed", ErrorKind.PermissionDenied,
+                    $"{FirstLine(e.Message)} Sign in again, to the tenant of the subscription: az login --tenant TENANT, or "
+                    + "Connect-AzAccount."),
             "AuthenticationFailed" =>
                 ("AuthenticationFailed", ErrorKind.PermissionDenied,
-                    "Azure does not accept the key or signature. Was it made for this account and blob, and copied whole (with quotes around "
-                    + "the address, since '&' ends a command)?"),
+                    "Azure does not accept the key or signature. Was it made for this account and blob, and copied whole (with "
+                    + "quotes around the address, since '&' ends a command)?"),
             "AuthorizationPermissionMismatch" or "AuthorizationProtocolMismatch" or "AuthorizationResourceTypeMismatch"
                 or "AuthorizationServiceMismatch" =>
                 ("NotAuthorized", ErrorKind.PermissionDenied,
@@ -108,28 +113,49 @@ internal static partial class AzureErrors
             "AuthorizationFailure" =>
                 ("NotAuthorized", ErrorKind.PermissionDenied,
                     "the storage account's network rules or the signature's addresses (sip) do not let this machine in."),
-            "AuthorizationFailed" =>
-                ("NotAuthorized", ErrorKind.PermissionDenied, $"{FirstLine(e.Message)} See SECURITY.md for a role with the rights that are needed."),
+            "AuthorizationFailed" or "LinkedAuthorizationFailed" =>
+                ("NotAuthorized", ErrorKind.PermissionDenied,
+                    $"{FirstLine(e.Message)} See SECURITY.md for a role with the rights that are needed."),
             "ContainerNotFound" =>
                 ("ContainerNotFound", ErrorKind.NotFound,
-                    "there is no such container. Check the address, or make it: az storage container create --name CONTAINER --account-name ACCOUNT."),
+                    "there is no such container. Check the address, or make it: az storage container create --name CONTAINER "
+                    + "--account-name ACCOUNT."),
             "InvalidBlobType" =>
                 ("NotAPageBlob", ErrorKind.InvalidInput,
-                    "there is a blob of that name of another type. Only page blobs can become disks: choose another name, or delete that blob."),
+                    "there is a blob of that name of another type. Only page blobs can become disks: choose another name, or delete "
+                    + "that blob."),
             "LeaseIdMissing" or "LeaseAlreadyPresent" or "LeaseNotPresentWithBlobOperation" =>
                 ("BlobLeased", ErrorKind.ResourceBusy,
                     "the blob is leased: something else uses it. Wait for that, or break the lease: az storage blob lease break."),
             "BlobAlreadyExists" or "UnauthorizedBlobOverwrite" =>
                 ("BlobExists", ErrorKind.ResourceBusy, "another run has just made a blob of that name. Choose another name, or -Force."),
             "LocationNotAvailableForResourceType" or "InvalidLocation" or "LocationNotFound" or "NoRegisteredProviderFound" =>
-                ("RegionUnknown", ErrorKind.InvalidInput, $"{FirstLine(e.Message)} List the regions: az account list-locations --output table."),
+                ("RegionUnknown", ErrorKind.InvalidInput,
+                    $"{FirstLine(e.Message)} List the regions: az account list-locations --output table."),
             "ResourceGroupNotFound" =>
-                ("ResourceGroupNotFound", ErrorKind.NotFound, $"{FirstLine(e.Message)} Make it: az group create --name NAME --location REGION."),
-            "SubscriptionNotFound" =>
+                ("ResourceGroupNotFound", ErrorKind.NotFound,
+                    $"{FirstLine(e.Message)} Make it: az group create --name NAME --location REGION."),
+            "SubscriptionNotFound" or "InvalidSubscriptionId" =>
                 ("SubscriptionNotFound", ErrorKind.NotFound, $"{FirstLine(e.Message)} List yours: az account list --output table."),
             "OperationNotAllowed" or "QuotaExceeded" when e.Message.Contains("quota", StringComparison.OrdinalIgnoreCase) =>
                 ("QuotaExceeded", ErrorKind.ResourceUnavailable, $"{FirstLine(e.Message)} Delete what is not used, or ask for more quota."),
-            _ => ("AzureRefused", e.Status >= 500 ? ErrorKind.ConnectionError : ErrorKind.InvalidInput, $"Azure answers {e.Status} {code}: {FirstLine(e.Message)}"),
+            "RequestDisallowedByPolicy" =>
+                ("PolicyRefused", ErrorKind.PermissionDenied,
+                    $"{FirstLine(e.Message)} Choose what the policy allows (region, SKU, tags), or ask who keeps it for an exemption."),
+            "ScopeLocked" =>
+                ("ResourceLocked", ErrorKind.PermissionDenied, $"{FirstLine(e.Message)} List the locks: az lock list --output table."),
+            "MissingSubscriptionRegistration" or "SubscriptionNotRegistered" =>
+                ("ProviderNotRegistered", ErrorKind.NotFound, $"{FirstLine(e.Message)} Register it once: az provider register --namespace "
+                    + "Microsoft.Compute."),
+            "PropertyChangeNotAllowed" or "NameNotAvailable" or "NameUnavailable" =>
+                ("NameTaken", ErrorKind.ResourceBusy, $"the name is taken by something else: {FirstLine(e.Message)} Choose another name."),
+            "InvalidVhd" =>
+                ("VhdRefused", ErrorKind.InvalidData, $"{FirstLine(e.Message)} Run the command again with -Force."),
+            // An operation that failed later on has only a code: it was accepted with 200.
+            _ => (
+                "AzureRefused",
+                e.Status >= 500 ? ErrorKind.ConnectionError : ErrorKind.InvalidInput,
+                $"Azure answers {(e.Status is >= 200 and < 300 ? code : $"{e.Status} {code}")}: {FirstLine(e.Message)}"),
         };
         return new ArchAzureException(id, kind, Mask($"{what}: {text}"), what, e);
     }
@@ -138,13 +164,14 @@ internal static partial class AzureErrors
     {
         var cause = e.GetBaseException();
         return cause is SocketException { SocketErrorCode: SocketError.HostNotFound or SocketError.NoData }
+            && what.StartsWith("The blob ", StringComparison.Ordinal)
             ? new(
                 "AccountNotFound", ErrorKind.NotFound,
                 $"{what}: there is no such host. Check the name of the storage account, and the network (DNS, HTTPS_PROXY).", what, e)
             : new(
                 "AzureNotReached", ErrorKind.ConnectionError,
-                Mask($"{what}: Azure cannot be reached: {cause.Message.TrimEnd('.')}. Check the network (HTTPS_PROXY), and run the command again: an "
-                    + "upload goes on where it was."),
+                Mask($"{what}: Azure cannot be reached: {cause.Message.TrimEnd('.')}. Check the network (DNS, HTTPS_PROXY), and run "
+                    + "the command again: an upload goes on where it was."),
                 what,
                 e);
     }
@@ -158,10 +185,14 @@ internal static partial class AzureErrors
         }
 
         var off = DateTimeOffset.UtcNow - there;
-        return off.Duration() < s_wrongClock
-            ? null
-            : $"it is {(off.Duration() > TimeSpan.FromHours(2) ? $"{off.Duration().TotalHours:0} hours" : $"{off.Duration().TotalMinutes:0} minutes")} "
-                + (off > TimeSpan.Zero ? "fast" : "slow");
+        if (off.Duration() < s_wrongClock)
+        {
+            return null;
+        }
+
+        var much = off.Duration() > TimeSpan.FromHours(2) ? $"{off.Duration().TotalHours:0} hours"
+            : $"{off.Duration().TotalMinutes:0} minutes";
+        return $"it is {much} {(off > TimeSpan.Zero ? "fast" : "slow")}";
     }
 
     /// <summary>The SDK puts status, code, content and headers into its messages: the first line is the service's own.</summary>

@@ -15,7 +15,8 @@ internal static class BlobAddress
     /// <exception cref="ArchAzureException"><c>BlobUriInvalid</c>, <c>ConnectionStringInvalid</c> or <c>WrongAccount</c>.</exception>
     public static PageBlobClient Open(Uri address, string? connectionString, Func<TokenCredential> credential, BlobClientOptions options)
     {
-        if (!address.IsAbsoluteUri || (address.Scheme != Uri.UriSchemeHttps && !(address.Scheme == Uri.UriSchemeHttp && address.IsLoopback)))
+        if (!address.IsAbsoluteUri
+            || (address.Scheme != Uri.UriSchemeHttps && !(address.Scheme == Uri.UriSchemeHttp && address.IsLoopback)))
         {
             throw Invalid(address, "begins with https://");
         }

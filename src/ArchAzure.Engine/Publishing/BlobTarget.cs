@@ -23,8 +23,8 @@ internal sealed class BlobTarget(PageBlobClient blob, UploadOptions options, IRe
     /// <param name="force">Whether a blob of something else is overwritten.</param>
     /// <param name="activity">For the progress.</param>
     /// <param name="cancellationToken">Stops it; a later run goes on.</param>
-    /// <exception cref="ArchAzureException"><c>BlobExists</c>, <c>BlobLeased</c>, <c>NotAPageBlob</c>, those of <see cref="PageUpload"/>, and
-    /// those of <see cref="AzureErrors"/>.</exception>
+    /// <exception cref="ArchAzureException"><c>BlobExists</c>, <c>BlobLeased</c>, <c>NotAPageBlob</c>, those of <see cref="PageUpload"/>,
+    /// and those of <see cref="AzureErrors"/>.</exception>
     public Task<UploadReport> UploadAsync(VhdSource vhd, bool force, string activity, CancellationToken cancellationToken) =>
         AzureErrors.ExplainAsync(_what, async () =>
         {
@@ -82,8 +82,8 @@ internal sealed class BlobTarget(PageBlobClient blob, UploadOptions options, IRe
             throw new ArchAzureException(
                 "NotAPageBlob",
                 ErrorKind.InvalidInput,
-                $"{_what} is there already, as a {there.BlobType.ToString().ToLowerInvariant()} blob. Only page blobs can become disks: choose "
-                + "another name, or delete that blob.",
+                $"{_what} is there already, as a {there.BlobType.ToString().ToLowerInvariant()} blob. Only page blobs can become disks: "
+                + "choose another name, or delete that blob.",
                 AzureErrors.Plain(blob.Uri));
         }
 

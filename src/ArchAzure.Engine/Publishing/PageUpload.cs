@@ -15,7 +15,8 @@ internal sealed record UploadReport(long DataBytes, long SentBytes);
 /// <summary>
 /// Sends a VHD's data into a page blob of its length that holds nothing else, and the footer last: before that, what is there is no VHD.
 /// </summary>
-/// <remarks>https://learn.microsoft.com/rest/api/storageservices/put-page. The upload SAS of a managed disk takes the same requests.</remarks>
+/// <remarks>https://learn.microsoft.com/rest/api/storageservices/put-page. The upload SAS of a managed disk takes the same
+/// requests.</remarks>
 internal sealed class PageUpload(VhdSource vhd, PageBlobClient blob, UploadOptions options, IReporter reporter, string activity)
 {
     /// <summary>How often data is sent that arrived with another MD5.</summary>
@@ -232,8 +233,8 @@ internal sealed class PageUpload(VhdSource vhd, PageBlobClient blob, UploadOptio
         new(
             "UploadNotEqual",
             ErrorKind.InvalidData,
-            $"What is in Azure is not equal to '{vhd.Path}': {run.Length} bytes at {run.Offset} differ. The footer was not sent, so nothing can "
-            + "use it yet. Run the command again: it sends what differs; if that does not help, with -Force.",
+            $"What is in Azure is not equal to '{vhd.Path}': {run.Length} bytes at {run.Offset} differ. The footer was not sent, so "
+            + "nothing can use it yet. Run the command again: it sends what differs; if that does not help, with -Force.",
             vhd.Path);
 
     private delegate bool Check(ReadOnlySpan<byte> bytes, int offset);

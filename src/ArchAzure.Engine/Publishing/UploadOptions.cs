@@ -8,8 +8,8 @@ namespace ArchAzure.Publishing;
 public enum UploadVerification
 {
     /// <summary>
-    /// Each request carries the MD5 of its data, which Azure checks; what an earlier run has sent is read back; in the end the ranges of the
-    /// blob must be those of the data.
+    /// Each request carries the MD5 of its data, which Azure checks; what an earlier run has sent is read back; in the end the ranges of
+    /// the blob must be those of the data.
     /// </summary>
     Ranges,
 

@@ -20,6 +20,9 @@ internal sealed record PublishRequest
     /// <summary>Whether something else in its place is overwritten.</summary>
     public bool Force { get; init; }
 
+    /// <summary>What <see cref="VhdPublisher.TestAsync"/> has found; null if it is still to be asked.</summary>
+    public PublishEvidence? Evidence { get; init; }
+
     /// <summary>How it is sent.</summary>
     public UploadOptions Upload { get; init; } = new();
 }
@@ -36,18 +39,117 @@ internal static class VhdPublisher
     /// <param name="connectionString">The storage account's, or null.</param>
     /// <param name="reporter">Is told.</param>
     /// <param name="cancellationToken">Stops it; a later run goes on.</param>
-    /// <exception cref="ArchAzureException">The VHD is none that Azure takes (see <see cref="VhdSource.OpenAsync"/>, <c>VhdNotReady</c>), the
-    /// address is wrong (<see cref="BlobAddress"/>), Azure refuses (<see cref="BlobTarget"/>).</exception>
+    /// <exception cref="ArchAzureException">The VHD is none that Azure takes (see <see cref="VhdSource.OpenAsync"/>, <c>VhdNotReady</c>),
+    /// the address is wrong (<see cref="BlobAddress"/>), Azure refuses (<see cref="BlobTarget"/>).</exception>
     public static async Task<PublishedVhd> ToBlobAsync(
         PublishRequest request, Uri address, string? connectionString, IReporter reporter, CancellationToken cancellationToken)
     {
-        var clock = Stopwatch.StartNew();
         var blob = BlobAddress.Open(address, connectionString, Credential, request.Upload.ForBlobs(reporter.Verbose));
-        using var vhd = await OpenAsync(request, reporter, cancellationToken);
+        var plain = AzureErrors.Plain(blob.Uri);
+        var published = await PublishAsync(
+            request,
+            (vhd, _) => new BlobTarget(blob, request.Upload, reporter).UploadAsync(vhd, request.Force, Activity, cancellationToken),
+            NextSteps.OfBlob(plain, request.VhdPath, request.Generation),
+            reporter,
+            cancellationToken);
+        return published with { BlobUri = new Uri(plain) };
+    }
+
+    /// <summary>As a managed disk.</summary>
+    /// <param name="request">What is asked.</param>
+    /// <param name="access">Which Azure, and as whom.</param>
+    /// <param name="disk">The disk.</param>
+    /// <param name="reporter">Is told.</param>
+    /// <param name="cancellationToken">Stops it; a later run goes on.</param>
+    /// <exception cref="ArchAzureException">What is asked for cannot be (<see cref="DiskRequest.Validate"/>), the VHD is none that Azure
+    /// takes (see <see cref="VhdSource.OpenAsync"/>, <c>VhdNotReady</c>), Azure refuses (<see cref="ManagedDiskTarget"/>).</exception>
+    public static async Task<PublishedVhd> ToDiskAsync(
+        PublishRequest request, AzureAccess access, DiskRequest disk, IReporter reporter, CancellationToken cancellationToken)
+    {
+        disk.Validate(request.Generation);
+        var client = access.Open(request.Upload, reporter.Verbose);
+        var target = new ManagedDiskTarget(client, await access.SubscriptionIdAsync(client, cancellationToken), disk, request, reporter);
+        var published = await PublishAsync(
+            request,
+            (vhd, evidence) => target.UploadAsync(vhd, evidence, Activity, cancellationToken),
+            NextSteps.OfDisk(target.Id, disk, request.Generation),
+            reporter,
+            cancellationToken);
+        return published with { DiskId = target.Id };
+    }
+
+    /// <summary>As an image version in a Compute Gallery.</summary>
+    /// <param name="request">What is asked.</param>
+    /// <param name="access">Which Azure, and as whom.</param>
+    /// <param name="image">The image version.</param>
+    /// <param name="reporter">Is told.</param>
+    /// <param name="cancellationToken">Stops it; a later run goes on.</param>
+    /// <exception cref="ArchAzureException">What is asked for cannot be (<see cref="GalleryRequest.Validate"/>), the VHD is none that
+    /// Azure takes (see <see cref="VhdSource.OpenAsync"/>, <c>VhdNotReady</c>), Azure refuses (<see cref="GalleryTarget"/>).</exception>
+    public static async Task<PublishedVhd> ToGalleryAsync(
+        PublishRequest request, AzureAccess access, GalleryRequest image, IReporter reporter, CancellationToken cancellationToken)
+    {
+        image.Validate(request.Generation);
+        var client = access.Open(request.Upload, reporter.Verbose);
+        var target = new GalleryTarget(
+            client, access, await access.SubscriptionIdAsync(client, cancellationToken), image, request, reporter);
+        var published = await PublishAsync(
+            request,
+            (vhd, evidence) => target.PublishAsync(vhd, evidence, Activity, cancellationToken),
+            NextSteps.OfImageVersion(target.Id, image),
+            reporter,
+            cancellationToken);
+        return published with { ImageVersionId = target.Id, DiskId = image.KeepDisk ? target.DiskId : null };
+    }
+
+    /// <summary>Whoever is signed in: environment, workload or managed identity, Azure CLI, Az PowerShell, ...</summary>
+    /// <remarks>https://learn.microsoft.com/dotnet/azure/sdk/authentication/credential-chains</remarks>
+    private static TokenCredential Credential() => new DefaultAzureCredential();
+
+    /// <summary>Refuses a VHD that Azure, or a machine there, would stumble over, and tells what is known of it.</summary>
+    /// <exception cref="ArchAzureException"><c>VhdNotReady</c>, and those of <see cref="ReadinessCheck"/>.</exception>
+    public static async Task<PublishEvidence> TestAsync(PublishRequest request, IReporter reporter, CancellationToken cancellationToken)
+    {
+        if (request.SkipTest)
+        {
+            return new PublishEvidence();
+        }
+
+        var results = await ReadinessCheck.RunAsync(
+            request.VhdPath, new ReadinessOptions { Generation = request.Generation }, reporter, cancellationToken);
+        var failed = results.Where(result => result.Outcome == ReadinessOutcome.Failed).Select(result => result.Rule).ToList();
+        if (failed.Count > 0)
+        {
+            throw new ArchAzureException(
+                "VhdNotReady",
+                ErrorKind.InvalidData,
+                $"'{request.VhdPath}' fails {failed.Count} of the rules of Test-AzureVhd for generation {request.Generation}: "
+                + $"{string.Join(", ", failed)}. Test-AzureVhd says what to do; -SkipTest publishes it all the same.",
+                request.VhdPath);
+        }
+
+        var unknown = results.Count(result => result.Outcome == ReadinessOutcome.Unknown);
+        if (unknown > 0)
+        {
+            reporter.Warning(
+                $"{unknown} of the rules of Test-AzureVhd could not look into '{request.VhdPath}': whether it starts is not known.");
+        }
+
+        return PublishEvidence.Of(results);
+    }
+
+    /// <summary>Tests, opens and sends the VHD.</summary>
+    private static async Task<PublishedVhd> PublishAsync(
+        PublishRequest request, Func<VhdSource, PublishEvidence, Task<UploadReport>> send, IReadOnlyList<string> nextSteps,
+        IReporter reporter, CancellationToken cancellationToken)
+    {
+        var clock = Stopwatch.StartNew();
+        var evidence = request.Evidence ?? await TestAsync(request, reporter, cancellationToken);
+        reporter.Progress(new(Activity, $"reading {Path.GetFileName(request.VhdPath)}"));
         try
         {
-            var report = await new BlobTarget(blob, request.Upload, reporter).UploadAsync(vhd, request.Force, Activity, cancellationToken);
-            var plain = AzureErrors.Plain(blob.Uri);
+            using var vhd = await VhdSource.OpenAsync(request.VhdPath, cancellationToken);
+            var report = await send(vhd, evidence);
             return new PublishedVhd
             {
                 VhdPath = vhd.Path,
@@ -55,46 +157,12 @@ internal static class VhdPublisher
                 DataBytes = report.DataBytes,
                 SentBytes = report.SentBytes,
                 Elapsed = clock.Elapsed,
-                BlobUri = new Uri(plain),
-                NextSteps = NextSteps.OfBlob(plain, vhd.Path, request.Generation),
+                NextSteps = nextSteps,
             };
         }
         finally
         {
             reporter.Progress(new(Activity, "done", Completed: true));
         }
-    }
-
-    /// <summary>Whoever is signed in: environment, workload or managed identity, Azure CLI, Az PowerShell, ...</summary>
-    /// <remarks>https://learn.microsoft.com/dotnet/azure/sdk/authentication/credential-chains</remarks>
-    private static TokenCredential Credential() => new DefaultAzureCredential();
-
-    /// <summary>Opens the VHD once all is known of it that Azure, or a machine there, would stumble over.</summary>
-    private static async Task<VhdSource> OpenAsync(PublishRequest request, IReporter reporter, CancellationToken cancellationToken)
-    {
-        if (!request.SkipTest)
-        {
-            var results = await ReadinessCheck.RunAsync(
-                request.VhdPath, new ReadinessOptions { Generation = request.Generation }, reporter, cancellationToken);
-            var failed = results.Where(result => result.Outcome == ReadinessOutcome.Failed).Select(result => result.Rule).ToList();
-            if (failed.Count > 0)
-            {
-                throw new ArchAzureException(
-                    "VhdNotReady",
-                    ErrorKind.InvalidData,
-                    $"'{request.VhdPath}' fails {failed.Count} of the rules of Test-AzureVhd for generation {request.Generation}: "
-                    + $"{string.Join(", ", failed)}. Test-AzureVhd says what to do; -SkipTest publishes it all the same.",
-                    request.VhdPath);
-            }
-
-            var unknown = results.Count(result => result.Outcome == ReadinessOutcome.Unknown);
-            if (unknown > 0)
-            {
-                reporter.Warning($"{unknown} of the rules of Test-AzureVhd could not look into '{request.VhdPath}': whether it starts is not known.");
-            }
-        }
-
-        reporter.Progress(new(Activity, $"reading {Path.GetFileName(request.VhdPath)}"));
-        return await VhdSource.OpenAsync(request.VhdPath, cancellationToken);
     }
 }

@@ -93,8 +93,8 @@ internal sealed class VhdSource : IDisposable
         throw new ArchAzureException(
             "VhdChanged",
             ErrorKind.InvalidData,
-            $"'{Path}' was changed while it was sent. What is in Azure is not complete and not usable. Wait until nothing writes to the file, "
-            + "and run the command again with -Force.",
+            $"'{Path}' was changed while it was sent. What is in Azure is not complete and not usable. Wait until nothing writes to "
+            + "the file, and run the command again with -Force.",
             Path);
     }
 

@@ -20,7 +20,8 @@ public sealed class PageRangesTests
     public void A_run_is_covered_if_all_of_it_is_in_the_ranges() =>
         Gen.Select(s_runs, Gen.Int[0, Size - 1], Gen.Int[1, 9]).Sample(
             (ranges, offset, length) =>
-                PageUpload.Covers(ranges, new DataExtent(offset, length)) == Bytes([new DataExtent(offset, length)]).IsSubsetOf(Bytes(ranges)));
+                PageUpload.Covers(ranges, new DataExtent(offset, length))
+                == Bytes([new DataExtent(offset, length)]).IsSubsetOf(Bytes(ranges)));
 
     private static List<DataExtent> Runs(bool[] bytes)
     {
