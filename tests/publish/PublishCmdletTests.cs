@@ -35,7 +35,8 @@ public sealed class PublishCmdletTests(Azurite azurite) : IClassFixture<Azurite>
     {
         var blob = azurite.NewBlob();
         var result = await Pwsh.RunAsync(
-            $"Publish-AzureVhd {Pwsh.Quote(_vhd.Path)} -BlobUri {Pwsh.Quote(Azurite.WithSas(blob).AbsoluteUri)} -SkipTest | Out-String -Width 80");
+            $"Publish-AzureVhd {Pwsh.Quote(_vhd.Path)} -BlobUri {Pwsh.Quote(Azurite.WithSas(blob).AbsoluteUri)} -SkipTest "
+            + "| Out-String -Width 80");
         Assert.True(result.ExitCode == 0, result.All);
         Assert.Contains($"Published : {blob}", result.Output, StringComparison.Ordinal);
         var output = string.Concat(result.Output.Split('\n').Select(line => line.Trim() + " "));
