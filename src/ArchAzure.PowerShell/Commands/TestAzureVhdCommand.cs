@@ -149,7 +149,7 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
                 reporter).RunAsync(token);
     }
 
-    /// <summary>How many of the machines boot at a time: each has two processors and 1 GiB of memory. With fewer, both would be slower.</summary>
+    /// <summary>How many of the machines boot at a time: each has two processors and 1 GiB. With fewer, both would be slower.</summary>
     private static int AtATime(int machines) =>
         Environment.ProcessorCount >= 2 * machines && GC.GetGCMemoryInfo().TotalAvailableMemoryBytes >= (4L << 30) ? machines : 1;
 }
