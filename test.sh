@@ -5,14 +5,14 @@ set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/tools/common.sh"
 
-suites=(unit module build azure pipeline)
+suites=(unit module build publish azure pipeline)
 # What takes long and tells little new each time (images without a fix must fail as of old) is run only when asked for.
 filter='Speed!=long'
 options=()
 case ${1:-} in
     '') ;;
     --fast) suites=(unit module) ;;
-    --slow) suites=(build azure pipeline) ;;
+    --slow) suites=(build publish azure pipeline) ;;
     --long) suites=(build azure trixie sid) filter='Speed=long' ;;
     --only) suites=("${2:?test.sh: --only needs a name: ${suites[*]}}") ;;
     --fuzz)
@@ -22,7 +22,7 @@ case ${1:-} in
         suites=(unit) filter='FullyQualifiedName~Fuzz|FullyQualifiedName~HostileImage' options=(--logger 'console;verbosity=detailed')
         ;;
     *)
-        echo "Usage: bash test.sh [--fast | --slow | --long | --only unit|module|build|azure|pipeline|trixie|sid | --fuzz SECONDS]" >&2
+        echo "Usage: bash test.sh [--fast | --slow | --long | --only unit|module|build|publish|azure|pipeline|trixie|sid | --fuzz SECONDS]" >&2
         exit 64
         ;;
 esac
@@ -70,16 +70,21 @@ work_in_memory() {
     export TMPDIR=$work/tmp
 }
 
-slow=$(wanted azure build pipeline trixie sid)
+slow=$(wanted azure build publish pipeline trixie sid)
 [[ -z $slow ]] || work_in_memory
 build_module
 find_powershell
 export ARCHAZURE_MODULE=$module
 # All before the first runs: later ones could meet in the same folders.
 say "building the tests"
-for name in $(wanted unit azure build); do
+for name in $(wanted unit azure build publish); do
     quietly "tests/$name could not be built." dotnet build "$here/tests/$name" --configuration Release
 done
+
+if wants publish; then
+    need_azurite
+    export ARCHAZURE_AZURITE=$azurite
+fi
 
 # summed LOG WORD: a number of the summary that closes a detailed log.
 summed() {
@@ -148,16 +153,30 @@ run_unit() { run_project unit; }
 run_module() { run_pester Module; }
 run_azure() { run_project azure; }
 run_build() { run_project build; }
+run_publish() { run_project publish; }
 run_pipeline() { run_pester Pipeline; }
 run_trixie() { run_debian trixie; }
 run_sid() { run_debian sid; }
 run_image() { bash "$here/build.sh" --stand-in "$ARCHAZURE_IMAGE_WORKDIR"; }
 
+# image_is_there: waits for the end of the image's build, and takes over what the tests of it need.
+image_is_there() {
+    until [[ -e $work/environment ]]; do sleep 0.2; done
+    source "$work/environment"
+    [[ -e $ARCHAZURE_IMAGE_WORKDIR/FSVERITYSUMS ]]
+}
+
 # beside SUITE...: runs them one after another beside what follows. They are a group of processes, which ends with this script.
 beside() {
     [[ $# -gt 0 ]] || return
     set -m
-    ( set +m; for name in "$@"; do run "$name"; done ) > "$work/beside.log" 2>&1 < /dev/null &
+    (
+        set +m
+        for name in "$@"; do
+            [[ $name == unit || $name == module ]] || image_is_there || break
+            run "$name"
+        done
+    ) > "$work/beside.log" 2>&1 < /dev/null &
     beside=$!
     set +m
 }
@@ -168,18 +187,19 @@ join() {
     beside=
 }
 
-beside $(wanted unit module)
+# What takes longest begins as soon as the image is there; the other core has the rest from the start.
+beside $(wanted unit module publish azure)
 if [[ -n $slow ]]; then
     need_docker
     make_stand_in
     export ARCHAZURE_STANDIN=$stand_in_folder ARCHAZURE_IMAGE_WORKDIR=$work/image
+    # An emulated machine takes one of two cores, as most builds do: one beside them, then two at once.
+    export ARCHAZURE_BUSY_FILE=$work/busy
+    touch "$ARCHAZURE_BUSY_FILE"
     run image
-    join
+    export -p | sed 's/^declare -x/export/' > "$work/environment.part"
+    mv "$work/environment.part" "$work/environment"
     if [[ -e $ARCHAZURE_IMAGE_WORKDIR/FSVERITYSUMS ]]; then
-        # An emulated machine takes one of two cores, as most builds do: one beside them, then two at once.
-        export ARCHAZURE_BUSY_FILE=$work/busy
-        touch "$ARCHAZURE_BUSY_FILE"
-        beside $(wanted azure)
         ! wants build || run build
         if wants pipeline; then
             serve_stand_in "$(stand_in_port "$ARCHAZURE_IMAGE_WORKDIR/settings.env")"

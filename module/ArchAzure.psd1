@@ -19,6 +19,7 @@
         'Install-WaAgent'
         'ConvertTo-AzureVhd'
         'Test-AzureVhd'
+        'Publish-AzureVhd'
         'Invoke-ArchBuild'
         'Get-ArchBuild'
         'Remove-ArchBuild'

@@ -14,6 +14,7 @@ BeforeDiscovery {
         'Remove-ArchBuild'   = @()
         'Enter-ArchTarget'   = @()
         'Invoke-ArchTarget'  = 'System.String'
+        'Publish-AzureVhd'   = 'ArchAzure.Publishing.PublishedVhd'
         'Test-AzureVhd'      = 'ArchAzure.Readiness.ReadinessResult', 'ArchAzure.SimulatedAzure.BootReport', 'System.Boolean'
     }
     $cmdlets = $outputs.Keys.ForEach{ @{ Name = $_; Output = @($outputs[$_]) } }
@@ -28,7 +29,7 @@ BeforeAll {
     . "$PSScriptRoot/PesterCommon.ps1"
     Import-Module $Manifest -Force
     $expected = 'ConvertTo-AzureVhd', 'Enter-ArchTarget', 'Get-ArchBuild', 'Install-ArchBase', 'Install-WaAgent', 'Invoke-ArchBuild',
-        'Invoke-ArchTarget', 'New-ArchBootstrap', 'New-ArchDisk', 'Remove-ArchBuild', 'Test-AzureVhd'
+        'Invoke-ArchTarget', 'New-ArchBootstrap', 'New-ArchDisk', 'Publish-AzureVhd', 'Remove-ArchBuild', 'Test-AzureVhd'
     # Nobody listens there: a cmdlet that comes to the engine says so, and one that should stop before does not.
     $dockerHost = $env:DOCKER_HOST
     $env:DOCKER_HOST = "unix://$TestDrive/no-engine.sock"

@@ -98,8 +98,19 @@ publish() {
 }
 
 build_module() {
-    publish "$here/artifacts/module.stamp" "the module" "$here"/src/ArchAzure.{Engine,Loader,PowerShell} "$here"/{module,docs,tools/ArchAzure.Help} -- \
+    publish "$here/artifacts/module.stamp" "the module" "$here"/{src,module,docs,tools/ArchAzure.Help} -- \
         dotnet build "$here/src/ArchAzure.PowerShell" --configuration Release
+}
+
+# Installs Azurite, Azure's storage on this machine, where it is missing; its program for node is then in $azurite.
+need_azurite() {
+    local version=3.37.0 folder=$here/artifacts/azurite
+    azurite=$folder/node_modules/azurite/dist/src/blob/main.js
+    [[ ! -e $azurite || $(node -p 'require(process.argv[1]).version' "$folder/node_modules/azurite/package.json") != "$version" ]] || return 0
+    command -v npm > /dev/null || die "The tests of Publish-AzureVhd run on Azurite, which comes by npm, and 'npm' is not on the PATH. See https://nodejs.org."
+    say "installing Azurite $version"
+    mkdir -p "$folder"
+    quietly "Azurite could not be installed." npm install --prefix "$folder" --ignore-scripts --no-audit --no-fund --no-save "azurite@$version"
 }
 
 # dotnet_packages: the folder into which NuGet unpacks.

@@ -24,7 +24,25 @@ public sealed class EngineLoadContext : AssemblyLoadContext
     protected override Assembly? Load(AssemblyName assemblyName)
     {
         var path = Path.Combine(_folder, assemblyName.Name + ".dll");
-        return File.Exists(path) ? LoadFromAssemblyPath(path) : null;
+        if (!File.Exists(path))
+        {
+            return null;
+        }
+
+        if (assemblyName.Name!.StartsWith("System.", StringComparison.Ordinal))
+        {
+            // .NET's own, where it is new enough, is compiled for this machine already.
+            try
+            {
+                return Default.LoadFromAssemblyName(assemblyName);
+            }
+            catch (IOException)
+            {
+                // Older, or none.
+            }
+        }
+
+        return LoadFromAssemblyPath(path);
     }
 }
 

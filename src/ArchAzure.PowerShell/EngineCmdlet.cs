@@ -49,13 +49,23 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
     /// <summary>The cmdlet's work on one object from the pipe.</summary>
     protected abstract void Process();
 
+    /// <summary>The cmdlet's work when all objects have come.</summary>
+    protected virtual void Finish()
+    {
+    }
+
     /// <inheritdoc/>
-    protected sealed override void ProcessRecord()
+    protected sealed override void ProcessRecord() => Work(Process);
+
+    /// <inheritdoc/>
+    protected sealed override void EndProcessing() => Work(Finish);
+
+    private void Work(Action part)
     {
         Termination.Enter(_stop);
         try
         {
-            Process();
+            part();
         }
         finally
         {

@@ -6,17 +6,23 @@ namespace ArchAzure.AzureTests;
 public sealed class BadImageTests(ITestOutputHelper output) : AzureTest(output)
 {
     [Fact]
-    public async Task A_guest_that_hangs_ends_at_the_limit_with_its_last_words()
+    public async Task Guests_that_hang_on_both_generations_at_once_end_at_the_limit_with_their_last_words()
     {
         using var folder = new TempFolder();
         var vhd = HangingVhd.Create(folder);
         var result = await Pwsh.RunAsync($$"""
             $vhd, $log = {{Pwsh.Quote(vhd)}}, {{Pwsh.Quote(folder["log"])}}
-            Test-AzureVhd $vhd -Boot -Qemu Host -Generation 1,2 -Timeout 20 -KeepLog $log -ErrorAction SilentlyContinue -OutVariable reports
+            $options = @{ Qemu = 'Host'; Generation = 1, 2; Timeout = 20; KeepLog = $log; ErrorAction = 'SilentlyContinue' }
+            $all = @(Test-AzureVhd $vhd -Boot @options -Verbose 4>&1)
+            $reports = $all.Where({ $_.GetType().Name -eq 'BootReport' })
+            $start = $all.Where({ "$_" -like '*generation 2: Start' })[0]
+            "second begins before the first ends: $($all.IndexOf($start) -lt $all.IndexOf($reports[0]))"
             $reports.ForEach({ "$($_.Generation) $($_.Passed) $($_.ErrorId)" })
             $reports[0].Error
-            """);
+            """,
+            "env", "DOTNET_PROCESSOR_COUNT=4");
         Reporter.Information(result.All);
+        Assert.Contains("second begins before the first ends: True", result.Output, StringComparison.Ordinal);
         Assert.Contains("\n1 False GuestTimeout\n", result.Output, StringComparison.Ordinal);
         Assert.Contains("\n2 False Guest", result.Output, StringComparison.Ordinal);
         Assert.All(

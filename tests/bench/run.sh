@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # tests/bench/run.sh [NAME...]: measures the module against its peers and its goals, and writes the tables of RESULTS.md. A name is one of
-# build growth rerun convert boot memory import compress; without one, all of them. RUNS=N changes how often each is measured (3); SIZES
+# build growth rerun convert boot memory import compress publish; without one, all of them. RUNS=N changes how often each is measured (3); SIZES
 # the disks of 'growth' in GiB. As root on Debian: it starts a Docker engine and the stand-in mirror of its own, and removes both.
 set -euo pipefail
 
@@ -8,7 +8,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 source "$here/tools/common.sh"
 source "$here/tests/bench/measure.sh"
 
-all=(build growth rerun convert boot memory import compress)
+all=(build growth rerun convert boot memory import compress publish)
 names=("$@")
 (( $# )) || names=("${all[@]}")
 for name in "${names[@]}"; do
@@ -29,15 +29,38 @@ cleanup() {
 listen
 trap cleanup EXIT
 
+# start_azurite: a blob service on this machine with a container; the container's address is in $storage, a signature for it in $sas.
+start_azurite() {
+    local account=devstoreaccount1 version=2021-12-02 ends key signature port=$(( 20000 + RANDOM % 10000 ))
+    # Azurite's well-known key.
+    key=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==
+    need_azurite
+    node "$azurite" --blobHost 127.0.0.1 --blobPort "$port" --location "$work/azurite" --silent --disableTelemetry --skipApiVersionCheck \
+        > "$work/azurite.log" 2>&1 < /dev/null &
+    started_processes+=($!)
+    ends=$(date -u -d '+1 day' +%Y-%m-%dT%H:%M:%SZ)
+    # https://learn.microsoft.com/rest/api/storageservices/create-account-sas
+    signature=$(printf '%s\n' "$account" rwdlac b sco '' "$ends" '' https,http "$version" '' |
+        openssl dgst -sha256 -mac HMAC -macopt "hexkey:$(base64 -d <<< "$key" | od -An -v -tx1 | tr -d ' \n')" -binary | base64)
+    sas="sv=$version&ss=b&srt=sco&sp=rwdlac&se=$ends&spr=https,http&sig=$(sed 's/+/%2B/g; s|/|%2F|g; s/=/%3D/g' <<< "$signature")"
+    storage=http://127.0.0.1:$port/$account/images
+    until curl --silent --fail --request PUT --header 'Content-Length: 0' "$storage?restype=container&$sas"; do
+        kill -0 $! || die "Azurite has ended: $(< "$work/azurite.log")"
+        sleep 0.2
+    done
+}
+
 need_dotnet
-install_packages curl zstd gdisk e2fsprogs dosfstools mtools qemu-utils qemu-system-x86 ovmf ipxe-qemu git mmdebstrap gpg docker.io
+install_packages curl openssl python3 zstd gdisk e2fsprogs dosfstools mtools qemu-utils qemu-system-x86 ovmf ipxe-qemu git mmdebstrap gpg docker.io
 find_powershell
 build_module
 make_stand_in
 serve_stand_in "$(stand_in_port /dev/null)"
 "$stand_in_tool" settings "$stand_in_folder" "$stand_in_url" | sed '/^PACKAGE_CACHE=/d' > "$work/settings.env"
 
-# From here on all counts. The mirror does not: it was started before.
+[[ " ${names[*]} " != *" publish "* ]] || start_azurite
+
+# From here on all counts. The mirror and Azurite do not: they were started before.
 join_group
 export DOCKER_HOST=unix://$engine_run/docker.sock
 need_docker
@@ -320,6 +343,87 @@ bench_compress() {
     compare "-Compress, 30 GiB" - compress30 compress "tar --sparse and $(zstd --version | grep -o 'v[0-9.]*') -T0" zstd compress
     compare "-Compress, 4 TiB with the same data" 1.15 compress4096 compress "30 GiB" compress30 compress
     write_table compress "3 GiB of random data."
+}
+
+# data_vhd MIB: $work/data.vhd, 30 GiB with so much random data in pieces of 32 MiB.
+data_vhd() {
+    local i
+    rm -f "$work"/data.*
+    truncate -s 30G "$work/data.raw"
+    for (( i = 0; i < $1 / 32; i++ )); do
+        head -c 32M /dev/urandom | dd of="$work/data.raw" bs=1M seek=$(( i * 310 )) conv=notrunc iflag=fullblock status=none
+    done
+    ours "\$null = ConvertTo-AzureVhd -Path '$work/data.raw' -Destination '$work/data.vhd' -InPlace"
+}
+
+# bare_puts: the same data, in requests of 4 MiB, eight at a time, by one curl; without looking for it, checksums and checks.
+bare_puts() {
+    local length offset i
+    length=$(stat -c %s "$work/data.vhd")
+    curl --silent --fail --request PUT --header 'Content-Length: 0' --header 'x-ms-blob-type: PageBlob' --header "x-ms-blob-content-length: $length" \
+        --header 'x-ms-version: 2021-12-02' "$storage/bare.vhd?$sas"
+    for (( i = 0; i < $1 / 4; i++ )); do
+        offset=$(( (i / 8 * 310 + i % 8 * 4) << 20 ))
+        printf 'next\nurl = "%s/bare.vhd?comp=page&%s"\nrequest = PUT\nfail\ndata-binary = "@%s"\n' "$storage" "$sas" "$work/pieces/$(printf %05d $i)"
+        printf 'header = "%s"\n' 'x-ms-page-write: update' 'x-ms-version: 2021-12-02' "x-ms-range: bytes=$offset-$(( offset + (4 << 20) - 1 ))" \
+            'Content-Type: application/octet-stream' 'Expect:'
+    done | sed 1d > "$work/puts"
+    curl --silent --show-error --parallel --parallel-max 8 --config "$work/puts" > "$work/puts.log" 2>&1
+    ! grep . "$work/puts.log" || return 1
+    curl --silent --fail --request PUT --header 'x-ms-page-write: update' --header 'x-ms-version: 2021-12-02' \
+        --header "x-ms-range: bytes=$(( length - 512 ))-$(( length - 1 ))" --data-binary "@$work/footer" "$storage/bare.vhd?comp=page&$sas"
+}
+
+# Cuts the data into the files that bare_puts sends.
+cut_pieces() {
+    local i
+    rm -rf "$work/pieces"
+    mkdir "$work/pieces"
+    for (( i = 0; i < $1 / 4; i++ )); do
+        dd if="$work/data.vhd" of="$work/pieces/$(printf %05d $i)" bs=4M count=1 iflag=skip_bytes skip=$(( (i / 8 * 310 + i % 8 * 4) << 20 )) status=none
+    done
+    tail -c 512 "$work/data.vhd" > "$work/footer"
+}
+
+# non_zero FILE: the bytes of its blocks of 4096 that are not all zeros.
+non_zero() {
+    python3 -c '
+import os, sys
+file = os.open(sys.argv[1], os.O_RDONLY); end = os.fstat(file).st_size; at = count = 0; zero = bytes(4096)
+while at < end:
+    try: at = os.lseek(file, at, os.SEEK_DATA)
+    except OSError: break
+    hole = os.lseek(file, at, os.SEEK_HOLE); at = at // 4096 * 4096
+    while at < hole:
+        block = os.pread(file, 4096, at); count += len(block) * (block != zero[:len(block)]); at += 4096
+print(count)' "$1"
+}
+
+bench_publish() {
+    local i size az='' sent idle
+    install_packages azure-cli && az="az, $(az version --output tsv --query '"azure-cli"')" || say "azure-cli cannot be installed: left out"
+    finished_build
+    sent=$(ours "(Publish-AzureVhd '$(vhd image)' -BlobUri '$storage/image.vhd?$sas' -Force).SentBytes" | tail -n 1)
+    limit "bytes sent of a built image by those of its blocks that are not zeros" 1.02 "" "$(calculate "$sent / $(non_zero "$(vhd image)")" %.3f)" "$sent bytes"
+    for (( i = 1; i <= runs; i++ )); do sampled memory-idle powershell Peak; done
+    idle=$(median memory-idle peak)
+    for size in 512 3072; do
+        data_vhd "$size"
+        cut_pieces "$size"
+        for (( i = 1; i <= runs; i++ )); do
+            sampled "publish$size" ours "\$null = Get-Command Publish-AzureVhd; Mark start
+                \$null = Publish-AzureVhd '$work/data.vhd' -BlobUri '$storage/ours.vhd?$sas' -SkipTest -Force; Mark publish; Peak"
+            sampled "puts$size" bash -c "$(declare -f bare_puts); work='$work' storage='$storage' sas='$sas'; echo '@ start'; bare_puts $size; echo '@ publish'"
+            [[ -z $az ]] || sampled "az$size" az storage blob upload --type page --file "$work/data.vhd" --blob-url "$storage/az.vhd" --sas-token "$sas" \
+                --overwrite --only-show-errors --output none
+        done
+        compare "$size MiB of data" 1.2 "publish$size" publish "curl, the same requests, eight at a time" "puts$size" publish
+        [[ -z $az ]] || compare "the same" 0.5 "publish$size" publish "$az" "az$size" all
+        limit "CPU seconds a GiB sent" 5 s "$(calculate "$(median "publish$size" publish cpu) * 1024 / $size")"
+        limit "the most memory over an idle session" 64 MiB "$(calculate "$(median "publish$size" peak) - $idle" %.0f)" "idle: $idle MiB"
+    done
+    rm -rf "$work/pieces" "$work"/data.*
+    write_table publish "To $(node -p 'require(process.argv[1]).name + " " + require(process.argv[1]).version' "$here/artifacts/azurite/node_modules/azurite/package.json") on the same machine; disks of 30 GiB."
 }
 
 commit=$(git -C "$here" rev-parse --short HEAD 2> /dev/null || echo 'no commit')

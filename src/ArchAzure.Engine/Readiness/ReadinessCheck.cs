@@ -63,7 +63,7 @@ internal static class ReadinessCheck
             var footer = FixedVhd.ReadFooter(vhdPath);
             using var stream = new FileStream(vhdPath, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
             var disk = new CheckedDisk(stream, footer, options, new ReadBudget(options.Limits, cancellationToken: cancellationToken));
-            return Run(disk, Path.GetFileName(vhdPath), reporter, cancellationToken);
+            return Run(disk, vhdPath, reporter, cancellationToken);
         }
         catch (UnauthorizedAccessException e)
         {
@@ -85,8 +85,9 @@ internal static class ReadinessCheck
         }
     }
 
-    private static List<ReadinessResult> Run(CheckedDisk disk, string name, IReporter reporter, CancellationToken cancellationToken)
+    private static List<ReadinessResult> Run(CheckedDisk disk, string vhdPath, IReporter reporter, CancellationToken cancellationToken)
     {
+        var name = Path.GetFileName(vhdPath);
         var rules = s_rules.Where(rule => rule.AppliesTo(disk.Options)).ToList();
         var results = new List<ReadinessResult>(rules.Count);
         foreach (var rule in rules)
@@ -96,7 +97,7 @@ internal static class ReadinessCheck
             disk.Budget.BeginShare();
             var finding = Check(rule, disk, cancellationToken);
             var found = Readable(finding.Found);
-            results.Add(new(rule.Name, finding.Outcome, found, rule.Wanted, finding.Remedy, rule.Source));
+            results.Add(new(rule.Name, finding.Outcome, found, rule.Wanted, finding.Remedy, rule.Source, vhdPath));
             reporter.Verbose($"{rule.Name}: {finding.Outcome}: {found}");
         }
 

@@ -25,7 +25,9 @@ public enum ReadinessOutcome
 /// <param name="Wanted">What the rule asks for.</param>
 /// <param name="Remedy">What to do if it failed; else null.</param>
 /// <param name="Source">The document the rule comes from.</param>
-public sealed record ReadinessResult(string Rule, ReadinessOutcome Outcome, string Found, string Wanted, string? Remedy, string Source);
+/// <param name="VhdPath">The VHD.</param>
+public sealed record ReadinessResult(
+    string Rule, ReadinessOutcome Outcome, string Found, string Wanted, string? Remedy, string Source, string VhdPath);
 
 /// <summary>What an image is checked for.</summary>
 internal sealed record ReadinessOptions

@@ -81,7 +81,7 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
     }
 
     /// <inheritdoc/>
-    protected override void EndProcessing()
+    protected override void Finish()
     {
         if (Quiet)
         {
@@ -111,13 +111,10 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
         var failed = false;
         try
         {
-            foreach (var generation in Generation.Distinct())
+            var generations = Generation.Distinct().ToList();
+            foreach (var report in generations.Chunk(AtATime(generations.Count)).SelectMany(
+                some => Run((reporter, token) => Task.WhenAll(some.Select(generation => BootAsync(generation, reporter, token))))))
             {
-                var options = new BootTestOptions(path, generation)
-                {
-                    Timeout = TimeSpan.FromSeconds(Timeout), LogDirectory = folder, DiskSizeMiB = DiskSizeMiB == 0 ? null : DiskSizeMiB,
-                };
-                var report = Run((reporter, token) => new BootTest(launcher, options, reporter).RunAsync(token));
                 failed |= !report.Passed;
                 if (!Quiet)
                 {
@@ -139,5 +136,20 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
                 temporary?.Keep();
             }
         }
+
+        Task<BootReport> BootAsync(int generation, IReporter reporter, CancellationToken token) =>
+            new BootTest(
+                launcher,
+                new BootTestOptions(path, generation)
+                {
+                    Timeout = TimeSpan.FromSeconds(Timeout),
+                    LogDirectory = folder,
+                    DiskSizeMiB = DiskSizeMiB == 0 ? null : DiskSizeMiB,
+                },
+                reporter).RunAsync(token);
     }
+
+    /// <summary>How many of the machines boot at a time: each has two processors and 1 GiB. With fewer, both would be slower.</summary>
+    private static int AtATime(int machines) =>
+        Environment.ProcessorCount >= 2 * machines && GC.GetGCMemoryInfo().TotalAvailableMemoryBytes >= (4L << 30) ? machines : 1;
 }

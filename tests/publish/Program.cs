@@ -1,0 +1,31 @@
+using ArchAzure.Publishing;
+
+namespace ArchAzure.PublishTests;
+
+/// <summary>Publishes into a gallery of the simulated Resource Manager of another process, which may kill this one.</summary>
+internal static class Program
+{
+    /// <param name="args">The Resource Manager's address, its certificate's hash, the VHD and the image.</param>
+    public static async Task<int> Main(string[] args)
+    {
+        var reporter = new RecordingReporter();
+        var request = new PublishRequest { VhdPath = args[2], SkipTest = true, Upload = BlobTests.Quick };
+        var image = new GalleryRequest { Image = args[3], ResourceGroup = SimulatedResourceManager.Group, Location = "westeurope" };
+        try
+        {
+            var access = SimulatedResourceManager.AccessTo(new Uri(args[0]), args[1]);
+            var published = await VhdPublisher.ToGalleryAsync(request, access, image, reporter, default);
+            Console.WriteLine(published.ImageVersionId);
+            return 0;
+        }
+        catch (ArchAzureException e)
+        {
+            Console.WriteLine(e);
+            return 1;
+        }
+        finally
+        {
+            Console.WriteLine(reporter.Everything);
+        }
+    }
+}

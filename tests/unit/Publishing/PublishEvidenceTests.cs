@@ -1,0 +1,30 @@
+using ArchAzure.Publishing;
+using ArchAzure.Readiness;
+
+namespace ArchAzure.UnitTests.Publishing;
+
+public sealed class PublishEvidenceTests
+{
+    [Theory]
+    [InlineData(ReadinessOutcome.Passed, ReadinessOutcome.Passed, true, true)]
+    [InlineData(ReadinessOutcome.Unknown, ReadinessOutcome.Passed, false, true)]
+    [InlineData(ReadinessOutcome.Passed, ReadinessOutcome.Unknown, false, false)]
+    [InlineData(ReadinessOutcome.Failed, ReadinessOutcome.Failed, false, false)]
+    public void Only_what_has_passed_is_shown(ReadinessOutcome functions, ReadinessOutcome modules, bool accelerated, bool scsi)
+    {
+        var evidence = PublishEvidence.Of([Result("VirtualFunctionsUnmanaged", functions), Result("HyperVModules", modules)]);
+        Assert.Equal(accelerated, evidence.AcceleratedNetworking);
+        Assert.Equal(scsi ? ["SCSI"] : [], evidence.DiskControllers);
+        Assert.False(evidence.TrustedLaunch);
+    }
+
+    [Fact]
+    public void Without_rules_nothing_is_shown()
+    {
+        var evidence = PublishEvidence.Of([]);
+        Assert.False(evidence.AcceleratedNetworking);
+        Assert.Empty(evidence.DiskControllers);
+    }
+
+    private static ReadinessResult Result(string rule, ReadinessOutcome outcome) => new(rule, outcome, "", "", null, "", "disk.vhd");
+}
