@@ -19,6 +19,7 @@ BeforeDiscovery {
     }
     $cmdlets = $outputs.Keys.ForEach{ @{ Name = $_; Output = @($outputs[$_]) } }
     $changing = $cmdlets.Where{ $_.Name -notin 'Get-ArchBuild', 'Test-AzureVhd' }
+    $building = $changing.Where{ $_.Name -ne 'Publish-AzureVhd' }
     $steps = $cmdlets[0..4]
     $helpTool = Get-Item "$PSScriptRoot/../tools/ArchAzure.Help/bin/*/net*/archazure-help.dll" | Sort-Object LastWriteTime | Select-Object -Last 1
     $oddNames = 'plain', 'two words', "it's", 'say "hi"', '$(exit 5)', 'a;b', 'größe 日本', '-dash', 'a`b', '[x]', 'a*b?' |
@@ -197,6 +198,9 @@ Describe '<Name>' -ForEach $changing {
         (Get-Command $Name).Parameters.Keys | Should -Contain 'Confirm'
     }
 
+}
+
+Describe '<Name>' -ForEach $building {
     It 'does nothing with -WhatIf' {
         $folder = Join-Path $root 'whatif'
         $more = $Name -eq 'Invoke-ArchTarget' ? @{ Command = 'true' } : @{}
@@ -315,11 +319,18 @@ Describe 'A build' {
         (Get-ArchBuild $stale).Steps | ForEach-Object { "$($_.State)" } | Should -Be 'Done', 'Done', 'Done', 'Stale', 'Stale'
     }
 
-    It 'goes down the pipe: <Name> takes it' -ForEach $changing {
+    It 'goes down the pipe: <Name> takes it' -ForEach $building {
         # By its property the one, by value the others; the target of -WhatIf tells which build was meant.
         $more = $Name -eq 'Invoke-ArchTarget' ? ' -Command true' : ''
         $text = pwsh -NoProfile -NonInteractive -Command "Import-Module '$Manifest'; Get-ArchBuild '$done' | $Name -WhatIf$more" 2>&1 | Out-String
         $text | Should -BeLike "What if: *target ""$done""*"
+    }
+
+    It 'goes down the pipe: Publish-AzureVhd takes its VHD' {
+        $blob = 'https://account.blob.core.windows.net/images/arch.vhd'
+        $text = pwsh -NoProfile -NonInteractive -Command "Import-Module '$Manifest'; Get-ArchBuild '$done' | Publish-AzureVhd -BlobUri $blob`?sig=S -WhatIf" 2>&1 |
+            Out-String
+        $text.Trim() | Should -BeExactly "What if: Performing the operation ""Send '$done/ArchLinux-2026.11.01.vhd'"" on target ""$blob""."
     }
 
     It 'that is not there is an error for itself, and the others are shown' {

@@ -9,8 +9,10 @@ namespace ArchAzure;
 /// <param name="Completed">True when the activity has ended and its display can go; the status then says how.</param>
 /// <param name="Minor">True for one of many within a larger part (a package, so many bytes): too little for a line in a log.</param>
 /// <param name="SecondsRemaining">About how long it will still take, or null where that is not known.</param>
+/// <param name="Detail">How much is done and how fast, for a display that moves; null where that is not known.</param>
 internal sealed record ProgressUpdate(
-    string Activity, string Status, int? Percent = null, bool Completed = false, bool Minor = false, int? SecondsRemaining = null);
+    string Activity, string Status, int? Percent = null, bool Completed = false, bool Minor = false, int? SecondsRemaining = null,
+    string? Detail = null);
 
 /// <summary>Where the engine tells what it does. Calls may come from any thread.</summary>
 internal interface IReporter
@@ -28,7 +30,7 @@ internal interface IReporter
     void Progress(ProgressUpdate update);
 }
 
-/// <summary>Progress of work that is counted in bytes: percent and time left, four times a second at most.</summary>
+/// <summary>Progress of work that is counted in bytes: percent, MiB, rate and time left, four times a second at most.</summary>
 /// <param name="reporter">Where it goes.</param>
 /// <param name="activity">As in <see cref="ProgressUpdate"/>.</param>
 /// <param name="status">As in <see cref="ProgressUpdate"/>; the same from the beginning to the end.</param>
@@ -54,7 +56,9 @@ internal sealed class ByteProgress(IReporter reporter, string activity, string s
             // The first moments say too little about the rest.
             done = Math.Min(done, total);
             var left = elapsed.TotalSeconds < 1 || done == 0 ? (int?)null : (int)Math.Ceiling(elapsed.TotalSeconds * (total - done) / done);
-            reporter.Progress(new(activity, status, (int)(done * 100 / total), SecondsRemaining: left));
+            var rate = left is null ? "" : $", {done / elapsed.TotalSeconds / (1 << 20):0.0} MiB/s";
+            var detail = $"{done >> 20} of {total >> 20} MiB{rate}";
+            reporter.Progress(new(activity, status, (int)(done * 100 / total), SecondsRemaining: left, Detail: detail));
             _next = elapsed + s_interval;
         }
     }

@@ -272,7 +272,8 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
                 return;
             }
 
-            Add(() => cmdlet.WriteProgress(new ProgressRecord(1, update.Activity, update.Status)
+            var status = update.Detail is null ? update.Status : $"{update.Status}: {update.Detail}";
+            Add(() => cmdlet.WriteProgress(new ProgressRecord(1, update.Activity, status)
             {
                 PercentComplete = update.Percent ?? -1,
                 SecondsRemaining = update.SecondsRemaining ?? -1,

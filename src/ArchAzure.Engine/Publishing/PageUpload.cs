@@ -4,6 +4,7 @@ using Azure;
 using Azure.Storage;
 using Azure.Storage.Blobs.Models;
 using Azure.Storage.Blobs.Specialized;
+using Microsoft.Win32.SafeHandles;
 
 namespace ArchAzure.Publishing;
 
@@ -19,6 +20,9 @@ internal sealed record UploadReport(long DataBytes, long SentBytes);
 /// requests.</remarks>
 internal sealed class PageUpload(VhdSource vhd, PageBlobClient blob, UploadOptions options, IReporter reporter, string activity)
 {
+    /// <summary>What is compared in one go, in bytes.</summary>
+    private const int PieceSize = 64 << 10;
+
     /// <summary>How often data is sent that arrived with another MD5.</summary>
     private const int MostDamaged = 4;
 
@@ -46,14 +50,14 @@ internal sealed class PageUpload(VhdSource vhd, PageBlobClient blob, UploadOptio
         }
 
         vhd.RequireUnchanged();
-        await WriteAsync(vhd.FooterRun, new byte[vhd.FooterRun.Length], cancellationToken);
+        await WriteAsync(vhd.FooterRun, cancellationToken);
         return new UploadReport(vhd.DataBytes, _sent);
 
-        async Task SendAsync(DataExtent run, byte[] buffer, CancellationToken token)
+        async Task SendAsync(DataExtent run, CancellationToken token)
         {
-            if (!Covers(there, run) || !await HoldsAsync(run, buffer, token))
+            if (!Covers(there, run) || !await HoldsAsync(run, token))
             {
-                await WriteAsync(run, buffer, token);
+                await WriteAsync(run, token);
             }
         }
     }
@@ -98,7 +102,7 @@ internal sealed class PageUpload(VhdSource vhd, PageBlobClient blob, UploadOptio
     }
 
     private async Task EachRunAsync(
-        string status, Func<DataExtent, byte[], CancellationToken, Task> work, CancellationToken cancellationToken)
+        string status, Func<DataExtent, CancellationToken, Task> work, CancellationToken cancellationToken)
     {
         _done = 0;
         var progress = new ByteProgress(reporter, activity, status, vhd.DataBytes);
@@ -107,28 +111,18 @@ internal sealed class PageUpload(VhdSource vhd, PageBlobClient blob, UploadOptio
             new ParallelOptions { MaxDegreeOfParallelism = options.Parallelism, CancellationToken = cancellationToken },
             async (run, token) =>
             {
-                var buffer = ArrayPool<byte>.Shared.Rent(VhdSource.LargestRun);
-                try
-                {
-                    await work(run, buffer, token);
-                }
-                finally
-                {
-                    ArrayPool<byte>.Shared.Return(buffer);
-                }
-
+                await work(run, token);
                 progress.Report(Interlocked.Add(ref _done, run.Length));
             });
     }
 
-    private async Task WriteAsync(DataExtent run, byte[] buffer, CancellationToken cancellationToken)
+    private async Task WriteAsync(DataExtent run, CancellationToken cancellationToken)
     {
         for (var attempt = 1; ; attempt++)
         {
-            SparseFile.ReadExactly(vhd.Handle, buffer.AsSpan(0, (int)run.Length), run.Offset);
             try
             {
-                using var content = new MemoryStream(buffer, 0, (int)run.Length, writable: false);
+                using var content = new RunStream(vhd.Handle, run);
                 await blob.UploadPagesAsync(content, run.Offset, s_withChecksum, cancellationToken);
                 Interlocked.Add(ref _sent, run.Length);
                 return;
@@ -140,15 +134,30 @@ internal sealed class PageUpload(VhdSource vhd, PageBlobClient blob, UploadOptio
         }
     }
 
-    private async Task<bool> HoldsAsync(DataExtent run, byte[] buffer, CancellationToken cancellationToken)
+    private async Task<bool> HoldsAsync(DataExtent run, CancellationToken cancellationToken)
     {
-        SparseFile.ReadExactly(vhd.Handle, buffer.AsSpan(0, (int)run.Length), run.Offset);
-        return await EachPartAsync(run, (part, at) => part.SequenceEqual(buffer.AsSpan(at, part.Length)), cancellationToken);
+        var buffer = ArrayPool<byte>.Shared.Rent(PieceSize);
+        try
+        {
+            return await EachPartAsync(
+                run,
+                (part, at) =>
+                {
+                    var own = buffer.AsSpan(0, part.Length);
+                    SparseFile.ReadExactly(vhd.Handle, own, run.Offset + at);
+                    return part.SequenceEqual(own);
+                },
+                cancellationToken);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
     }
 
-    private async Task RequireEqualAsync(DataExtent run, byte[] buffer, CancellationToken cancellationToken)
+    private async Task RequireEqualAsync(DataExtent run, CancellationToken cancellationToken)
     {
-        if (!await HoldsAsync(run, buffer, cancellationToken))
+        if (!await HoldsAsync(run, cancellationToken))
         {
             throw NotEqual(run);
         }
@@ -182,14 +191,14 @@ internal sealed class PageUpload(VhdSource vhd, PageBlobClient blob, UploadOptio
     /// <summary>Reads a part of the blob, piece by piece, until one is not as wanted.</summary>
     private async Task<bool> EachPartAsync(DataExtent run, Check check, CancellationToken cancellationToken)
     {
-        var piece = ArrayPool<byte>.Shared.Rent(64 << 10);
+        var piece = ArrayPool<byte>.Shared.Rent(PieceSize);
         try
         {
             using var download = (await blob.DownloadStreamingAsync(
                 new BlobDownloadOptions { Range = new HttpRange(run.Offset, run.Length) }, cancellationToken)).Value;
             for (var at = 0; at < run.Length;)
             {
-                var count = await download.Content.ReadAsync(piece, cancellationToken);
+                var count = await download.Content.ReadAsync(piece.AsMemory(0, PieceSize), cancellationToken);
                 if (count == 0 || !check(piece.AsSpan(0, count), at))
                 {
                     return false;
@@ -238,4 +247,48 @@ internal sealed class PageUpload(VhdSource vhd, PageBlobClient blob, UploadOptio
             vhd.Path);
 
     private delegate bool Check(ReadOnlySpan<byte> bytes, int offset);
+
+    /// <summary>A part of a file to read: requests at work hold no copy of it.</summary>
+    private sealed class RunStream(SafeFileHandle file, DataExtent run) : Stream
+    {
+        public override bool CanRead => true;
+
+        public override bool CanSeek => true;
+
+        public override bool CanWrite => false;
+
+        public override long Length => run.Length;
+
+        public override long Position { get; set; }
+
+        public override int Read(Span<byte> buffer)
+        {
+            var count = RandomAccess.Read(file, buffer[..(int)Math.Min(buffer.Length, Length - Position)], run.Offset + Position);
+            Position += count;
+            return count;
+        }
+
+        public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
+
+        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+            new(Read(buffer.Span));
+
+        public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+            Task.FromResult(Read(buffer.AsSpan(offset, count)));
+
+        public override long Seek(long offset, SeekOrigin origin) => Position = offset + origin switch
+        {
+            SeekOrigin.Begin => 0,
+            SeekOrigin.Current => Position,
+            _ => Length,
+        };
+
+        public override void Flush()
+        {
+        }
+
+        public override void SetLength(long value) => throw new NotSupportedException();
+
+        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+    }
 }

@@ -23,7 +23,7 @@ internal sealed record UploadOptions
     /// <summary>What is checked.</summary>
     public UploadVerification Verification { get; init; }
 
-    /// <summary>Requests at a time; each holds 4 MiB.</summary>
+    /// <summary>Requests at a time, of 4 MiB at most.</summary>
     public int Parallelism { get; init; } = 8;
 
     /// <summary>How often a request is tried, and the pauses, where the server does not say how long (Retry-After).</summary>

@@ -85,7 +85,7 @@ public sealed class PublishAzureVhdCommand : EngineCmdlet
     /// <summary>More regions that get the image.</summary>
     [Parameter(ParameterSetName = ByGallery)]
     [ValidateNotNullOrEmpty]
-    public string[] TargetRegion { get; set; } = [];
+    public string[]? TargetRegion { get; set; }
 
     /// <summary>Copies of the image in each region.</summary>
     [Parameter(ParameterSetName = ByGallery)]
@@ -212,7 +212,7 @@ public sealed class PublishAzureVhdCommand : EngineCmdlet
             Image = GalleryImage,
             ResourceGroup = ResourceGroup,
             Location = Location,
-            TargetRegions = TargetRegion,
+            TargetRegions = TargetRegion ?? [],
             Replicas = Replica,
             EndOfLife = EndOfLife == default ? null : new DateTimeOffset(EndOfLife),
             ExcludeFromLatest = ExcludeFromLatest,
