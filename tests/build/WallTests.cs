@@ -91,14 +91,14 @@ public sealed class WallTests(Pipeline pipeline)
 
         Assert.Equal(
             [
-                "look 4 cache OPEN", "look 4 disk.img OPEN", "look 4 network OPEN", "look 4 target-3.tar.zst.part closed",
-                "look 4 target-4.tar.zst.part OPEN",
+                "look 4 cache OPEN", "look 4 disk.img OPEN", "look 4 network OPEN", "look 4 packages OPEN",
+                "look 4 target-3.tar.zst.part closed", "look 4 target-4.tar.zst.part OPEN",
             ],
             Said(4));
         Assert.Equal(
             [
-                "look 5 cache closed", "look 5 disk.img OPEN", "look 5 network closed", "look 5 target-3.tar.zst.part closed",
-                "look 5 target-4.tar.zst.part closed",
+                "look 5 cache closed", "look 5 disk.img OPEN", "look 5 network closed", "look 5 packages closed",
+                "look 5 target-3.tar.zst.part closed", "look 5 target-4.tar.zst.part closed",
             ],
             Said(5));
 
