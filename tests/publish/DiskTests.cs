@@ -5,37 +5,23 @@ using Azure.Storage.Blobs.Models;
 
 namespace ArchAzure.PublishTests;
 
-public sealed class DiskTests(Azurite azurite) : IClassFixture<Azurite>, IAsyncLifetime, IDisposable
+public sealed class DiskTests(Azurite azurite) : ResourceManagerTest(azurite)
 {
     private const string Disk = "disks/arch";
-    private readonly RecordingReporter _reporter = new();
-    private readonly TestVhd _vhd = new();
-    private SimulatedResourceManager _azure = null!;
-
-    public async Task InitializeAsync() => _azure = await SimulatedResourceManager.StartAsync(azurite);
-
-    public Task DisposeAsync() => _azure.DisposeAsync().AsTask();
-
-    public void Dispose()
-    {
-        azurite.Proxy.Faults.Clear();
-        azurite.Proxy.OnWritten = null;
-        _vhd.Dispose();
-    }
 
     [Fact]
     public async Task A_disk_is_made_filled_and_closed()
     {
-        _azure.LooksNeeded = 1;
+        Azure.LooksNeeded = 1;
         var published = await PublishAsync();
         await RequireEqualAsync();
-        var disk = _azure.Find(Disk)!;
+        var disk = Azure.Find(Disk)!;
         Assert.Equal("westeurope", disk["location"]!.ToString());
         Assert.Equal("Standard_LRS", disk["sku"]!["name"]!.ToString());
         Assert.Equal("Linux", disk["properties"]!["osType"]!.ToString());
         Assert.Equal("V2", disk["properties"]!["hyperVGeneration"]!.ToString());
         Assert.Equal("x64", disk["properties"]!["supportedCapabilities"]!["architecture"]!.ToString());
-        Assert.Equal(_vhd.Length, disk["properties"]!["creationData"]!["uploadSizeBytes"]!.GetValue<long>());
+        Assert.Equal(Vhd.Length, disk["properties"]!["creationData"]!["uploadSizeBytes"]!.GetValue<long>());
         Assert.Null(disk["properties"]!["securityProfile"]);
         Assert.Equal(published.Digest, disk["tags"]!["archazure-fsverity"]!.ToString());
         Assert.Equal("complete", disk["tags"]!["archazure-state"]!.ToString());
@@ -44,7 +30,7 @@ public sealed class DiskTests(Azurite azurite) : IClassFixture<Azurite>, IAsyncL
         Assert.Contains(published.NextSteps, step => step.Contains($"--source '{published.DiskId}'", StringComparison.Ordinal));
         Assert.Contains(published.NextSteps, step => step.Contains("--security-type Standard", StringComparison.Ordinal));
         RequireClosed();
-        Assert.Single(_azure.Signatures);
+        Assert.Single(Azure.Signatures);
         RequireNoSecret(published.ToString() + string.Join('\n', published.NextSteps));
     }
 
@@ -52,11 +38,11 @@ public sealed class DiskTests(Azurite azurite) : IClassFixture<Azurite>, IAsyncL
     public async Task What_is_asked_for_reaches_Azure()
     {
         var published = await PublishAsync(disk: Request with { Sku = "Premium_LRS", Location = "North Europe", TrustedLaunch = true });
-        var disk = _azure.Find(Disk)!;
+        var disk = Azure.Find(Disk)!;
         Assert.Equal("northeurope", disk["location"]!.ToString());
         Assert.Equal("Premium_LRS", disk["sku"]!["name"]!.ToString());
         Assert.Equal("TrustedLaunch", disk["properties"]!["securityProfile"]!["securityType"]!.ToString());
-        Assert.Contains(_reporter.Warnings, line => line.Contains("Secure Boot", StringComparison.Ordinal));
+        Assert.Contains(Reporter.Warnings, line => line.Contains("Secure Boot", StringComparison.Ordinal));
         Assert.Contains(published.NextSteps, step => step.Contains("--security-type TrustedLaunch", StringComparison.Ordinal));
         Assert.DoesNotContain(published.NextSteps, step => step.Contains("az image create", StringComparison.Ordinal));
     }
@@ -65,22 +51,22 @@ public sealed class DiskTests(Azurite azurite) : IClassFixture<Azurite>, IAsyncL
     public async Task A_disk_that_has_all_of_it_is_left_alone()
     {
         await PublishAsync();
-        _azure.Requests.Clear();
+        Azure.Requests.Clear();
         var again = await PublishAsync();
         Assert.Equal(0, again.SentBytes);
-        Assert.Empty(_azure.Changes);
-        Assert.Contains(_reporter.Lines, line => line.Contains("all of this VHD already", StringComparison.Ordinal));
+        Assert.Empty(Azure.Changes);
+        Assert.Contains(Reporter.Lines, line => line.Contains("all of this VHD already", StringComparison.Ordinal));
     }
 
     [Fact]
     public async Task A_run_killed_between_the_upload_and_its_mark_is_finished()
     {
         await PublishAsync();
-        _azure.Find(Disk)!["tags"]!["archazure-state"] = "incomplete";
+        Azure.Find(Disk)!["tags"]!["archazure-state"] = "incomplete";
         var again = await PublishAsync();
         Assert.Equal(0, again.SentBytes);
-        Assert.Equal("complete", _azure.Find(Disk)!["tags"]!["archazure-state"]!.ToString());
-        Assert.Equal(again.Digest, _azure.Find(Disk)!["tags"]!["archazure-fsverity"]!.ToString());
+        Assert.Equal("complete", Azure.Find(Disk)!["tags"]!["archazure-state"]!.ToString());
+        Assert.Equal(again.Digest, Azure.Find(Disk)!["tags"]!["archazure-fsverity"]!.ToString());
     }
 
     [Fact]
@@ -89,7 +75,7 @@ public sealed class DiskTests(Azurite azurite) : IClassFixture<Azurite>, IAsyncL
         using var vhd = new TestVhd(100, 2, (0, 64 << 20));
         using var stop = new CancellationTokenSource();
         var written = 0;
-        azurite.Proxy.OnWritten = _ =>
+        Azurite.Proxy.OnWritten = _ =>
         {
             if (Interlocked.Increment(ref written) == 6)
             {
@@ -97,25 +83,25 @@ public sealed class DiskTests(Azurite azurite) : IClassFixture<Azurite>, IAsyncL
             }
         };
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => PublishAsync(vhd.Path, cancellationToken: stop.Token));
-        azurite.Proxy.OnWritten = null;
-        Assert.Contains($"POST {Disk}/endGetAccess 202", _azure.Requests);
-        Assert.Equal("ActiveUpload", _azure.Property(Disk, "diskState"));
-        Assert.Contains(_reporter.Warnings, line => line.Contains("incomplete", StringComparison.Ordinal)
+        Azurite.Proxy.OnWritten = null;
+        Assert.Contains($"POST {Disk}/endGetAccess 202", Azure.Requests);
+        Assert.Equal("ActiveUpload", Azure.Property(Disk, "diskState"));
+        Assert.Contains(Reporter.Warnings, line => line.Contains("incomplete", StringComparison.Ordinal)
             && line.Contains("az disk delete --resource-group 'images' --name 'arch'", StringComparison.Ordinal));
 
         var published = await PublishAsync(vhd.Path);
-        await azurite.RequireEqualAsync(Blob, vhd.Path);
+        await Azurite.RequireEqualAsync(Blob, vhd.Path);
         Assert.InRange(published.SentBytes, 1, published.DataBytes - (6L * (4 << 20)));
-        Assert.Contains(_reporter.Lines, line => line.Contains("going on", StringComparison.Ordinal));
+        Assert.Contains(Reporter.Lines, line => line.Contains("going on", StringComparison.Ordinal));
         RequireClosed();
     }
 
     [Fact]
     public async Task A_disk_that_a_killed_run_has_made_but_not_begun_to_fill_is_taken_up()
     {
-        _azure.Faults.Enqueue(new ArmFault("POST", "/beginGetAccess", 400, "BadRequest", "Not now."));
+        Azure.Faults.Enqueue(new ArmFault("POST", "/beginGetAccess", 400, "BadRequest", "Not now."));
         await FailsAsync("AzureRefused", "Not now.");
-        Assert.Equal("ReadyToUpload", _azure.Property(Disk, "diskState"));
+        Assert.Equal("ReadyToUpload", Azure.Property(Disk, "diskState"));
         await PublishAsync();
         await RequireEqualAsync();
         RequireClosed();
@@ -130,7 +116,7 @@ public sealed class DiskTests(Azurite azurite) : IClassFixture<Azurite>, IAsyncL
         Assert.Equal(SimulatedResourceManager.Id(Disk), error.Target);
         await RequireEqualAsync();
         await PublishAsync(other.Path, force: true);
-        await azurite.RequireEqualAsync(Blob, other.Path);
+        await Azurite.RequireEqualAsync(Blob, other.Path);
     }
 
     [Fact]
@@ -158,25 +144,25 @@ public sealed class DiskTests(Azurite azurite) : IClassFixture<Azurite>, IAsyncL
     public async Task A_disk_in_use_is_never_touched(string state, string word)
     {
         await PublishAsync();
-        var properties = _azure.Find(Disk)!["properties"]!;
+        var properties = Azure.Find(Disk)!["properties"]!;
         properties["diskState"] = state;
         if (word == "detach it")
         {
-            _azure.Find(Disk)!["managedBy"] = SimulatedResourceManager.Id("virtualMachines/vm");
+            Azure.Find(Disk)!["managedBy"] = SimulatedResourceManager.Id("virtualMachines/vm");
         }
 
-        _azure.Requests.Clear();
+        Azure.Requests.Clear();
         await FailsAsync("DiskInUse", null, force: false, state, word);
         await FailsAsync("DiskInUse", null, force: true, state, word);
-        Assert.Empty(_azure.Changes);
+        Assert.Empty(Azure.Changes);
     }
 
     [Fact]
     public async Task Access_that_another_run_has_ended()
     {
-        azurite.Proxy.OnWritten = _ => azurite.Proxy.DiskBlobs[Blob.AbsolutePath] = false;
+        Azurite.Proxy.OnWritten = _ => Azurite.Proxy.DiskBlobs[Blob.AbsolutePath] = false;
         await FailsAsync("DiskAccessEnded", "Run the command again");
-        azurite.Proxy.OnWritten = null;
+        Azurite.Proxy.OnWritten = null;
         await PublishAsync();
         await RequireEqualAsync();
     }
@@ -184,20 +170,20 @@ public sealed class DiskTests(Azurite azurite) : IClassFixture<Azurite>, IAsyncL
     [Fact]
     public async Task Access_that_cannot_be_revoked_after_a_failure_is_told_with_the_way_by_hand()
     {
-        azurite.Proxy.Faults.Enqueue(
+        Azurite.Proxy.Faults.Enqueue(
             new StorageFault(FaultKind.Status, "PUT") { Status = 400, Code = "InvalidInput", After = 2, Times = 1000 });
-        _azure.Faults.Enqueue(new ArmFault("POST", "/endGetAccess", 403, "AuthorizationFailed", "Not allowed."));
+        Azure.Faults.Enqueue(new ArmFault("POST", "/endGetAccess", 403, "AuthorizationFailed", "Not allowed."));
         await FailsAsync("AzureRefused", "InvalidInput");
-        Assert.Contains(_reporter.Warnings, line => line.Contains("Not allowed", StringComparison.Ordinal)
+        Assert.Contains(Reporter.Warnings, line => line.Contains("Not allowed", StringComparison.Ordinal)
             && line.Contains("az disk revoke-access --resource-group 'images' --name 'arch'", StringComparison.Ordinal));
     }
 
     [Fact]
     public async Task Access_that_cannot_be_revoked_after_an_upload_is_an_error()
     {
-        _azure.Faults.Enqueue(new ArmFault("POST", "/endGetAccess", 403, "AuthorizationFailed", "No action 'disks/endGetAccess/action'."));
+        Azure.Faults.Enqueue(new ArmFault("POST", "/endGetAccess", 403, "AuthorizationFailed", "No action 'disks/endGetAccess/action'."));
         await FailsAsync("NotAuthorized", "endGetAccess/action", "SECURITY.md");
-        Assert.Equal("incomplete", _azure.Find(Disk)!["tags"]!["archazure-state"]!.ToString());
+        Assert.Equal("incomplete", Azure.Find(Disk)!["tags"]!["archazure-state"]!.ToString());
         var again = await PublishAsync();
         Assert.Equal(512, again.SentBytes);
         RequireClosed();
@@ -206,13 +192,13 @@ public sealed class DiskTests(Azurite azurite) : IClassFixture<Azurite>, IAsyncL
     [Fact]
     public async Task Throttling_is_waited_out()
     {
-        _azure.Faults.Enqueue(new ArmFault("PUT", Disk, 429, "TooManyRequests", "Slower.") { RetryAfter = 2 });
-        _azure.Faults.Enqueue(new ArmFault("POST", "/beginGetAccess", 503, "ServerBusy", "Busy.") { Times = 2 });
+        Azure.Faults.Enqueue(new ArmFault("PUT", Disk, 429, "TooManyRequests", "Slower.") { RetryAfter = 2 });
+        Azure.Faults.Enqueue(new ArmFault("POST", "/beginGetAccess", 503, "ServerBusy", "Busy.") { Times = 2 });
         var clock = Stopwatch.StartNew();
         await PublishAsync();
         Assert.True(clock.Elapsed > TimeSpan.FromSeconds(2), $"Retry-After was not heeded: {clock.Elapsed}.");
-        Assert.Contains(_reporter.Details, detail => detail.Contains("/disks/arch: 429", StringComparison.Ordinal));
-        Assert.All(_azure.Faults, fault => Assert.Equal(0, fault.Times));
+        Assert.Contains(Reporter.Details, detail => detail.Contains("/disks/arch: 429", StringComparison.Ordinal));
+        Assert.All(Azure.Faults, fault => Assert.Equal(0, fault.Times));
         await RequireEqualAsync();
         RequireNoSecret();
     }
@@ -220,7 +206,7 @@ public sealed class DiskTests(Azurite azurite) : IClassFixture<Azurite>, IAsyncL
     [Fact]
     public async Task An_operation_that_fails_later_on()
     {
-        _azure.Faults.Enqueue(
+        Azure.Faults.Enqueue(
             new ArmFault("PUT", Disk, 0, "OperationNotAllowed", "The disk quota of the region is exceeded.") { IsLate = true });
         await FailsAsync("QuotaExceeded", "quota of the region", "more quota");
     }
@@ -238,7 +224,7 @@ public sealed class DiskTests(Azurite azurite) : IClassFixture<Azurite>, IAsyncL
     [InlineData(400, "SomethingNew", "Nobody knows.", "AzureRefused", "400 SomethingNew: Nobody knows.")]
     public async Task What_Azure_refuses(int status, string code, string message, string errorId, string word)
     {
-        _azure.Faults.Enqueue(new ArmFault("PUT", Disk, status, code, message) { Times = 100 });
+        Azure.Faults.Enqueue(new ArmFault("PUT", Disk, status, code, message) { Times = 100 });
         await FailsAsync(errorId, word, "'arch' in 'images'");
     }
 
@@ -262,73 +248,73 @@ public sealed class DiskTests(Azurite azurite) : IClassFixture<Azurite>, IAsyncL
     public async Task Names_are_looked_at_before_anything_is_asked(string name, string group, string location)
     {
         await FailsAsync(new DiskRequest { Name = name, ResourceGroup = group, Location = location }, "NameInvalid", "Azure takes");
-        Assert.Empty(_azure.Requests);
+        Assert.Empty(Azure.Requests);
     }
 
     [Fact]
     public async Task Trusted_Launch_needs_generation_2()
     {
-        var request = new PublishRequest { VhdPath = _vhd.Path, SkipTest = true, Generation = 1 };
+        var request = new PublishRequest { VhdPath = Vhd.Path, SkipTest = true, Generation = 1 };
         var error = await Assert.ThrowsAsync<ArchAzureException>(
-            () => VhdPublisher.ToDiskAsync(request, _azure.Access, Request with { TrustedLaunch = true }, _reporter, default));
+            () => VhdPublisher.ToDiskAsync(request, Azure.Access, Request with { TrustedLaunch = true }, Reporter, default));
         Assert.Equal("TrustedLaunchNeedsGeneration2", error.ErrorId);
-        Assert.Empty(_azure.Requests);
+        Assert.Empty(Azure.Requests);
     }
 
     [Fact]
     public async Task The_subscription_by_its_name_and_the_only_one()
     {
-        _azure.Subscriptions.Add(("99999999-2222-3333-4444-555555555555", "Other"));
-        await PublishAsync(access: _azure.Access with { Subscription = "images" });
-        _azure.Subscriptions.RemoveAt(1);
-        Assert.Equal(0, (await PublishAsync(access: _azure.Access with { Subscription = null })).SentBytes);
+        Azure.Subscriptions.Add(("99999999-2222-3333-4444-555555555555", "Other"));
+        await PublishAsync(access: Azure.Access with { Subscription = "images" });
+        Azure.Subscriptions.RemoveAt(1);
+        Assert.Equal(0, (await PublishAsync(access: Azure.Access with { Subscription = null })).SentBytes);
     }
 
     [Fact]
     public async Task Of_several_subscriptions_none_is_guessed()
     {
-        _azure.Subscriptions.Add(("99999999-2222-3333-4444-555555555555", "Other"));
-        var error = await Assert.ThrowsAsync<ArchAzureException>(() => PublishAsync(access: _azure.Access with { Subscription = null }));
+        Azure.Subscriptions.Add(("99999999-2222-3333-4444-555555555555", "Other"));
+        var error = await Assert.ThrowsAsync<ArchAzureException>(() => PublishAsync(access: Azure.Access with { Subscription = null }));
         Assert.Equal("SubscriptionAmbiguous", error.ErrorId);
         Assert.Contains("'Other' (99999999-", error.Message, StringComparison.Ordinal);
-        error = await Assert.ThrowsAsync<ArchAzureException>(() => PublishAsync(access: _azure.Access with { Subscription = "nothing" }));
+        error = await Assert.ThrowsAsync<ArchAzureException>(() => PublishAsync(access: Azure.Access with { Subscription = "nothing" }));
         Assert.Equal("SubscriptionNotFound", error.ErrorId);
-        Assert.Empty(_azure.Changes);
+        Assert.Empty(Azure.Changes);
     }
 
     [Fact]
     public async Task A_VHD_that_changes_while_it_is_sent_gets_no_footer()
     {
         var isChanged = 0;
-        azurite.Proxy.OnWritten = _ =>
+        Azurite.Proxy.OnWritten = _ =>
         {
             if (Interlocked.Exchange(ref isChanged, 1) == 0)
             {
-                Tool.Run("dd", ["if=/dev/urandom", $"of={_vhd.Path}", "bs=3", "count=1", "conv=notrunc"]);
+                Tool.Run("dd", ["if=/dev/urandom", $"of={Vhd.Path}", "bs=3", "count=1", "conv=notrunc"]);
             }
         };
-        await FailsAsync("VhdChanged", $"'{_vhd.Path}'");
-        Assert.Equal("ActiveUpload", _azure.Property(Disk, "diskState"));
+        await FailsAsync("VhdChanged", $"'{Vhd.Path}'");
+        Assert.Equal("ActiveUpload", Azure.Property(Disk, "diskState"));
     }
 
     private static DiskRequest Request { get; } = new() { Name = "arch", ResourceGroup = "images", Location = "westeurope" };
 
-    private Uri Blob => _azure.Blobs.Single().Value;
+    private Uri Blob => Azure.Blobs.Single().Value;
 
     private Task<PublishedVhd> PublishAsync(
         string? path = null, bool force = false, DiskRequest? disk = null, AzureAccess? access = null,
         CancellationToken cancellationToken = default) =>
         VhdPublisher.ToDiskAsync(
-            new PublishRequest { VhdPath = path ?? _vhd.Path, SkipTest = true, Force = force, Upload = BlobTests.Quick },
-            access ?? _azure.Access, disk ?? Request, _reporter, cancellationToken);
+            new PublishRequest { VhdPath = path ?? Vhd.Path, SkipTest = true, Force = force, Upload = BlobTests.Quick },
+            access ?? Azure.Access, disk ?? Request, Reporter, cancellationToken);
 
-    private Task RequireEqualAsync() => azurite.RequireEqualAsync(Blob, _vhd.Path);
+    private Task RequireEqualAsync() => Azurite.RequireEqualAsync(Blob, Vhd.Path);
 
     /// <summary>Requires that nobody can write to the disk any more, and that it can be used.</summary>
     private void RequireClosed()
     {
-        Assert.False(azurite.Proxy.DiskBlobs[Blob.AbsolutePath]);
-        Assert.Equal("Unattached", _azure.Property(Disk, "diskState"));
+        Assert.False(Azurite.Proxy.DiskBlobs[Blob.AbsolutePath]);
+        Assert.Equal("Unattached", Azure.Property(Disk, "diskState"));
     }
 
     private Task<ArchAzureException> FailsAsync(string errorId, params string[] words) => FailsAsync(errorId, null, force: false, words);
@@ -347,5 +333,5 @@ public sealed class DiskTests(Azurite azurite) : IClassFixture<Azurite>, IAsyncL
         return error;
     }
 
-    private void RequireNoSecret(string more = "") => _azure.RequireNoSecret(_reporter.Everything + more);
+    private void RequireNoSecret(string more = "") => Azure.RequireNoSecret(Reporter.Everything + more);
 }

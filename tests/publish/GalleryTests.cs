@@ -3,7 +3,7 @@ using ArchAzure.Publishing;
 
 namespace ArchAzure.PublishTests;
 
-public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsyncLifetime, IDisposable
+public sealed class GalleryTests(Azurite azurite) : ResourceManagerTest(azurite)
 {
     private const string Gallery = "galleries/arch";
     private const string Definition = $"{Gallery}/images/arch-gen2";
@@ -13,32 +13,17 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
     /// <summary>What the rules of Test-AzureVhd show of an image of this module.</summary>
     private static readonly PublishEvidence s_tested = new() { AcceleratedNetworking = true, DiskControllers = ["SCSI"] };
 
-    private readonly RecordingReporter _reporter = new();
-    private readonly TestVhd _vhd = new();
-    private SimulatedResourceManager _azure = null!;
-
-    public async Task InitializeAsync() => _azure = await SimulatedResourceManager.StartAsync(azurite);
-
-    public Task DisposeAsync() => _azure.DisposeAsync().AsTask();
-
-    public void Dispose()
-    {
-        azurite.Proxy.Faults.Clear();
-        azurite.Proxy.OnWritten = null;
-        _vhd.Dispose();
-    }
-
     [Fact]
     public async Task All_that_is_missing_is_made_and_the_disk_goes()
     {
-        _azure.LooksNeeded = 1;
+        Azure.LooksNeeded = 1;
         Uri? blob = null;
-        _reporter.Watch = status =>
-            blob ??= status.StartsWith("replicating", StringComparison.Ordinal) ? _azure.Blobs.Single().Value : null;
+        Reporter.Watch = status =>
+            blob ??= status.StartsWith("replicating", StringComparison.Ordinal) ? Azure.Blobs.Single().Value : null;
         var published = await PublishAsync();
 
-        Assert.Equal("westeurope", _azure.Find(Gallery)!["location"]!.ToString());
-        var definition = _azure.Find(Definition)!["properties"]!;
+        Assert.Equal("westeurope", Azure.Find(Gallery)!["location"]!.ToString());
+        var definition = Azure.Find(Definition)!["properties"]!;
         Assert.Equal("Linux", definition["osType"]!.ToString());
         Assert.Equal("Generalized", definition["osState"]!.ToString());
         Assert.Equal("V2", definition["hyperVGeneration"]!.ToString());
@@ -46,7 +31,7 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
         Assert.Equal(["ArchAzure", "arch-gen2", "gen2"], Texts(definition["identifier"]!, "publisher", "offer", "sku"));
         Assert.Equal(["DiskControllerTypes=SCSI", "IsAcceleratedNetworkSupported=True", "IsHibernateSupported=False"], Features());
 
-        var version = _azure.Find(Version)!;
+        var version = Azure.Find(Version)!;
         Assert.Equal(published.Digest, version["tags"]!["archazure-fsverity"]!.ToString());
         Assert.Equal(
             SimulatedResourceManager.Id(Disk), version["properties"]!["storageProfile"]!["osDiskImage"]!["source"]!["id"]!.ToString());
@@ -56,16 +41,16 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
 
         Assert.Equal(SimulatedResourceManager.Id(Version), published.ImageVersionId);
         Assert.Null(published.DiskId);
-        Assert.Null(_azure.Find(Disk));
+        Assert.Null(Azure.Find(Disk));
         Assert.Equal(published.DataBytes, published.SentBytes);
-        await azurite.RequireEqualAsync(blob!, _vhd.Path);
+        await Azurite.RequireEqualAsync(blob!, Vhd.Path);
         Assert.Contains(
             published.NextSteps,
             step => step.StartsWith("az vm create ", StringComparison.Ordinal)
                 && step.Contains("--security-type Standard", StringComparison.Ordinal)
                 && step.Contains($"--image '{published.ImageVersionId}'", StringComparison.Ordinal));
         Assert.Contains(
-            _reporter.Updates, update => update.Status == "replicating: westeurope 50 %, northeurope 50 %" && update.Percent == 50);
+            Reporter.Updates, update => update.Status == "replicating: westeurope 50 %, northeurope 50 %" && update.Percent == 50);
         RequireNoSecret();
     }
 
@@ -75,9 +60,9 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
         var text = await File.ReadAllTextAsync(Path.Combine(TestSetup.Checkout, "SECURITY.md"));
         var json = text[(text.IndexOf("```json", StringComparison.Ordinal) + 7)..];
         var role = JsonNode.Parse(json[..json.IndexOf("```", StringComparison.Ordinal)])!;
-        _azure.LooksNeeded = 1;
+        Azure.LooksNeeded = 1;
         await PublishAsync();
-        Assert.Equal(role["Actions"]!.AsArray().Select(action => action!.ToString()).Order(StringComparer.Ordinal), _azure.Actions);
+        Assert.Equal(role["Actions"]!.AsArray().Select(action => action!.ToString()).Order(StringComparer.Ordinal), Azure.Actions);
     }
 
     [Fact]
@@ -89,14 +74,14 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
             TargetRegions = ["West Europe", "East US"], Replicas = 3, EndOfLife = end, ExcludeFromLatest = true, KeepDisk = true,
             Publisher = "me", Offer = "linux", ImageSku = "small",
         });
-        var profile = _azure.Find(Version)!["properties"]!["publishingProfile"]!;
+        var profile = Azure.Find(Version)!["properties"]!["publishingProfile"]!;
         Assert.Equal(["westeurope", "eastus"], profile["targetRegions"]!.AsArray().Select(region => region!["name"]!.ToString()));
         Assert.All(profile["targetRegions"]!.AsArray(), region => Assert.Equal(3, region!["regionalReplicaCount"]!.GetValue<int>()));
         Assert.True(profile["excludeFromLatest"]!.GetValue<bool>());
         Assert.Equal(end, DateTimeOffset.Parse(profile["endOfLifeDate"]!.ToString(), System.Globalization.CultureInfo.InvariantCulture));
-        Assert.Equal(["me", "linux", "small"], Texts(_azure.Find(Definition)!["properties"]!["identifier"]!, "publisher", "offer", "sku"));
+        Assert.Equal(["me", "linux", "small"], Texts(Azure.Find(Definition)!["properties"]!["identifier"]!, "publisher", "offer", "sku"));
         Assert.Equal(SimulatedResourceManager.Id(Disk), published.DiskId);
-        Assert.NotNull(_azure.Find(Disk));
+        Assert.NotNull(Azure.Find(Disk));
     }
 
     [Fact]
@@ -110,11 +95,11 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
     public async Task The_same_version_of_the_same_VHD_is_left_alone()
     {
         await PublishAsync();
-        _azure.Requests.Clear();
+        Azure.Requests.Clear();
         var again = await PublishAsync();
         Assert.Equal(0, again.SentBytes);
         Assert.Equal(SimulatedResourceManager.Id(Version), again.ImageVersionId);
-        Assert.Empty(_azure.Changes);
+        Assert.Empty(Azure.Changes);
     }
 
     [Fact]
@@ -122,10 +107,10 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
     {
         await PublishAsync();
         using var other = new TestVhd(48, 3);
-        _azure.Requests.Clear();
+        Azure.Requests.Clear();
         await FailsAsync("ImageVersionExists", () => PublishAsync(other.Path), "next version");
         await FailsAsync("ImageVersionExists", () => PublishAsync(other.Path, force: true), "-Force");
-        Assert.Empty(_azure.Changes);
+        Assert.Empty(Azure.Changes);
     }
 
     [Fact]
@@ -133,10 +118,10 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
     {
         await PublishAsync();
         using var other = new TestVhd(48, 3);
-        _azure.Requests.Clear();
+        Azure.Requests.Clear();
         await PublishAsync(other.Path, image: Request with { Image = "arch/arch-gen2/2026.12.2" });
-        Assert.DoesNotContain($"PUT {Definition} 202", _azure.Requests);
-        Assert.Equal("Succeeded", _azure.Property($"{Definition}/versions/2026.12.2", "provisioningState"));
+        Assert.DoesNotContain($"PUT {Definition} 202", Azure.Requests);
+        Assert.Equal("Succeeded", Azure.Property($"{Definition}/versions/2026.12.2", "provisioningState"));
     }
 
     [Fact]
@@ -145,7 +130,7 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
         using var vhd = new TestVhd(100, 2, (0, 64 << 20));
         using var stop = new CancellationTokenSource();
         var written = 0;
-        azurite.Proxy.OnWritten = _ =>
+        Azurite.Proxy.OnWritten = _ =>
         {
             if (Interlocked.Increment(ref written) == 6)
             {
@@ -153,18 +138,18 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
             }
         };
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => PublishAsync(vhd.Path, cancellationToken: stop.Token));
-        azurite.Proxy.OnWritten = null;
+        Azurite.Proxy.OnWritten = null;
         var published = await PublishAsync(vhd.Path);
         Assert.InRange(published.SentBytes, 1, published.DataBytes - (6L * (4 << 20)));
-        Assert.Equal("Succeeded", _azure.Property(Version, "provisioningState"));
+        Assert.Equal("Succeeded", Azure.Property(Version, "provisioningState"));
     }
 
     [Fact]
     public async Task A_run_stopped_in_the_replication_is_waited_for_by_the_next()
     {
         using var stop = new CancellationTokenSource();
-        _azure.ReplicationStep = 10;
-        _reporter.Watch = status =>
+        Azure.ReplicationStep = 10;
+        Reporter.Watch = status =>
         {
             if (status.StartsWith("replicating", StringComparison.Ordinal))
             {
@@ -172,34 +157,34 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
             }
         };
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => PublishAsync(cancellationToken: stop.Token));
-        Assert.Equal("Creating", _azure.Property(Version, "provisioningState"));
-        Assert.NotNull(_azure.Find(Disk));
-        _reporter.Watch = null;
-        _azure.Requests.Clear();
+        Assert.Equal("Creating", Azure.Property(Version, "provisioningState"));
+        Assert.NotNull(Azure.Find(Disk));
+        Reporter.Watch = null;
+        Azure.Requests.Clear();
 
         var published = await PublishAsync();
         Assert.Equal(0, published.SentBytes);
-        Assert.Equal("Succeeded", _azure.Property(Version, "provisioningState"));
-        Assert.Null(_azure.Find(Disk));
-        Assert.Equal([$"DELETE {Disk} 202"], _azure.Changes);
+        Assert.Equal("Succeeded", Azure.Property(Version, "provisioningState"));
+        Assert.Null(Azure.Find(Disk));
+        Assert.Equal([$"DELETE {Disk} 202"], Azure.Changes);
     }
 
     [Fact]
     public async Task A_region_that_fails_is_told_and_the_next_run_sends_nothing_again()
     {
-        _azure.BrokenRegion = "northeurope";
+        Azure.BrokenRegion = "northeurope";
         await FailsAsync(
             "ImageVersionFailed", () => PublishAsync(), "northeurope: The replication failed for lack of capacity", "The disk is kept");
-        _azure.BrokenRegion = null;
+        Azure.BrokenRegion = null;
         var published = await PublishAsync();
         Assert.Equal(0, published.SentBytes);
-        Assert.Equal("Succeeded", _azure.Property(Version, "provisioningState"));
+        Assert.Equal("Succeeded", Azure.Property(Version, "provisioningState"));
     }
 
     [Fact]
     public async Task A_version_that_Azure_gives_up_later_on()
     {
-        _azure.Faults.Enqueue(new ArmFault("PUT", "/versions/2026.12.1", 0, "QuotaExceeded", "The quota of image replicas is exceeded.")
+        Azure.Faults.Enqueue(new ArmFault("PUT", "/versions/2026.12.1", 0, "QuotaExceeded", "The quota of image replicas is exceeded.")
         {
             IsLate = true,
         });
@@ -210,22 +195,22 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
     [Fact]
     public async Task A_definition_that_may_not_be_made_is_known_before_the_upload()
     {
-        _azure.Faults.Enqueue(new ArmFault(
+        Azure.Faults.Enqueue(new ArmFault(
             "PUT", "/images/arch-gen2", 403, "AuthorizationFailed",
             "No authorization to perform action 'Microsoft.Compute/galleries/images/write'."));
         await FailsAsync("NotAuthorized", () => PublishAsync(), "galleries/images/write", "SECURITY.md", "'arch/arch-gen2'");
-        Assert.Null(_azure.Find(Disk));
-        Assert.Empty(_azure.Blobs);
+        Assert.Null(Azure.Find(Disk));
+        Assert.Empty(Azure.Blobs);
     }
 
     [Fact]
     public async Task Throttling_is_waited_out()
     {
-        _azure.Faults.Enqueue(new ArmFault("PUT", "/versions/2026.12.1", 429, "TooManyRequests", "Slower.") { RetryAfter = 1 });
-        _azure.Faults.Enqueue(new ArmFault("GET", "/versions/2026.12.1", 500, "InternalError", "Oh.") { Times = 2 });
+        Azure.Faults.Enqueue(new ArmFault("PUT", "/versions/2026.12.1", 429, "TooManyRequests", "Slower.") { RetryAfter = 1 });
+        Azure.Faults.Enqueue(new ArmFault("GET", "/versions/2026.12.1", 500, "InternalError", "Oh.") { Times = 2 });
         await PublishAsync();
-        Assert.All(_azure.Faults, fault => Assert.Equal(0, fault.Times));
-        Assert.Contains(_reporter.Details, detail => detail.Contains("/versions/2026.12.1: 429", StringComparison.Ordinal));
+        Assert.All(Azure.Faults, fault => Assert.Equal(0, fault.Times));
+        Assert.Contains(Reporter.Details, detail => detail.Contains("/versions/2026.12.1: 429", StringComparison.Ordinal));
         RequireNoSecret();
     }
 
@@ -237,13 +222,13 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
     public async Task A_definition_that_promises_more_than_is_shown(string feature, string value, string word)
     {
         await PublishAsync();
-        _azure.Find(Definition)!["properties"]!["features"] = new JsonArray(new JsonObject { ["name"] = feature, ["value"] = value });
-        _azure.Requests.Clear();
+        Azure.Find(Definition)!["properties"]!["features"] = new JsonArray(new JsonObject { ["name"] = feature, ["value"] = value });
+        Azure.Requests.Clear();
         await FailsAsync(
             "DefinitionClaimsMore",
             () => PublishAsync(image: Request with { Image = "arch/arch-gen2/2026.12.2" }, evidence: new PublishEvidence()),
             $"{feature}={value}", word, "another definition");
-        Assert.Empty(_azure.Changes);
+        Assert.Empty(Azure.Changes);
     }
 
     [Theory]
@@ -255,7 +240,7 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
     public async Task A_definition_that_promises_what_is_shown(string feature, string value)
     {
         await PublishAsync();
-        _azure.Find(Definition)!["properties"]!["features"] = new JsonArray(new JsonObject { ["name"] = feature, ["value"] = value });
+        Azure.Find(Definition)!["properties"]!["features"] = new JsonArray(new JsonObject { ["name"] = feature, ["value"] = value });
         var next = await PublishAsync(image: Request with { Image = "arch/arch-gen2/2026.12.2" });
         Assert.Equal(SimulatedResourceManager.Id($"{Definition}/versions/2026.12.2"), next.ImageVersionId);
     }
@@ -268,7 +253,7 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
     public async Task A_definition_of_another_kind(string property, string value, string word)
     {
         await PublishAsync();
-        _azure.Find(Definition)!["properties"]![property] = value;
+        Azure.Find(Definition)!["properties"]![property] = value;
         await FailsAsync(
             "DefinitionMismatch", () => PublishAsync(image: Request with { Image = "arch/arch-gen2/2026.12.2" }), word, "name another");
     }
@@ -305,7 +290,7 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
     public async Task An_image_that_is_none(string image, string errorId, string word)
     {
         await FailsAsync(errorId, () => PublishAsync(image: Request with { Image = image }), word);
-        Assert.Empty(_azure.Requests);
+        Assert.Empty(Azure.Requests);
     }
 
     [Fact]
@@ -315,7 +300,7 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
         await FailsAsync("EndOfLifePassed", () => PublishAsync(image: Request with { EndOfLife = DateTimeOffset.UnixEpoch }), "1970");
         await FailsAsync("NameInvalid", () => PublishAsync(image: Request with { TargetRegions = ["west-europe"] }), "region");
         await FailsAsync("NameInvalid", () => PublishAsync(image: Request with { Publisher = "me." }), "publisher");
-        Assert.Empty(_azure.Requests);
+        Assert.Empty(Azure.Requests);
     }
 
     [Fact]
@@ -334,7 +319,7 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
                     line, StringComparison.Ordinal);
             },
             line => Assert.Contains("disk 'arch-gen2-2026.12.1'", line, StringComparison.Ordinal),
-            line => Assert.Contains(_vhd.Path, line, StringComparison.Ordinal),
+            line => Assert.Contains(Vhd.Path, line, StringComparison.Ordinal),
             line =>
             {
                 Assert.Contains("'2026.12.1' of that disk in westeurope, northeurope, with 1 replica each", line, StringComparison.Ordinal);
@@ -342,7 +327,7 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
             },
             line => Assert.Contains("Delete the managed disk", line, StringComparison.Ordinal));
         Assert.Equal(5, PublishPlan.Of(Publication(), Request with { KeepDisk = true }, s_tested).Count);
-        Assert.Empty(_azure.Requests);
+        Assert.Empty(Azure.Requests);
     }
 
     [Fact]
@@ -359,19 +344,19 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
     };
 
     private IEnumerable<string> Features() =>
-        _azure.Find(Definition)!["properties"]!["features"]!.AsArray()
+        Azure.Find(Definition)!["properties"]!["features"]!.AsArray()
             .Select(feature => $"{feature!["name"]}={feature["value"]}")
             .Order(StringComparer.Ordinal);
 
     private static string[] Texts(JsonNode node, params string[] names) => [.. names.Select(name => node[name]!.ToString())];
 
     private PublishRequest Publication(string? path = null, bool force = false, PublishEvidence? evidence = null) =>
-        new() { VhdPath = path ?? _vhd.Path, Force = force, Evidence = evidence ?? s_tested, Upload = BlobTests.Quick };
+        new() { VhdPath = path ?? Vhd.Path, Force = force, Evidence = evidence ?? s_tested, Upload = BlobTests.Quick };
 
     private Task<PublishedVhd> PublishAsync(
         string? path = null, bool force = false, GalleryRequest? image = null, PublishEvidence? evidence = null,
         CancellationToken cancellationToken = default) =>
-        VhdPublisher.ToGalleryAsync(Publication(path, force, evidence), _azure.Access, image ?? Request, _reporter, cancellationToken);
+        VhdPublisher.ToGalleryAsync(Publication(path, force, evidence), Azure.Access, image ?? Request, Reporter, cancellationToken);
 
     private async Task FailsAsync(string errorId, Func<Task<PublishedVhd>> publish, params string[] words)
     {
@@ -381,5 +366,5 @@ public sealed class GalleryTests(Azurite azurite) : IClassFixture<Azurite>, IAsy
         RequireNoSecret(error.ToString());
     }
 
-    private void RequireNoSecret(string more = "") => _azure.RequireNoSecret(_reporter.Everything + more);
+    private void RequireNoSecret(string more = "") => Azure.RequireNoSecret(Reporter.Everything + more);
 }

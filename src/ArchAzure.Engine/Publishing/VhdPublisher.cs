@@ -106,7 +106,7 @@ internal static class VhdPublisher
     /// <remarks>https://learn.microsoft.com/dotnet/azure/sdk/authentication/credential-chains</remarks>
     private static TokenCredential Credential() => new DefaultAzureCredential();
 
-    /// <summary>Refuses a VHD that Azure, or a machine there, would stumble over, and tells what is known of it.</summary>
+    /// <summary>Refuses a VHD that fails a rule of Test-AzureVhd for its generation, and returns what the rules have shown.</summary>
     /// <exception cref="ArchAzureException"><c>VhdNotReady</c>, and those of <see cref="ReadinessCheck"/>.</exception>
     public static async Task<PublishEvidence> TestAsync(PublishRequest request, IReporter reporter, CancellationToken cancellationToken)
     {

@@ -31,7 +31,7 @@ internal static class ReadinessCheck
     /// <param name="options">What to check it for.</param>
     /// <param name="reporter">Is told about each rule.</param>
     /// <param name="cancellationToken">Ends the check.</param>
-    /// <returns>One result for each rule that applies, in the order in which the platform would stumble over them.</returns>
+    /// <returns>One result for each rule that applies, in the order in which the platform would meet them.</returns>
     /// <exception cref="ArchAzureException">
     /// The file is no whole fixed VHD: <c>VhdNotFound</c>, <c>NotAVhd</c>, <c>VhdxNotSupported</c>, <c>VhdNotFixed</c>, <c>VhdTruncated</c>
     /// or <c>DamagedVhdFooter</c>; or it cannot be read (<c>VhdNotReadable</c>).
