@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Sockets;
 using Azure.Storage;
 using Azure.Storage.Blobs;
+using Azure.Storage.Blobs.Models;
 using Azure.Storage.Blobs.Specialized;
 using Azure.Storage.Sas;
 
@@ -90,6 +91,19 @@ public sealed class Azurite : IAsyncLifetime, IDisposable
         using var folder = new TempFolder();
         await Direct(blob).DownloadToAsync(folder["blob"]);
         await Tool.RunAsync("cmp", folder["blob"], file);
+    }
+
+    /// <summary>Downloads the ranges of a large blob that hold data into a file of its length.</summary>
+    public async Task DownloadRangesAsync(Uri blob, string file)
+    {
+        var client = Direct(blob);
+        using var handle = File.OpenHandle(file, FileMode.CreateNew, FileAccess.Write);
+        RandomAccess.SetLength(handle, (await client.GetPropertiesAsync()).Value.ContentLength);
+        await foreach (var item in client.GetAllPageRangesAsync())
+        {
+            var content = await client.DownloadContentAsync(new BlobDownloadOptions { Range = item.Range });
+            await RandomAccess.WriteAsync(handle, content.Value.Content.ToMemory(), item.Range.Offset);
+        }
     }
 
     private static int FreePort()

@@ -103,6 +103,22 @@ public sealed class GalleryTests(Azurite azurite) : ResourceManagerTest(azurite)
     }
 
     [Fact]
+    public async Task A_version_that_is_there_gets_the_regions_that_it_lacks()
+    {
+        await PublishAsync(image: Request with { Replicas = 2 });
+        Azure.Requests.Clear();
+        var again = await PublishAsync(image: Request with { TargetRegions = ["East US", "West Europe"] });
+        Assert.Equal(0, again.SentBytes);
+        Assert.Equal([$"PATCH {Version} 202"], Azure.Changes);
+        Assert.Equal(
+            ["westeurope 2", "northeurope 2", "eastus 1"],
+            Azure.Find(Version)!["properties"]!["publishingProfile"]!["targetRegions"]!.AsArray()
+                .Select(region => $"{region!["name"]} {region["regionalReplicaCount"]}"));
+        Assert.Equal("Succeeded", Azure.Property(Version, "provisioningState"));
+        Assert.Contains(Reporter.Updates, update => update.Status.Contains("eastus 50 %", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task A_version_is_never_overwritten()
     {
         await PublishAsync();

@@ -5,12 +5,14 @@ namespace ArchAzure.PublishTests;
 /// <summary>Publishes into a gallery of the simulated Resource Manager of another process, which may kill this one.</summary>
 internal static class Program
 {
-    /// <param name="args">The Resource Manager's address, its certificate's hash, the VHD and the image.</param>
+    /// <param name="args">
+    /// The Resource Manager's address, its certificate's hash, the image and the VHD; <c>--skip-test</c> for one that holds no system.
+    /// </param>
     public static async Task<int> Main(string[] args)
     {
         var reporter = new RecordingReporter();
-        var request = new PublishRequest { VhdPath = args[2], SkipTest = true, Upload = BlobTests.Quick };
-        var image = new GalleryRequest { Image = args[3], ResourceGroup = SimulatedResourceManager.Group, Location = "westeurope" };
+        var request = new PublishRequest { VhdPath = args[3], SkipTest = args.Contains("--skip-test") };
+        var image = new GalleryRequest { Image = args[2], ResourceGroup = SimulatedResourceManager.Group, Location = "westeurope" };
         try
         {
             var access = SimulatedResourceManager.AccessTo(new Uri(args[0]), args[1]);

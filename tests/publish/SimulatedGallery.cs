@@ -70,23 +70,54 @@ internal sealed partial class SimulatedResourceManager
             return Refused(400, "InvalidParameter", "The target regions must contain the location of the image version.");
         }
 
-        body["properties"]!["provisioningState"] = "Creating";
-        body["properties"]!["replicationStatus"] = new JsonObject
+        BeginReplication(body, "Creating", names);
+        return Put(path, name, body);
+    }
+
+    private Answer PatchVersion(string path, JsonObject body)
+    {
+        if (!Resources.TryGetValue(Key(path), out var there))
+        {
+            return NotFound(path);
+        }
+
+        var properties = there["properties"]!;
+        if (properties["provisioningState"]!.ToString() is "Creating" or "Updating")
+        {
+            return Refused(409, "Conflict", "An operation on the image version is in progress.");
+        }
+
+        var profile = body["properties"]!["publishingProfile"]!;
+        var names = ((JsonArray)profile["targetRegions"]!).Select(region => region!["name"]!.ToString()).ToList();
+        if (names.Select(region => RefusedRegion(region, "galleries/images/versions")).FirstOrDefault(item => item is not null)
+            is { } refused)
+        {
+            return refused;
+        }
+
+        properties["publishingProfile"] = profile.DeepClone();
+        BeginReplication(there, "Updating", names);
+        return new Answer(202, (JsonObject)there.DeepClone()) { Operation = new Operation() };
+    }
+
+    private static void BeginReplication(JsonObject version, string state, IEnumerable<string> regions)
+    {
+        version["properties"]!["provisioningState"] = state;
+        version["properties"]!["replicationStatus"] = new JsonObject
         {
             ["aggregatedState"] = "InProgress",
-            ["summary"] = new JsonArray([.. names.Select(region => (JsonNode)new JsonObject
+            ["summary"] = new JsonArray([.. regions.Select(region => (JsonNode)new JsonObject
             {
                 ["region"] = region, ["state"] = "Replicating", ["details"] = "", ["progress"] = 0,
             })]),
         };
-        return Put(path, name, body);
     }
 
     /// <summary>A while passes: each region goes on, and the version with them.</summary>
     private void Replicate(JsonObject version)
     {
         if (version["properties"]!["replicationStatus"] is not { } status
-            || version["properties"]!["provisioningState"]!.ToString() != "Creating")
+            || version["properties"]!["provisioningState"]!.ToString() is not ("Creating" or "Updating"))
         {
             return;
         }

@@ -247,6 +247,7 @@ internal sealed partial class SimulatedResourceManager : IAsyncDisposable
             ("PUT", ["galleries", _, "images", var name]) => PutDefinition(path, name, body!),
             ("PUT", ["galleries", _, "images", _, "versions", var name]) => PutVersion(path, name, body!),
             ("GET", _) => Get(path, context.Request.Query["$expand"] == "ReplicationStatus"),
+            ("PATCH", ["galleries", _, "images", _, "versions", _]) => PatchVersion(path, body!),
             ("PATCH", _) => Patch(path, body!),
             ("DELETE", _) => Delete(path),
             _ => Refused(405, "MethodNotAllowed", $"{method} {path}"),

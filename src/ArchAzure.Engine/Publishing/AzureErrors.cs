@@ -85,6 +85,20 @@ internal static partial class AzureErrors
                 e);
     }
 
+    /// <summary>That the host of a blob has no address: each storage account has a host of its own.</summary>
+    /// <param name="address">The blob's address.</param>
+    /// <param name="e">The SDK's error.</param>
+    public static ArchAzureException? NoSuchAccount(Uri address, RequestFailedException e) =>
+        e.GetBaseException() is SocketException { SocketErrorCode: SocketError.HostNotFound or SocketError.NoData }
+            ? new(
+                "AccountNotFound",
+                ErrorKind.NotFound,
+                $"The blob '{Plain(address)}': there is no such host. Check the name of the storage account, and the network (DNS, "
+                + "HTTPS_PROXY).",
+                Plain(address),
+                e)
+            : null;
+
     private static ArchAzureException Refused(string what, RequestFailedException e)
     {
         if (e.Status == 0)
@@ -163,17 +177,12 @@ internal static partial class AzureErrors
     private static ArchAzureException NotReached(string what, Exception e)
     {
         var cause = e.GetBaseException();
-        return cause is SocketException { SocketErrorCode: SocketError.HostNotFound or SocketError.NoData }
-            && what.StartsWith("The blob ", StringComparison.Ordinal)
-            ? new(
-                "AccountNotFound", ErrorKind.NotFound,
-                $"{what}: there is no such host. Check the name of the storage account, and the network (DNS, HTTPS_PROXY).", what, e)
-            : new(
-                "AzureNotReached", ErrorKind.ConnectionError,
-                Mask($"{what}: Azure cannot be reached: {cause.Message.TrimEnd('.')}. Check the network (DNS, HTTPS_PROXY), and run "
-                    + "the command again: an upload goes on where it was."),
-                what,
-                e);
+        return new ArchAzureException(
+            "AzureNotReached", ErrorKind.ConnectionError,
+            Mask($"{what}: Azure cannot be reached: {cause.Message.TrimEnd('.')}. Check the network (DNS, HTTPS_PROXY), and run "
+                + "the command again: an upload goes on where it was."),
+            what,
+            e);
     }
 
     /// <summary>What the server's clock says, if ours differs from it.</summary>

@@ -54,7 +54,7 @@ internal sealed class BlobTarget(PageBlobClient blob, UploadOptions options, IRe
             await blob.SetMetadataAsync(Metadata(vhd, Complete), cancellationToken: cancellationToken);
             return report;
         },
-        e => AzureErrors.OutOfTime(blob.Uri, e));
+        e => AzureErrors.OutOfTime(blob.Uri, e) ?? AzureErrors.NoSuchAccount(blob.Uri, e));
 
     private static bool IsOf(VhdSource vhd, BlobProperties blob) =>
         blob.BlobType == BlobType.Page && blob.ContentLength == vhd.Length

@@ -69,6 +69,11 @@ internal sealed class GalleryTarget(
             }
 
             await ReplicateAsync(operation, activity, cancellationToken);
+            if (!isToBeMade && await AddRegionsAsync(cancellationToken) is { } addition)
+            {
+                await ReplicateAsync(addition, activity, cancellationToken);
+            }
+
             if (!image.KeepDisk)
             {
                 await _disk.DeleteAsync(vhd, cancellationToken);
@@ -160,11 +165,7 @@ internal sealed class GalleryTarget(
         {
             EndOfLifeOn = image.EndOfLife, IsExcludedFromLatest = image.ExcludeFromLatest, ReplicaCount = image.Replicas,
         };
-        foreach (var region in image.Regions)
-        {
-            profile.TargetRegions.Add(new TargetRegion(region.Name) { RegionalReplicaCount = image.Replicas });
-        }
-
+        AddRegions(profile, image.Regions);
         return new GalleryImageVersionData(new AzureLocation(image.Location))
         {
             PublishingProfile = profile,
@@ -177,6 +178,31 @@ internal sealed class GalleryTarget(
             },
             Tags = { [ManagedDiskTarget.DigestTag] = vhd.Digest },
         };
+    }
+
+    /// <summary>Adds the regions that a version lacks, with as many replicas as a new one would get; null if it lacks none.</summary>
+    private async Task<ArmOperation<GalleryImageVersionResource>?> AddRegionsAsync(CancellationToken cancellationToken)
+    {
+        var version = (await client.GetGalleryImageVersionResource(VersionId).GetAsync(cancellationToken: cancellationToken)).Value;
+        var profile = version.Data.PublishingProfile;
+        var missing = image.Regions.Except(profile.TargetRegions.Select(region => new AzureLocation(region.Name))).ToList();
+        if (missing.Count == 0)
+        {
+            return null;
+        }
+
+        reporter.Information($"{_what} gets more regions: {string.Join(", ", missing)}.");
+        AddRegions(profile, missing);
+        return await version.UpdateAsync(
+            WaitUntil.Started, new GalleryImageVersionPatch { PublishingProfile = profile }, cancellationToken);
+    }
+
+    private void AddRegions(GalleryImageVersionPublishingProfile profile, IEnumerable<AzureLocation> regions)
+    {
+        foreach (var region in regions)
+        {
+            profile.TargetRegions.Add(new TargetRegion(region.Name) { RegionalReplicaCount = image.Replicas });
+        }
     }
 
     /// <summary>Waits until the version is in all regions, whoever has begun it.</summary>
