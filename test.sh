@@ -73,18 +73,19 @@ work_in_memory() {
 slow=$(wanted azure build publish pipeline trixie sid)
 [[ -z $slow ]] || work_in_memory
 build_module
+[[ -z $slow ]] || build_stand_in_tool
 find_powershell
 export ARCHAZURE_MODULE=$module
-# All before the first runs: later ones could meet in the same folders.
-say "building the tests"
-for name in $(wanted unit azure build publish); do
-    quietly "tests/$name could not be built." dotnet build "$here/tests/$name" --configuration Release
-done
 
-if wants publish; then
-    need_azurite
-    export ARCHAZURE_AZURITE=$azurite
-fi
+# One after the other: they build in the same folders. So nothing else may be built meanwhile.
+build_tests() {
+    local name
+    say "building the tests"
+    for name in $(wanted unit azure build publish); do
+        quietly "tests/$name could not be built." dotnet build "$here/tests/$name" --configuration Release
+    done
+    touch "$work/tests"
+}
 
 # summed LOG WORD: a number of the summary that closes a detailed log.
 summed() {
@@ -153,7 +154,11 @@ run_unit() { run_project unit; }
 run_module() { run_pester Module; }
 run_azure() { run_project azure; }
 run_build() { run_project build; }
-run_publish() { run_project publish; }
+run_publish() {
+    need_azurite
+    export ARCHAZURE_AZURITE=$azurite
+    run_project publish
+}
 run_pipeline() { run_pester Pipeline; }
 run_trixie() { run_debian trixie; }
 run_sid() { run_debian sid; }
@@ -166,12 +171,13 @@ image_is_there() {
     [[ -e $ARCHAZURE_IMAGE_WORKDIR/FSVERITYSUMS ]]
 }
 
-# beside SUITE...: runs them one after another beside what follows. They are a group of processes, which ends with this script.
+# beside SUITE...: builds the tests and runs them one after another beside what follows. They are a group of processes, which ends with
+# this script.
 beside() {
-    [[ $# -gt 0 ]] || return
     set -m
     (
         set +m
+        build_tests
         for name in "$@"; do
             [[ $name == unit || $name == module ]] || image_is_there || break
             run "$name"
@@ -181,13 +187,21 @@ beside() {
     set +m
 }
 
+# tests_are_built: waits for that.
+tests_are_built() {
+    until [[ -e $work/tests ]]; do
+        kill -0 "$beside" 2> /dev/null || return
+        sleep 0.2
+    done
+}
+
 # Shows their output, from its beginning to its end.
 join() {
     [[ -z $beside ]] || tail --pid="$beside" --sleep-interval=0.5 --lines=+1 --follow "$work/beside.log"
     beside=
 }
 
-# What takes longest begins as soon as the image is there; the other core has the rest from the start.
+# What takes longest begins as soon as the image is there; the other core builds the tests meanwhile, and then has the rest.
 beside $(wanted unit module publish azure)
 if [[ -n $slow ]]; then
     need_docker
@@ -200,7 +214,7 @@ if [[ -n $slow ]]; then
     export -p | sed 's/^declare -x/export/' > "$work/environment.part"
     mv "$work/environment.part" "$work/environment"
     if [[ -e $ARCHAZURE_IMAGE_WORKDIR/FSVERITYSUMS ]]; then
-        ! wants build || run build
+        ! wants build || ! tests_are_built || run build
         if wants pipeline; then
             serve_stand_in "$(stand_in_port "$ARCHAZURE_IMAGE_WORKDIR/settings.env")"
             export ARCHAZURE_STANDIN_URL=$stand_in_url

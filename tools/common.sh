@@ -185,11 +185,15 @@ need_docker() {
     die "dockerd did not start; the whole log is $run/log."
 }
 
+build_stand_in_tool() {
+    publish "$here/artifacts/standin.stamp" "the stand-in mirror's tool" "$here/tests/standin" -- \
+        dotnet build "$here/tests/standin" --configuration Release --output "$here/artifacts/standin"
+}
+
 # Makes the stand-in mirror where the cache lacks it; its folder is then in $stand_in_folder.
 make_stand_in() {
     is_debian || die "The stand-in mirror is made from Debian's packages: it needs Debian or Ubuntu."
-    publish "$here/artifacts/standin.stamp" "the stand-in mirror's tool" "$here/tests/standin" -- \
-        dotnet build "$here/tests/standin" --configuration Release --output "$here/artifacts/standin"
+    build_stand_in_tool
     say "stand-in mirror"
     log=$(mktemp)
     attended "$stand_in_tool" make > "$log" < /dev/null
