@@ -312,13 +312,19 @@ bench_memory() {
 
 bench_import() {
     local i
+    over() { calculate "($(median "$1" all) - $(median import-idle all)) * 1000" %.0f; }
     finished_build
     for (( i = 1; i <= 3 * runs; i++ )); do
         sampled import-idle powershell ''
         sampled import ours "\$null = Get-ArchBuild '$work/image'"
+        sampled import-only ours ''
+        # Microsoft's own binary module of one cmdlet, which comes with PowerShell.
+        sampled import-peer powershell 'Import-Module Microsoft.PowerShell.ThreadJob'
     done
     limit "Import-Module and the first cmdlet, over an empty session" 150 ms "$(calculate "($(median import all) - $(median import-idle all)) * 1000" %.0f)" \
         "empty session: $(median import-idle all) s"
+    row "Import-Module alone, over an empty session" "$(over import-only) ms" "Microsoft.PowerShell.ThreadJob (one cmdlet): $(over import-peer) ms" \
+        "$(calculate "$(over import-only) / $(over import-peer)" %.2f)" -
     write_table import "$(powershell '"PowerShell $($PSVersionTable.PSVersion)"'), $(( 3 * runs )) runs."
 }
 
