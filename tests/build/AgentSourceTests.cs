@@ -94,7 +94,7 @@ public sealed class AgentSourceTests(Pipeline pipeline)
         var file = folder.Write("agent.tar.gz", "not an archive");
         await FailsAsync(file, Commit, "AgentSourceInvalid", [file, "cannot be unpacked", "-Source"]);
         folder.Write("folder/README", "nothing here");
-        await FailsAsync(folder["folder"], Commit, "AgentSourceInvalid", [folder["folder"], "setup.py", "-Source"]);
+        await FailsAsync(folder["folder"], Commit, "AgentSourceInvalid", [folder["folder"], "bin/waagent", "-Source"]);
     }
 
     /// <summary>Each archive is refused before anything of it is unpacked, and is small: the bomb has 2 GiB of zeros.</summary>
@@ -153,8 +153,8 @@ public sealed class AgentSourceTests(Pipeline pipeline)
             Assert.StartsWith(Folder, found, StringComparison.Ordinal);
 
             // The tree is the commit's, whichever way it came.
-            var expected = await Tool.RunAsync("git", "-C", Repository, "show", $"{Commit}:setup.py");
-            Assert.Equal(expected, (await builder.RunAsync(["cat", $"{found}/setup.py"], null, default)).Output);
+            var expected = await Tool.RunAsync("git", "-C", Repository, "show", $"{Commit}:bin/waagent");
+            Assert.Equal(expected, (await builder.RunAsync(["cat", $"{found}/bin/waagent"], null, default)).Output);
             await builder.RunAsync(["test", "-d", $"{found}/azurelinuxagent"], null, default);
             return true;
         });

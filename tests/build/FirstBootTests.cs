@@ -153,6 +153,7 @@ public sealed class FirstBootTests(Pipeline pipeline)
         mkdir --parents "${extension%/*}"
         coproc python -c "
         import sys
+        sys.path.insert(0, '/usr/lib/waagent')
         from azurelinuxagent.common import logger
         logger.add_logger_appender(logger.AppenderType.FILE, logger.LogLevel.INFO, '$agent')
         for line in sys.stdin:

@@ -14,7 +14,10 @@ internal sealed partial class AgentStep : TargetStep
     public override string Name => StepName.Agent;
 
     public override IEnumerable<string> OtherInputs(StepContext context) =>
-        [.. Layers(context).Select(layer => layer.Fingerprint()), Source(context)?.Fingerprint() ?? ""];
+        [
+            .. Layers(context).Select(layer => layer.Fingerprint()),
+            .. Source(context) is { } source ? [source.Fingerprint(), File.ReadAllText(Script(context))] : Array.Empty<string>(),
+        ];
 
     public override Task<ArchBuild> RunAsync(StepContext context, CancellationToken cancellationToken)
     {
@@ -56,15 +59,17 @@ internal sealed partial class AgentStep : TargetStep
         var folder = await source.FetchAsync(builder, TargetTree.Root + BuildFolder, cancellationToken);
 
         context.Say("installing the agent");
-        await target.ChrootAsync(
-            [
-                "env", $"--chdir={folder[TargetTree.Root.Length..]}", "python", "setup.py", "install", "--prefix=/usr",
-                "--lnx-distro=arch",
-            ], null, cancellationToken);
+        var environment = new Dictionary<string, string>(context.ScriptEnvironment, StringComparer.Ordinal)
+        {
+            ["ARCHAZURE_AGENT_SOURCE"] = folder[TargetTree.Root.Length..],
+        };
+        await target.RunScriptAsync(Script(context), environment, null, cancellationToken);
         await builder.RunAsync(["rm", "-rf", TargetTree.Root + BuildFolder], null, cancellationToken);
     }
 
     private static List<Layer> Layers(StepContext context) => [.. Agent(context).Layers.Select(context.Layer)];
+
+    private static string Script(StepContext context) => Path.Combine(context.LayerFolder, "install-waagent");
 
     private static AgentSource? Source(StepContext context) =>
         Agent(context).WithWaAgent ? AgentSource.Parse(context.Settings.WaAgentSource, context.Settings.WaAgentCommit) : null;

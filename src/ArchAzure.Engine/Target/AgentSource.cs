@@ -29,6 +29,9 @@ internal abstract class AgentSource
     private const long TimedOutStatus = 124;
     private const long KilledStatus = 137;
 
+    /// <summary>What each source of the agent has.</summary>
+    private const string Program = "bin/waagent";
+
     /// <summary>What a command reports that wrote more than prlimit(1) allows: 128 and the number of SIGXFSZ.</summary>
     private const long FileSizeStatus = 153;
 
@@ -94,7 +97,7 @@ internal abstract class AgentSource
     /// <param name="folder">The folder.</param>
     /// <param name="cancellationToken">Ends it.</param>
     /// <param name="limits">How stubborn a fetch over the network is; null for the defaults.</param>
-    /// <returns>The folder that holds setup.py.</returns>
+    /// <returns>The folder on top, which holds bin/waagent.</returns>
     /// <exception cref="ArchAzureException"><c>AgentCommitNotFound</c>, <c>AgentSourceUnreachable</c> or
     /// <c>AgentSourceInvalid</c>.</exception>
     public async Task<string> FetchAsync(Builder builder, string folder, CancellationToken cancellationToken, FetchLimits? limits = null)
@@ -104,11 +107,11 @@ internal abstract class AgentSource
 
         // Archives have one folder on top, as GitHub's do.
         var found = await builder.RunAsync(
-            ["find", folder, "-maxdepth", "2", "-name", "setup.py", "-printf", "%d %h\\n"], null, cancellationToken);
-        var top = found.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Order(StringComparer.Ordinal).FirstOrDefault();
-        return top?[2..] ?? throw new ArchAzureException(
-            "AgentSourceInvalid", ErrorKind.InvalidData, $"'{Location}' holds no setup.py: it is not the source of the Azure Linux agent. "
-            + "Correct -Source or WAAGENT_SOURCE.", Location);
+            ["find", folder, "-maxdepth", "3", "-path", $"*/{Program}", "-printf", "%d %p\\n"], null, cancellationToken);
+        var program = found.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Order(StringComparer.Ordinal).FirstOrDefault();
+        return program?[2..^(Program.Length + 1)] ?? throw new ArchAzureException(
+            "AgentSourceInvalid", ErrorKind.InvalidData, $"'{Location}' holds no {Program}: it is not the source of the Azure Linux "
+            + "agent. Correct -Source or WAAGENT_SOURCE.", Location);
     }
 
     /// <summary>Unpacks or fetches the source into the folder.</summary>
