@@ -3,12 +3,23 @@ namespace ArchAzure.FileSystems;
 /// <summary>What a Linux kernel image for x86 says of itself.</summary>
 internal static class KernelFile
 {
+    private const int HeaderMagicOffset = 0x202;
+
+    /// <summary>Whether the image is a bzImage whose kernel runs in 64-bit mode.</summary>
+    /// <param name="stream">The image.</param>
+    /// <remarks>The same document: xloadflags, XLF_KERNEL_64 (protocol 2.12 and later).</remarks>
+    public static bool Is64Bit(Stream stream)
+    {
+        var setup = new byte[1024];
+        var length = stream.ReadAtLeast(setup, setup.Length, throwOnEndOfStream: false);
+        return length == setup.Length && setup.At(HeaderMagicOffset, 4).SequenceEqual("HdrS"u8) && (setup.U16(0x236) & 1) != 0;
+    }
+
     /// <summary>The release that the image was built as (<c>uname -r</c>), or null if it is no bzImage.</summary>
     /// <param name="stream">The image, seekable.</param>
     /// <remarks>Source: Linux kernel documentation, arch/x86/boot ("The Linux/x86 Boot Protocol"), field kernel_version.</remarks>
     public static string? ReadRelease(Stream stream)
     {
-        const int HeaderMagicOffset = 0x202;
         const int KernelVersionOffset = 0x20E;
         const int SetupOffset = 0x200;
 

@@ -3,7 +3,8 @@ namespace ArchAzure.Readiness;
 /// <summary>What Azure asks of the kernel command line, wherever it is written.</summary>
 internal static class KernelArguments
 {
-    public const string Wanted = "console=ttyS0 earlyprintk=ttyS0 rootdelay=300 net.ifnames=0; not quiet, rhgb, crashkernel=auto";
+    public const string Wanted =
+        "console=ttyS0 earlyprintk=ttyS0 rootdelay=300 net.ifnames=0; not quiet, rhgb, crashkernel=auto, nor what hides the DVD drive";
 
     private static readonly (string Argument, Predicate<string> Matches)[] s_needed =
     [
@@ -17,7 +18,9 @@ internal static class KernelArguments
         ("net.ifnames=0", argument => argument == "net.ifnames=0"),
     ];
 
-    private static readonly string[] s_unwanted = ["quiet", "rhgb", "crashkernel=auto"];
+    // The last two hide the emulated IDE controller, and generation 1's DVD on it: verify_grub in Microsoft's test suite,
+    // https://github.com/microsoft/lisa (azure_image_standard.py).
+    private static readonly string[] s_unwanted = ["quiet", "rhgb", "crashkernel=auto", "libata.atapi_enabled=0", "reserve=0x1f0,0x8"];
 
     /// <summary>What is missing and what is too much, in a few words; empty if all is well.</summary>
     public static IReadOnlyList<string> Problems(IReadOnlyCollection<string> arguments) =>

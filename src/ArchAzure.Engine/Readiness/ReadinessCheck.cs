@@ -1,4 +1,5 @@
 using ArchAzure.FileSystems;
+using ArchAzure.Readiness.Certification;
 using ArchAzure.Readiness.Rules;
 using ArchAzure.Vhd;
 
@@ -18,12 +19,14 @@ internal static class ReadinessCheck
         new PartitionTable(), new PartitionLayout(), new RootFileSystem(), new NoLogicalVolumes(), new NoSwap(),
         new BiosBoot(), new UefiBoot(),
         new KernelCommandLine(), new GrubDefaults(), new RootArgument(),
-        new InitramfsInit(), new RootModules(), new HyperVModules(), new DvdModules(), new FileSystemModules(), new FstabIdentifiers(),
+        new InitramfsInit(), new RootModules(), new HyperVModules(), new NvmeModules(), new DvdModules(), new FileSystemModules(),
+        new FloppyDisabled(), new FstabIdentifiers(),
         new NetworkConfiguration(), new VirtualFunctionsUnmanaged(), new TcpKeepAlive(),
         new SshEnabled(), new SshKeepAlive(), new SshRootLogin(), new SshPasswordPolicy(),
         new AgentInstalled(), new AgentEnabled(), new AgentConfigured(), new AgentUnprovisioned(),
         new MachineIdEmpty(), new NoSshHostKeys(), new NoAuthorizedKeys(), new NoPacmanKeyring(), new NoShellHistory(), new NoLogs(),
         new NoRandomSeed(), new NoBakedResolver(), new NoPackageCache(), new RootLocked(), new NoPasswords(), new NoUserAccounts(),
+        new NoTargetPassword(),
     ];
 
     /// <summary>Checks an image.</summary>
@@ -88,7 +91,7 @@ internal static class ReadinessCheck
     private static List<ReadinessResult> Run(CheckedDisk disk, string vhdPath, IReporter reporter, CancellationToken cancellationToken)
     {
         var name = Path.GetFileName(vhdPath);
-        var rules = s_rules.Where(rule => rule.AppliesTo(disk.Options)).ToList();
+        var rules = (disk.Options.Certification ? CertificationCheck.All : s_rules).Where(rule => rule.AppliesTo(disk.Options)).ToList();
         var results = new List<ReadinessResult>(rules.Count);
         foreach (var rule in rules)
         {

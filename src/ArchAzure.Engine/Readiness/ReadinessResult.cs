@@ -16,6 +16,9 @@ public enum ReadinessOutcome
     /// cost.
     /// </summary>
     Unknown,
+
+    /// <summary>It does not quite; Azure takes it all the same.</summary>
+    Warning,
 }
 
 /// <summary>What one rule says of an image.</summary>
@@ -23,7 +26,7 @@ public enum ReadinessOutcome
 /// <param name="Outcome">How it came out.</param>
 /// <param name="Found">What the image has, or why it could not be seen.</param>
 /// <param name="Wanted">What the rule asks for.</param>
-/// <param name="Remedy">What to do if it failed; else null.</param>
+/// <param name="Remedy">What to do if it failed or is warned of; else null.</param>
 /// <param name="Source">The document the rule comes from.</param>
 /// <param name="VhdPath">The VHD.</param>
 public sealed record ReadinessResult(
@@ -34,6 +37,9 @@ internal sealed record ReadinessOptions
 {
     /// <summary>1 or 2 for the virtual machines the image is meant for; null if it must start in both.</summary>
     public int? Generation { get; init; }
+
+    /// <summary>True for a forecast of the Azure Marketplace's certification instead of the rules for all images.</summary>
+    public bool Certification { get; init; }
 
     /// <summary>The most that the check may cost.</summary>
     internal ReadLimits Limits { get; init; } = new();

@@ -25,6 +25,8 @@ internal abstract class ReadinessRule
 
     protected static Finding Fail(string found, string remedy) => new(ReadinessOutcome.Failed, found, remedy);
 
+    protected static Finding Warn(string found, string remedy) => new(ReadinessOutcome.Warning, found, remedy);
+
     protected static Finding Unknown(string found) => new(ReadinessOutcome.Unknown, found, Remedy: null);
 
     /// <summary>For rules that some things must not be there: passes if there are none.</summary>

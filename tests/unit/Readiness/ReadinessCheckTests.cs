@@ -83,6 +83,10 @@ public sealed class ReadinessCheckTests : IDisposable
             "KernelCommandLine",
             "another entry is the default",
             image => image.Root.Replace("/boot/grub/grub.cfg", "set default=\"0\"", "set default=\"Advanced options>0\"")),
+        (
+            "KernelCommandLine",
+            "the DVD drive is hidden",
+            image => image.Root.Replace("/boot/grub/grub.cfg", " rw console", " rw libata.atapi_enabled=0 console")),
         ("GrubDefaults", "no earlyprintk", image => image.Root.Replace("/etc/default/grub", "earlyprintk=ttyS0,115200 ", "")),
         (
             "GrubDefaults",
@@ -122,6 +126,11 @@ public sealed class ReadinessCheckTests : IDisposable
             "HyperVModules",
             "hv_storvsc missing",
             image => image.Initramfs.RemoveAll(name => name.Contains("hv_storvsc", StringComparison.Ordinal))),
+        ("NvmeModules", "nvme missing", image => image.Initramfs.RemoveAll(name => name.Contains("nvme", StringComparison.Ordinal))),
+        (
+            "NvmeModules",
+            "pci_hyperv missing",
+            image => image.Initramfs.RemoveAll(name => name.Contains("pci-hyperv", StringComparison.Ordinal))),
         ("DvdModules", "sr_mod missing", image => image.Initramfs.RemoveAll(name => name.Contains("sr_mod", StringComparison.Ordinal))),
         (
             "FileSystemModules",
@@ -215,11 +224,40 @@ public sealed class ReadinessCheckTests : IDisposable
             image.Root["/etc/passwd"] += "ftp:x:14:14::/srv:/bin/sh\n";
             image.Root["/etc/shadow"] += "ftp:$6$abc$def:20000::::::\n";
         }),
+        ("NoTargetPassword", "targetpw", image => image.Root["/etc/sudoers.d/10-suse"] = "Defaults targetpw # as root\n"),
+        ("NoTargetPassword", "rootpw", image => image.Root["/etc/sudoers"] = "# sudo\nDefaults env_reset, rootpw\n"),
         ("NoUserAccounts", "user", image => image.Root["/etc/passwd"] += "arch:x:1000:1000::/home/arch:/bin/bash\n"),
         ("NoUserAccounts", "second root", image => image.Root["/etc/passwd"] += "toor:x:0:0::/root:/bin/bash\n"),
     ];
 
     public void Dispose() => _work.Dispose();
+
+    [Theory]
+    [InlineData("blacklist floppy\n", ReadinessOutcome.Passed)]
+    [InlineData("install floppy /bin/true\n", ReadinessOutcome.Passed)]
+    [InlineData("# blacklist floppy\n", ReadinessOutcome.Warning)]
+    public async Task The_floppy_driver_is_to_stay_away(string configuration, ReadinessOutcome outcome)
+    {
+        var image = new ReadyImage();
+        const string module = "kernel/drivers/block/floppy.ko.zst";
+        image.Root[$"/usr/lib/modules/{ReadyImage.Release}/{module}"] = "module";
+        image.Root[$"/usr/lib/modules/{ReadyImage.Release}/modules.dep"] += $"{module}:\n";
+        image.Root["/etc/modprobe.d/floppy.conf"] = configuration;
+        Assert.Equal(outcome, (await Check(image)).Single(result => result.Rule == "FloppyDisabled").Outcome);
+    }
+
+    [Fact]
+    public async Task A_udev_rule_keeps_networkd_away_from_slaves()
+    {
+        var image = new ReadyImage();
+        image.Root["/etc/systemd/network/20-azure.network"] = "[Match]\nDriver=hv_netvsc mana mlx5_core\n[Network]\nDHCP=yes\n";
+        Assert.Equal(ReadinessOutcome.Failed, (await Check(image)).Single(result => result.Rule == "VirtualFunctionsUnmanaged").Outcome);
+
+        image.Root["/etc/udev/rules.d/68-slaves.rules"] =
+            "SUBSYSTEM==\"net\", DRIVERS==\"hv_pci\", ATTR{flags}==\"0x*[89abcdef]??\", ENV{ID_NET_MANAGED_BY}=\"unmanaged\"\n";
+        File.Delete(_work["disk.vhd"]);
+        Assert.Equal(ReadinessOutcome.Passed, (await Check(image)).Single(result => result.Rule == "VirtualFunctionsUnmanaged").Outcome);
+    }
 
     [Fact]
     public async Task Good_image_passes_every_rule()
@@ -228,7 +266,7 @@ public sealed class ReadinessCheckTests : IDisposable
 
         Assert.All(
             results, result => Assert.True(result.Outcome == ReadinessOutcome.Passed, $"{result.Rule}: {result.Outcome}: {result.Found}"));
-        Assert.Equal(42, results.Count);
+        Assert.Equal(45, results.Count);
         Assert.All(
             results,
             result =>
@@ -261,7 +299,7 @@ public sealed class ReadinessCheckTests : IDisposable
         var results = await Check(new ReadyImage());
 
         // These have tests of their own below, since what fails them hides the rest, or takes a huge disk.
-        string[] apart = ["DiskSize", "RootFileSystem", "AgentEnabled"];
+        string[] apart = ["DiskSize", "RootFileSystem", "AgentEnabled", "FloppyDisabled"];
         Assert.Equal(
             results.Select(result => result.Rule).Except(apart).Order(StringComparer.Ordinal),
             All.Select(change => change.Rule).Distinct().Order(StringComparer.Ordinal));
@@ -399,8 +437,8 @@ public sealed class ReadinessCheckTests : IDisposable
         image.Root[$"/usr/lib/modules/{ReadyImage.Release}/modules.builtin"] = string.Concat(
             new[]
             {
-                "hv-vmbus", "hv_storvsc", "scsi_transport_fc", "hv_netvsc", "ata_piix", "sr_mod", "cdrom", "udf", "vfat", "ext4",
-                "sd_mod",
+                "hv-vmbus", "hv_storvsc", "scsi_transport_fc", "hv_netvsc", "nvme", "pci-hyperv", "ata_piix", "sr_mod", "cdrom", "udf",
+                "vfat", "ext4", "sd_mod",
             }.Select(name => $"kernel/drivers/{name}.ko\n"));
 
         Assert.DoesNotContain(await Check(image), result => result.Outcome != ReadinessOutcome.Passed);
@@ -412,7 +450,7 @@ public sealed class ReadinessCheckTests : IDisposable
         var image = new ReadyImage();
         image.Initramfs = image.Initramfs.ConvertAll(name => name.Replace(ReadyImage.Release, "6.1.0-old", StringComparison.Ordinal));
 
-        Assert.Equal(["DvdModules", "HyperVModules"], Failed(await Check(image)).Order(StringComparer.Ordinal));
+        Assert.Equal(["DvdModules", "HyperVModules", "NvmeModules"], Failed(await Check(image)).Order(StringComparer.Ordinal));
     }
 
     [Fact]
@@ -449,7 +487,7 @@ public sealed class ReadinessCheckTests : IDisposable
 
         image.InitramfsFiles.Remove(index);
         var results = await Check(image);
-        Assert.Equal(["DvdModules", "HyperVModules"], Failed(results).Order(StringComparer.Ordinal));
+        Assert.Equal(["DvdModules", "HyperVModules", "NvmeModules"], Failed(results).Order(StringComparer.Ordinal));
         Assert.Contains("modules.dep.bin", results.Single(result => result.Rule == "HyperVModules").Found, StringComparison.Ordinal);
     }
 
@@ -471,7 +509,7 @@ public sealed class ReadinessCheckTests : IDisposable
         var results = await Check(image);
 
         Assert.Equal(
-            ["DvdModules", "HyperVModules", "RootModules"],
+            ["DvdModules", "HyperVModules", "NvmeModules", "RootModules"],
             results.Where(result => result.Outcome == ReadinessOutcome.Unknown)
                 .Select(result => result.Rule)
                 .Order(StringComparer.Ordinal));
@@ -481,7 +519,7 @@ public sealed class ReadinessCheckTests : IDisposable
     [Fact]
     public async Task Initramfs_that_cannot_be_read_is_unknown()
     {
-        string[] ofInitramfs = ["DvdModules", "HyperVModules", "InitramfsInit", "RootModules"];
+        string[] ofInitramfs = ["DvdModules", "HyperVModules", "InitramfsInit", "NvmeModules", "RootModules"];
         var image = new ReadyImage { Compressor = ["xz", "-q", "-1"] };
 
         var results = await Check(image);
@@ -621,7 +659,7 @@ public sealed class ReadinessCheckTests : IDisposable
 
             await File.WriteAllBytesAsync(_work["altered.vhd"], bytes);
             var results = await ReadinessCheck.RunAsync(_work["altered.vhd"], new(), new RecordingReporter(), default);
-            Assert.Equal(42, results.Count);
+            Assert.Equal(45, results.Count);
         }
     }
 

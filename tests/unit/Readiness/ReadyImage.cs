@@ -32,6 +32,7 @@ internal sealed class ReadyImage
     [
         "kernel/drivers/hv/hv_vmbus.ko.zst", "kernel/drivers/scsi/hv_storvsc.ko.zst", "kernel/drivers/scsi/scsi_transport_fc.ko.zst",
         "kernel/drivers/net/hyperv/hv_netvsc.ko.zst",
+        "kernel/drivers/nvme/host/nvme.ko.zst", "kernel/drivers/pci/controller/pci-hyperv.ko.zst",
         "kernel/drivers/ata/ata_piix.ko.zst", "kernel/drivers/scsi/sr_mod.ko.zst", "kernel/drivers/cdrom/cdrom.ko.zst",
         "kernel/fs/udf/udf.ko.zst",
     ];
@@ -106,6 +107,7 @@ internal sealed class ReadyImage
         var kernel = new byte[8192];
         "HdrS"u8.CopyTo(kernel.AsSpan(0x202));
         BinaryPrimitives.WriteUInt16LittleEndian(kernel.AsSpan(0x20E), 0x1000);
+        kernel[0x236] = 1;
         Encoding.ASCII.GetBytes($"{release} (linux@archlinux) #1 SMP PREEMPT_DYNAMIC\0").CopyTo(kernel, 0x1200);
         return kernel;
     }
@@ -178,6 +180,8 @@ internal sealed class ReadyImage
         root.File("/usr/bin/python3.14", "ELF"u8.ToArray(), (UnixFileMode)0b111_101_101);
         root.Link("/usr/bin/python3", "python3.14");
         root.File("/usr/bin/waagent", "#!/usr/bin/python3\nimport azurelinuxagent\n"u8.ToArray(), (UnixFileMode)0b111_101_101);
+        root["/usr/lib/waagent/azurelinuxagent/common/version.py"] = "AGENT_NAME = \"WALinuxAgent\"\nAGENT_VERSION = '2.16.0.2'\n";
+        root["/usr/lib/libssl.so.3"] = "ELF";
         root["/etc/waagent.conf"] = "# who\nProvisioning.Agent=waagent\nResourceDisk.Format=n\nResourceDisk.EnableSwap=n\n";
         root["/etc/ssh/sshd_config"] = "# first\nInclude /etc/ssh/sshd_config.d/*.conf\nClientAliveInterval 900\n";
         root["/etc/ssh/sshd_config.d/10-azure.conf"] = "ClientAliveInterval 180\nPermitRootLogin no\n";

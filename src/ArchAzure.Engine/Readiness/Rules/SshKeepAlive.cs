@@ -1,6 +1,6 @@
 namespace ArchAzure.Readiness.Rules;
 
-/// <summary>sshd keeps idle sessions alive; Azure's certification takes no other values.</summary>
+/// <summary>sshd keeps idle sessions alive; Azure's certification takes no other values, and warns of all but 180.</summary>
 internal sealed class SshKeepAlive : ReadinessRule
 {
     private const int Least = 30;
@@ -12,7 +12,7 @@ internal sealed class SshKeepAlive : ReadinessRule
 
     public override Finding Check(CheckedDisk disk)
     {
-        const string Remedy = "Write ClientAliveInterval 90 into a file in /etc/ssh/sshd_config.d that comes first.";
+        const string Remedy = "Write ClientAliveInterval 180 into a file in /etc/ssh/sshd_config.d that comes first.";
         var settings = disk.Sshd.All("ClientAliveInterval").ToList();
         if (disk.Sshd.Effective("ClientAliveInterval") is null)
         {

@@ -1,3 +1,5 @@
+using ArchAzure.FileSystems;
+
 namespace ArchAzure.Readiness.Rules;
 
 /// <summary>
@@ -6,12 +8,16 @@ namespace ArchAzure.Readiness.Rules;
 /// </summary>
 internal sealed class VirtualFunctionsUnmanaged : ReadinessRule
 {
+    // By what a rule tells virtual functions from other interfaces: their bus, their drivers.
+    private static readonly string[] s_marks = ["hv_pci", "mlx5_core"];
+
     private static readonly NetworkInterface[] s_virtualFunctions =
     [
         new("eth1", "mana"), new("eth1", "mlx4_en"), new("eth1", "mlx4_core"), new("eth1", "mlx5_core"),
     ];
 
-    public override string Wanted => "no .network file that configures mana, mlx4 or mlx5 (or one that says Unmanaged=yes)";
+    public override string Wanted =>
+        "no .network file that configures mana, mlx4 or mlx5 (or one that says Unmanaged=yes, or a udev rule that keeps networkd away)";
 
     public override string Source => Sources.AzureAcceleratedNetworking;
 
@@ -20,6 +26,11 @@ internal sealed class VirtualFunctionsUnmanaged : ReadinessRule
         if (SystemdUnits.EnabledBy(disk.Root, "systemd-networkd.service", "systemd-networkd.socket") is null)
         {
             return Unknown("systemd-networkd is not enabled; other network managers are not judged here");
+        }
+
+        if (UnmanagedBy(disk.Root) is { } rules)
+        {
+            return Pass($"{rules} sets ID_NET_MANAGED_BY for them");
         }
 
         foreach (var function in s_virtualFunctions)
@@ -47,4 +58,15 @@ internal sealed class VirtualFunctionsUnmanaged : ReadinessRule
 
         return Pass("none applies to mana, mlx4 or mlx5");
     }
+
+    /// <summary>
+    /// The udev rules by which networkd leaves virtual functions alone, or those of them that are slaves; null if none do.
+    /// </summary>
+    /// <remarks>Source: systemd.network(5), ID_NET_MANAGED_BY (systemd 255 and later).</remarks>
+    private static string? UnmanagedBy(IFileSystemView root) =>
+        ConfigurationFiles.Find(
+            root, ".rules", "/etc/udev/rules.d", "/usr/local/lib/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d")
+            .FirstOrDefault(path => root.ReadLines(path).Any(line =>
+                !line.TrimStart().StartsWith('#') && line.Contains("ENV{ID_NET_MANAGED_BY}=\"", StringComparison.Ordinal)
+                && s_marks.Any(mark => line.Contains(mark, StringComparison.Ordinal))));
 }
