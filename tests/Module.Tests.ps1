@@ -393,6 +393,7 @@ Describe 'Errors' {
         @{ Case = 'no such script'; Script = { Invoke-ArchTarget (New-SampleBuild "$root/script") -ScriptPath "$root/none.sh" @args }; Id = 'ScriptNotFound'; Category = 'ObjectNotFound'; Target = 'none.sh'; Message = '*none.sh*' }
         @{ Case = 'no raw image'; Script = { ConvertTo-AzureVhd -Path "$root/none.raw" @args }; Id = 'RawImageNotFound'; Category = 'ObjectNotFound'; Target = 'none.raw'; Message = '*none.raw*' }
         @{ Case = 'no build to bring QEMU'; Script = { Test-AzureVhd (New-SampleVhd "$root/alone").FullName -Boot -Qemu Builder @args }; Id = 'BuildNotFound'; Category = 'ObjectNotFound'; Target = $null; Message = '*-WorkDirectory*' }
+        @{ Case = 'a disk controller of the other generation'; Script = { Test-AzureVhd (New-SampleVhd "$root/controller").FullName -Boot -Generation 1 -DiskController NVMe @args }; Id = 'ControllerOfOtherGeneration'; Category = 'InvalidArgument'; Target = $null; Message = '*generation 2*' }
         @{ Case = 'no engine for the QEMU of a build'; Script = { $vhd = New-SampleVhd "$root/beside"; Get-ArchBuild (New-SampleBuild "$root/qemu") | Test-AzureVhd -Path $vhd.FullName -Boot -Qemu Builder @args }; Id = 'DockerEngineNotFound'; Category = 'ConnectionError'; Target = $null; Message = '*no-engine.sock*' }
         @{ Case = 'no Docker engine'; Script = { New-ArchBootstrap "$root/none" @args }; Id = 'DockerEngineNotFound'; Category = 'ConnectionError'; Target = $null; Message = '*no-engine.sock*Start Docker*DOCKER_HOST*' }
     ) {

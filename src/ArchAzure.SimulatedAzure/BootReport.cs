@@ -17,6 +17,9 @@ public sealed record BootReport
     /// <summary>1 or 2.</summary>
     public required int Generation { get; init; }
 
+    /// <summary>The controller of the OS disk.</summary>
+    public required DiskController DiskController { get; init; }
+
     /// <summary>True only when the guest's own agent reported Ready and the login with the key worked.</summary>
     public required bool Passed { get; init; }
 

@@ -11,6 +11,9 @@ namespace ArchAzure.SimulatedAzure;
 /// <param name="Generation">1 or 2.</param>
 internal record BootTestOptions(string VhdPath, int Generation)
 {
+    /// <summary>The OS disk's controller; see <see cref="VirtualMachineOptions.DiskController"/>.</summary>
+    public DiskController DiskController { get; init; } = Generation == 1 ? DiskController.IDE : DiskController.SCSI;
+
     /// <summary>The limit for the whole test. Without KVM Ready takes about a minute on a quick machine.</summary>
     public TimeSpan Timeout { get; init; } = TimeSpan.FromMinutes(10);
 
@@ -52,7 +55,8 @@ internal class BootTest(IQemuLauncher launcher, BootTestOptions options, IReport
     protected virtual VirtualNetworkOptions Network => new();
 
     /// <summary>The image and its machine, as messages name them.</summary>
-    protected string Name => $"{Path.GetFileName(options.VhdPath)} on generation {options.Generation}";
+    protected string Name => $"{Path.GetFileName(options.VhdPath)} on generation {options.Generation}"
+        + (options.DiskController == DiskController.NVMe ? " (NVMe)" : "");
 
     /// <summary>Boots the image and waits for the outcome.</summary>
     /// <returns>The report, also of a machine that failed.</returns>
@@ -76,6 +80,11 @@ internal class BootTest(IQemuLauncher launcher, BootTestOptions options, IReport
 
     /// <summary>The machine to start.</summary>
     protected virtual VirtualMachineOptions Prepare(VirtualMachineOptions machine) => machine;
+
+    /// <summary>Adds services to the network that the platform does not have.</summary>
+    protected virtual void Offer(VirtualNetwork network)
+    {
+    }
 
     /// <summary>The way to a machine that is up.</summary>
     /// <returns>The outcome, where nothing else has ended the test before.</returns>
@@ -124,13 +133,15 @@ internal class BootTest(IQemuLauncher launcher, BootTestOptions options, IReport
 
         var tools = await launcher.FindToolsAsync(cancellationToken);
         NewFile.CreateFolder(options.LogDirectory);
-        string Log(string extension) => Path.Combine(options.LogDirectory, $"gen{options.Generation}.{extension}");
+        var log = $"gen{options.Generation}{(options.DiskController == DiskController.NVMe ? "-nvme" : "")}";
+        string Log(string extension) => Path.Combine(options.LogDirectory, $"{log}.{extension}");
 
         var key = SshKeyPair.Create("archazure-boot-test");
         var environment = Environment with { SshPublicKeys = [key.PublicKey] };
         using var platform = new SimulatedPlatform(environment);
         await using var network = new VirtualNetwork(Network);
         platform.Attach(network);
+        Offer(network);
         Listen(platform, network);
         var sshPort = network.ForwardFromLoopback(22);
         try
@@ -138,6 +149,7 @@ internal class BootTest(IQemuLauncher launcher, BootTestOptions options, IReport
             Reach("Start");
             var plain = new VirtualMachineOptions(options.VhdPath, options.Generation)
             {
+                DiskController = options.DiskController,
                 DiskSizeMiB = options.DiskSizeMiB,
                 Dvd = UdfVolume.Create(environment, DateTimeOffset.UtcNow),
                 VmId = platform.VmId,
@@ -153,6 +165,7 @@ internal class BootTest(IQemuLauncher launcher, BootTestOptions options, IReport
             {
                 VhdPath = options.VhdPath,
                 Generation = options.Generation,
+                DiskController = options.DiskController,
                 Passed = outcome.Error is null,
                 Error = outcome.Error is null ? null : Explain(outcome, tools, timeline, Log("serial.log"), screen, lines),
                 ErrorId = outcome.ErrorId,

@@ -56,6 +56,30 @@ public sealed record GuestFacts
     /// <summary>Active swap areas.</summary>
     public required IReadOnlyList<string> Swaps { get; init; }
 
+    // What follows is asked of images and machines by Microsoft's own tests, https://github.com/microsoft/lisa (lisa/microsoft/testsuites),
+    // each in the case that is named.
+
+    /// <summary>The processor's architecture as <c>uname -m</c> has it (verify_azure_64bit_os: x86_64 or aarch64).</summary>
+    public required string Architecture { get; init; }
+
+    /// <summary>What <c>openssl version</c> says (verify_openssl_version: 3.0.0 or later).</summary>
+    public required string OpenSslVersion { get; init; }
+
+    /// <summary>What <c>python3 --version</c> says (verify_python_version: 3.9 or later).</summary>
+    public required string PythonVersion { get; init; }
+
+    /// <summary>Errors of the kernel, the first 50; none where they may not be read (verify_boot_error_fail_warnings).</summary>
+    public required IReadOnlyList<string> KernelErrors { get; init; }
+
+    /// <summary>Whether the driver of floppy disks is loaded (verify_floppy_module_is_blacklisted: it is not).</summary>
+    public required bool FloppyLoaded { get; init; }
+
+    /// <summary>
+    /// The time-out of each SCSI disk in seconds, as <c>sda 300</c> (verify_disks_device_timeout_setting: OS.RootDeviceScsiTimeout of
+    /// waagent.conf).
+    /// </summary>
+    public required IReadOnlyList<string> DiskTimeouts { get; init; }
+
     // One script, one round trip: each command takes a second or more where the processor is emulated. It only reads.
     internal const string Script = """
         export PATH="$PATH:/usr/sbin:/sbin" LC_ALL=C
@@ -78,6 +102,12 @@ public sealed record GuestFacts
         s cmdline; cat /proc/cmdline
         s machine; cat /etc/machine-id
         s swaps; tail -n +2 /proc/swaps
+        s architecture; uname -m
+        s openssl; openssl version 2>/dev/null
+        s python; python3 --version 2>/dev/null
+        s errors; sudo -n dmesg --notime --level=emerg,alert,crit,err 2>/dev/null | head -n 50
+        s floppy; [ -d /sys/module/floppy ] && echo yes || echo no
+        s timeouts; for f in /sys/block/sd*/device/timeout; do [ -e "$f" ] && echo "$(echo "$f" | cut -d / -f 4) $(cat "$f")"; done
         """;
 
     internal static GuestFacts Parse(string output)
@@ -118,6 +148,12 @@ public sealed record GuestFacts
             CommandLine = One("cmdline"),
             MachineId = One("machine"),
             Swaps = Lines("swaps"),
+            Architecture = One("architecture"),
+            OpenSslVersion = One("openssl"),
+            PythonVersion = One("python"),
+            KernelErrors = Lines("errors"),
+            FloppyLoaded = One("floppy") == "yes",
+            DiskTimeouts = Lines("timeouts"),
         };
     }
 }

@@ -27,13 +27,16 @@ internal sealed record QemuMachine(
 /// <summary>Turns a machine into QEMU's arguments.</summary>
 /// <remarks>
 /// Linux sees Hyper-V's devices only on Hyper-V, so what stands for them here are: IDE for generation 1's disk and DVD
-/// (as on Azure for the DVD), virtio-scsi for generation 2's and for data disks, virtio-net for the network interface.
+/// (as on Azure for the DVD), virtio-scsi for generation 2's and for data disks, virtio-net for the network interface. NVMe is NVMe.
 /// An image that is to boot here needs their drivers beside Hyper-V's, and a network configuration that takes virtio_net.
 /// </remarks>
 internal static class QemuCommandLine
 {
     /// <summary>The id of the DVD drive in the monitor.</summary>
     public const string DvdDevice = "dvd0";
+
+    /// <summary>The empty place for an NVMe controller before that of the OS disk.</summary>
+    public const string EmptyPort = "before";
 
     /// <summary>The SCSI target of generation 2's OS disk (LUN 0) and DVD (LUN 2); the data disks have the other one.</summary>
     public static int OsTarget(bool dataDisksFirst) => dataDisksFirst ? 1 : 0;
@@ -91,9 +94,23 @@ internal static class QemuCommandLine
             arguments.AddRange(["-device", "virtio-scsi-pci,id=scsi"]);
         }
 
+        var onNvme = machine.Options.DiskController == DiskController.NVMe;
+        if (onNvme)
+        {
+            // The root port before it is for a disk that comes later, and is then found first.
+            arguments.AddRange(
+            [
+                "-device", $"pcie-root-port,id={EmptyPort},chassis=1,slot=1",
+                "-device", "pcie-root-port,id=disks,chassis=2,slot=2",
+                "-device", "nvme,id=nvme,bus=disks,serial=azure",
+            ]);
+        }
+
         var target = OsTarget(machine.Options.DataDisksFirst);
         var unit = machine.Options.DataDisksFirst && machine.DataDisks.Count > 0 ? 1 : 0;
-        var place = second ? $"scsi-hd,drive=os,bus=scsi.0,scsi-id={target},lun=0" : $"ide-hd,drive=os,bus=ide.0,unit={unit}";
+        var place = onNvme ? "nvme-ns,drive=os,bus=nvme,nsid=1"
+            : second ? $"scsi-hd,drive=os,bus=scsi.0,scsi-id={target},lun=0"
+            : $"ide-hd,drive=os,bus=ide.0,unit={unit}";
         arguments.AddRange(["-device", $"{place},bootindex=0"]);
         if (machine.Dvd is { } dvd)
         {
@@ -114,8 +131,8 @@ internal static class QemuCommandLine
             arguments.AddRange(
             [
                 "-drive", $"if=none,id=data{i},file={Escape(machine.DataDisks[i])},format=raw,cache=unsafe",
-                "-device", !second && i < unit
-                    ? $"ide-hd,drive=data{i},bus=ide.0,unit=0"
+                "-device", onNvme ? $"nvme-ns,drive=data{i},bus=nvme,nsid={i + 2}"
+                    : !second && i < unit ? $"ide-hd,drive=data{i},bus=ide.0,unit=0"
                     : $"scsi-hd,drive=data{i},bus=scsi.0,scsi-id={1 - target},lun={i}",
             ]);
         }

@@ -10,6 +10,9 @@ namespace ArchAzure.SimulatedAzure;
 /// <param name="Generation">1 or 2.</param>
 internal sealed record VirtualMachineOptions(string VhdPath, int Generation)
 {
+    /// <summary>Where its disks are: for generation 1 IDE only, for generation 2 the others.</summary>
+    public DiskController DiskController { get; init; } = Generation == 1 ? DiskController.IDE : DiskController.SCSI;
+
     /// <summary>The size the OS disk is to appear with, in MiB; null for the VHD's own. Not less than that.</summary>
     public int? DiskSizeMiB { get; init; }
 

@@ -32,8 +32,12 @@ public sealed partial class CloudInitTests(CloudInitImage image, ITestOutputHelp
     // What keeps idle sessions alive is of the layer that both agents share: WaAgentTests has them.
     [Fact]
     [Trait("Speed", "slow")]
-    public Task Late_dvd_key_only_and_long_lease() =>
-        FindsLateDvdRefusesPasswordsAndStaysReachableAsync(image.Vhd, Logs(), idle: null, thenAnother: false);
+    public async Task Late_dvd_key_only_long_lease_and_NVMe()
+    {
+        using var folder = new TempFolder();
+        await FindsLateDvdRefusesPasswordsAndStaysReachableAsync(
+            await TakesQemusDisksForAzuresAsync(folder, image.Vhd), Logs(), idle: null, onNvme: true);
+    }
 
     [Fact]
     [Trait("Speed", "long")]

@@ -1,3 +1,5 @@
+using System.Net;
+using System.Net.Sockets;
 using System.Text.RegularExpressions;
 using ArchAzure.SimulatedAzure;
 
@@ -30,6 +32,12 @@ internal sealed record MachineTestOptions(string VhdPath, int Generation) : Boot
     /// <summary>Extension handlers; each must report success.</summary>
     public ExtensionHandler[] Extensions { get; init; } = [];
 
+    /// <summary>The port on this machine of a mirror of packages that the guest finds at <see cref="MirrorAddress"/>; null: none.</summary>
+    public int? MirrorPort { get; init; }
+
+    /// <summary>Where the mirror is for the guest: https://www.rfc-editor.org/rfc/rfc5737 keeps the address for examples.</summary>
+    public static IPAddress MirrorAddress { get; } = IPAddress.Parse("203.0.113.5");
+
     /// <summary>The virtual network's behaviour.</summary>
     public VirtualNetworkOptions Network { get; init; } = new();
 
@@ -55,6 +63,22 @@ internal sealed class MachineTest(IQemuLauncher launcher, MachineTestOptions opt
     };
 
     protected override VirtualNetworkOptions Network => options.Network;
+
+    protected override void Offer(VirtualNetwork network)
+    {
+        if (options.MirrorPort is { } port)
+        {
+            network.Listen(MachineTestOptions.MirrorAddress, 80, (stream, token) => ConnectAsync(stream, port, token));
+        }
+    }
+
+    private static async Task ConnectAsync(Stream guest, int port, CancellationToken cancellationToken)
+    {
+        using var client = new TcpClient();
+        await client.ConnectAsync(IPAddress.Loopback, port, cancellationToken);
+        await Task.WhenAny(
+            guest.CopyToAsync(client.GetStream(), cancellationToken), client.GetStream().CopyToAsync(guest, cancellationToken));
+    }
 
     protected override VirtualMachineOptions Prepare(VirtualMachineOptions machine)
     {

@@ -52,6 +52,7 @@ public abstract partial class ProvisioningTests(
         var guest = report.Guest!;
         Assert.Equal("first-machine", guest.HostName);
         Assert.Equal("ada", guest.UserName);
+        Assert.False(guest.FloppyLoaded);
         Assert.Equal(report.ReportedHostKey is null ? null : report.SeenHostKey, report.ReportedHostKey);
 
         // What sshd has shown is what it will show after a reboot.
@@ -109,12 +110,20 @@ public abstract partial class ProvisioningTests(
     /// a disk larger than the image and after a data disk, and maybe a path that forgets idle flows; then it may be deprovisioned and
     /// become another machine.
     /// </summary>
-    protected async Task FindsLateDvdRefusesPasswordsAndStaysReachableAsync(string vhd, string logs, TimeSpan? idle, bool thenAnother)
+    /// <param name="vhd">The image.</param>
+    /// <param name="logs">Where the serial log stays.</param>
+    /// <param name="idle">After how long the path forgets a flow; null for never.</param>
+    /// <param name="thenAnother">Whether it becomes another machine in the end.</param>
+    /// <param name="onNvme">Whether its disks are on NVMe; the image then takes QEMU's for Azure's.</param>
+    /// <param name="thenAnotherName">Whether the OS disk then gets another name.</param>
+    protected async Task FindsLateDvdRefusesPasswordsAndStaysReachableAsync(
+        string vhd, string logs, TimeSpan? idle, bool thenAnother = false, bool onNvme = false, bool thenAnotherName = false)
     {
         const uint years136 = uint.MaxValue - 1;
         var size = (int)((new FileInfo(vhd).Length >> 20) + 2048);
         var options = new MachineTestOptions(vhd, 2)
         {
+            DiskController = onNvme ? DiskController.NVMe : DiskController.SCSI,
             LogDirectory = logs,
             Timeout = Limit,
             HostName = "second-machine",
@@ -134,6 +143,10 @@ public abstract partial class ProvisioningTests(
         Assert.Equal("second-machine", guest.HostName);
         RunsFromOneDisk(guest);
         Assert.True(guest.PasswordlessSudo);
+        Assert.False(guest.FloppyLoaded);
+        Assert.Equal("x86_64", guest.Architecture);
+        Assert.StartsWith("OpenSSL 3.", guest.OpenSslVersion, StringComparison.Ordinal);
+        Assert.StartsWith("Python 3.", guest.PythonVersion, StringComparison.Ordinal);
         Assert.Empty(guest.FailedUnits);
         Assert.Equal((long)size << 20, guest.DiskBytes);
         Assert.InRange(guest.RootPartitionBytes, guest.DiskBytes - (303L << 20), guest.DiskBytes);
@@ -161,10 +174,20 @@ public abstract partial class ProvisioningTests(
             Assert.DoesNotContain("not on the end", table, StringComparison.Ordinal);
 
             await RootAsync(session, done, cancellationToken);
+            if (onNvme)
+            {
+                await FindsDisksOnNvmeAsync(session, cancellationToken);
+            }
+
             await (idle is { } time ? SurvivesIdlenessAsync(session, time, MeanwhileAsync, cancellationToken) : MeanwhileAsync());
             if (thenAnother)
             {
                 await BecomesAnotherAsync(session, cancellationToken);
+            }
+
+            if (thenAnotherName)
+            {
+                await SurvivesAnotherNameAsync(session, cancellationToken);
             }
 
             async Task MeanwhileAsync()
@@ -258,7 +281,7 @@ public abstract partial class ProvisioningTests(
     /// </summary>
     private static void RunsFromOneDisk(GuestFacts guest)
     {
-        var root = Regex.Match(guest.RootMount, "^(/dev/sd[a-z])3 ");
+        var root = RootOfOsDisk().Match(guest.RootMount);
         Assert.True(root.Success, guest.RootMount);
         Assert.Contains(guest.Mounts, mount => Regex.IsMatch(mount, $"^/efi +{root.Groups[1].Value}2 +vfat$"));
     }

@@ -57,10 +57,13 @@ internal static partial class TestImage
     /// <summary>A copy of the image, changed by debugfs(8): what a fix brings is taken out, to see that its test fails then.</summary>
     /// <param name="folder">Where the copy goes.</param>
     /// <param name="commands">Commands of debugfs on the root file system.</param>
-    public static async Task<string> WithoutAsync(TempFolder folder, params string[] commands)
+    public static Task<string> WithoutAsync(TempFolder folder, params string[] commands) => ChangedAsync(folder, Vhd, commands);
+
+    /// <summary>The same of an image of the same shape.</summary>
+    public static async Task<string> ChangedAsync(TempFolder folder, string vhd, params string[] commands)
     {
         var copy = folder["image.vhd"];
-        await Tool.RunAsync("cp", "--sparse=always", "--reflink=auto", Vhd, copy);
+        await Tool.RunAsync("cp", "--sparse=always", "--reflink=auto", vhd, copy);
         var script = folder.Write("debugfs", string.Join('\n', commands) + "\n");
         var result = await Tool.TryAsync(
             "debugfs", ["-w", "-f", script, $"{copy}?offset={Build.Disk!.Partitions[PartitionPlan.Root].Offset}"]);

@@ -39,7 +39,16 @@ public sealed class WaAgentKeyTests(ITestOutputHelper output) : WaAgentTests(out
     [Fact]
     [Trait("Speed", "slow")]
     public Task Late_dvd_key_only_long_lease_and_idle_sessions() =>
-        FindsLateDvdRefusesPasswordsAndStaysReachableAsync(TestImage.Vhd, Logs(), s_idle, thenAnother: false);
+        FindsLateDvdRefusesPasswordsAndStaysReachableAsync(TestImage.Vhd, Logs(), s_idle);
+
+    [Fact]
+    [Trait("Speed", "long")]
+    public async Task NVMe_with_names_that_change()
+    {
+        using var folder = new TempFolder();
+        await FindsLateDvdRefusesPasswordsAndStaysReachableAsync(
+            await TakesQemusDisksForAzuresAsync(folder, TestImage.Vhd), Logs(), idle: null, onNvme: true, thenAnotherName: true);
+    }
 
     [Fact]
     [Trait("Speed", "long")]

@@ -235,7 +235,7 @@ public sealed partial class VhdStructureTests(Pipeline pipeline, RawView raw) : 
         Assert.Contains("Size: 0", await DebugAsync("stat /etc/machine-id"), StringComparison.Ordinal);
         Assert.DoesNotContain("ssh_host_", await DebugAsync("ls /etc/ssh"), StringComparison.Ordinal);
         Assert.Contains("sshd_config", await DebugAsync("ls /etc/ssh"), StringComparison.Ordinal);
-        Assert.Equal(["mirrorlist"], await NamesAsync("/etc/pacman.d"));
+        Assert.Equal(["hooks", "mirrorlist"], await NamesAsync("/etc/pacman.d"));
         foreach (var folder in new[] { "/var/cache/pacman/pkg", "/var/lib/pacman/sync", "/tmp", "/var/tmp", "/run" })
         {
             Assert.Empty(await NamesAsync(folder));
@@ -292,6 +292,50 @@ public sealed partial class VhdStructureTests(Pipeline pipeline, RawView raw) : 
     [Fact]
     public async Task Resolver_starts_before_login() =>
         Assert.Contains("systemd-resolved.service", await NamesAsync("/etc/systemd/system/sysinit.target.wants"));
+
+    [Fact]
+    public async Task Image_is_named_in_os_release()
+    {
+        var release = await CatAsync("/usr/lib/os-release");
+        Assert.Contains("ID=arch\n", release, StringComparison.Ordinal);
+        Assert.EndsWith($"\nIMAGE_ID=archlinux-azure\nIMAGE_VERSION={pipeline.ImageBuild.Version}\n", release, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Agent_does_not_lie_in_the_folder_of_one_Python()
+    {
+        Assert.Contains("Fast link dest: \"../lib/waagent/waagent\"", await DebugAsync("stat /usr/bin/waagent"), StringComparison.Ordinal);
+        Assert.Contains("__pycache__", await NamesAsync("/usr/lib/waagent/azurelinuxagent/common"));
+    }
+
+    /// <summary>By their devices, which there are on Hyper-V only.</summary>
+    [Fact]
+    public async Task Daemons_of_HyperV_are_there_and_not_enabled()
+    {
+        Assert.Contains("hv_kvp_daemon.service", await NamesAsync("/usr/lib/systemd/system"));
+        var rules = await CatAsync("/etc/udev/rules.d/68-azure-hyperv.rules");
+        Assert.Contains("ENV{SYSTEMD_WANTS}+=\"hv_kvp_daemon.service\"", rules, StringComparison.Ordinal);
+        Assert.DoesNotContain(
+            await NamesAsync("/etc/systemd/system/multi-user.target.wants"), name => name.StartsWith("hv_", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Systemd_leaves_the_instance_metadata_to_the_agents() =>
+        Assert.Contains(
+            "Fast link dest: \"/dev/null\"", await DebugAsync("stat /etc/systemd/system-generators/systemd-imds-generator"),
+            StringComparison.Ordinal);
+
+    [Fact]
+    public async Task First_boot_rebuilds_nothing_that_is_there()
+    {
+        var time = TimeOf(await DebugAsync("stat /usr"));
+        Assert.Equal(time, TimeOf(await DebugAsync("stat /etc/.updated")));
+        Assert.Equal(time, TimeOf(await DebugAsync("stat /var/.updated")));
+        Assert.Contains("ld.so.cache", await NamesAsync("/etc"));
+
+        static string TimeOf(string status) =>
+            status.Split('\n').Single(line => line.TrimStart().StartsWith("mtime:", StringComparison.Ordinal));
+    }
 
     private static string Uncommented(string text) => string.Join('\n', text.Split('\n').Where(line => !line.StartsWith('#')));
 

@@ -13,7 +13,7 @@ public sealed class BlobTests(Azurite azurite) : IClassFixture<Azurite>, IDispos
 
     internal static UploadOptions Quick { get; } = new()
     {
-        Retries = new(6, TimeSpan.FromMilliseconds(50), TimeSpan.FromSeconds(3)), RequestTimeout = TimeSpan.FromSeconds(2),
+        Retries = new(6, TimeSpan.FromMilliseconds(50), TimeSpan.FromSeconds(3)), RequestTimeout = TimeSpan.FromSeconds(4),
     };
 
     public void Dispose()

@@ -99,7 +99,11 @@ public sealed class GalleryKillTests(Azurite azurite) : IClassFixture<Azurite>
     {
         using var process = Tool.Start("dotnet", Command(azure, arguments));
         await Task.WhenAny(reached, process.WaitForExitAsync());
-        Assert.False(process.HasExited, $"It has ended before it was killed: {await process.StandardOutput.ReadToEndAsync()}");
+        if (process.HasExited)
+        {
+            Assert.Fail($"It has ended before it was killed: {await process.StandardOutput.ReadToEndAsync()}");
+        }
+
         process.Kill(entireProcessTree: true);
         await process.WaitForExitAsync();
     }

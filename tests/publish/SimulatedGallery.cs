@@ -97,7 +97,7 @@ internal sealed partial class SimulatedResourceManager
 
         properties["publishingProfile"] = profile.DeepClone();
         BeginReplication(there, "Updating", names);
-        return new Answer(202, (JsonObject)there.DeepClone()) { Operation = new Operation() };
+        return new Answer(200, (JsonObject)there.DeepClone()) { Operation = new Operation() };
     }
 
     private static void BeginReplication(JsonObject version, string state, IEnumerable<string> regions)

@@ -37,6 +37,24 @@ internal sealed class ArchPackage(string repository, string name, string version
 
     private long InstalledSize => Files.Size;
 
+    /// <summary>The same package as its next release.</summary>
+    public ArchPackage Newer()
+    {
+        int dash = Version.LastIndexOf('-') + 1;
+        int release = int.Parse(Version.AsSpan(dash), NumberStyles.None, CultureInfo.InvariantCulture);
+        ArchPackage newer = new(Repository, Name, $"{Version[..dash]}{release + 1}", Description);
+        foreach ((string path, TreeEntry entry) in Files.Entries)
+        {
+            newer.Files.Add(path, entry);
+        }
+
+        newer.Depends.UnionWith(Depends);
+        newer.Provides.AddRange(Provides);
+        newer.Conflicts.AddRange(Conflicts);
+        newer.Backup.AddRange(Backup);
+        return newer;
+    }
+
     /// <summary>Writes <c>NAME-VERSION-x86_64.pkg.tar.zst</c> into a directory and returns its path.</summary>
     public async Task<string> WriteAsync(string directory, CancellationToken cancellation)
     {

@@ -16,6 +16,9 @@ namespace ArchAzure.StandIn;
 [SupportedOSPlatform("linux")]
 internal sealed class MirrorMaker(string cache, string suite, string kernel, TextWriter log)
 {
+    /// <summary>The packages of which there is a newer release.</summary>
+    private static readonly string[] s_updated = ["linux", "grub"];
+
     /// <summary>The releases, newest first. The older ones are hard links of the newest: same bytes, its <c>version</c> too.</summary>
     private static readonly string[] s_releases = ["2026.11.01", "2026.10.01"];
 
@@ -436,6 +439,7 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
     }
 
     /// <summary>Both repositories: packages, signatures and databases.</summary>
+    /// <summary>The repositories, and below updates/ the same with a newer kernel and GRUB; of those only what is new is there.</summary>
     private static async Task WriteRepositoriesAsync(
         IEnumerable<ArchPackage> packages, Signer signer, string key, string staged, CancellationToken cancellation)
     {
@@ -453,28 +457,47 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
                     descriptions.Add($"{package.Name}-{package.Version}", description);
                 }
             });
-            string database = Path.Combine(directory, repository.Key + ".db.tar.gz");
-            await using (GZipStream gzip = new(File.Create(database), CompressionLevel.Optimal))
-            await using (TarWriter tar = new(gzip))
+            await WriteDatabaseAsync(repository.Key, descriptions, directory);
+
+            // What an update brings.
+            directory = Directory.CreateDirectory(Path.Combine(staged, "updates", repository.Key, "os/x86_64")).FullName;
+            foreach (ArchPackage package in repository.Where(p => s_updated.Contains(p.Name)))
             {
-                foreach ((string name, string description) in descriptions)
-                {
-                    tar.WriteEntry(
-                        new PaxTarEntry(TarEntryType.Directory, name + "/")
-                        {
-                            Mode = (UnixFileMode)0b111_101_101, ModificationTime = DateTimeOffset.UnixEpoch,
-                        });
-                    tar.WriteEntry(new PaxTarEntry(TarEntryType.RegularFile, name + "/desc")
-                    {
-                        Mode = (UnixFileMode)0b110_100_100,
-                        ModificationTime = DateTimeOffset.UnixEpoch,
-                        DataStream = new MemoryStream(Encoding.UTF8.GetBytes(description), writable: false),
-                    });
-                }
+                ArchPackage newer = package.Newer();
+                string file = await newer.WriteAsync(directory, cancellation);
+                _ = descriptions.Remove($"{package.Name}-{package.Version}");
+                descriptions.Add(
+                    $"{newer.Name}-{newer.Version}",
+                    await newer.DescribeAsync(file, await signer.SignAsync(key, file, cancellation), cancellation));
             }
 
-            _ = File.CreateSymbolicLink(Path.Combine(directory, repository.Key + ".db"), repository.Key + ".db.tar.gz");
+            await WriteDatabaseAsync(repository.Key, descriptions, directory);
         }
+    }
+
+    private static async Task WriteDatabaseAsync(string repository, SortedDictionary<string, string> descriptions, string directory)
+    {
+        string database = repository + ".db.tar.gz";
+        await using (GZipStream gzip = new(File.Create(Path.Combine(directory, database)), CompressionLevel.Optimal))
+        await using (TarWriter tar = new(gzip))
+        {
+            foreach ((string name, string description) in descriptions)
+            {
+                tar.WriteEntry(
+                    new PaxTarEntry(TarEntryType.Directory, name + "/")
+                    {
+                        Mode = (UnixFileMode)0b111_101_101, ModificationTime = DateTimeOffset.UnixEpoch,
+                    });
+                tar.WriteEntry(new PaxTarEntry(TarEntryType.RegularFile, name + "/desc")
+                {
+                    Mode = (UnixFileMode)0b110_100_100,
+                    ModificationTime = DateTimeOffset.UnixEpoch,
+                    DataStream = new MemoryStream(Encoding.UTF8.GetBytes(description), writable: false),
+                });
+            }
+        }
+
+        _ = File.CreateSymbolicLink(Path.Combine(directory, repository + ".db"), database);
     }
 
     /// <summary>The bootstrap root by Arch's recipe (pacman installs into it), as signed and dated tarballs.</summary>
@@ -592,9 +615,7 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
             tree.AddFile(
                 path,
                 content,
-                path.StartsWith("bin/", StringComparison.Ordinal) || path == "setup.py"
-                    ? (UnixFileMode)0b111_101_101
-                    : (UnixFileMode)0b110_100_100);
+                path.StartsWith("bin/", StringComparison.Ordinal) ? (UnixFileMode)0b111_101_101 : (UnixFileMode)0b110_100_100);
         }
 
         _ = Directory.CreateDirectory(source);

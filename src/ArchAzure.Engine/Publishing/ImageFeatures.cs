@@ -54,7 +54,7 @@ internal static class ImageFeatures
                     "The rules VirtualFunctionsUnmanaged and HyperVModules of Test-AzureVhd show it: publish without -SkipTest"),
                 "DISKCONTROLLERTYPES" => (
                     feature.Value.Contains("NVMe", StringComparison.OrdinalIgnoreCase), evidence.DiskControllers.Contains("NVMe"),
-                    "Only a boot from an NVMe disk can show it"),
+                    "A boot from an NVMe disk can show it: pipe Test-AzureVhd -Boot -DiskController NVMe to this command"),
                 "SECURITYTYPE" => (
                     !string.Equals(feature.Value, "Standard", StringComparison.OrdinalIgnoreCase), evidence.TrustedLaunch,
                     "Only a boot under Secure Boot can show it, with a boot loader that is signed"),

@@ -14,17 +14,30 @@ internal sealed record PublishEvidence
     /// <summary>Whether a boot under Secure Boot with a TPM has shown that it starts as a Trusted Launch machine.</summary>
     public bool TrustedLaunch { get; init; }
 
-    /// <summary>From what Test-AzureVhd's rules say.</summary>
+    /// <summary>From what Test-AzureVhd's rules say, and boots.</summary>
     /// <remarks>
     /// The virtual function needs drivers that the kernel has and a network configuration that leaves it alone; SCSI needs hv_storvsc
-    /// where the root is mounted. NVMe and Trusted Launch can be shown by a boot only.
+    /// where the root is mounted. That it starts from NVMe takes the drivers and a boot; Trusted Launch can be shown by a boot only.
     /// </remarks>
-    public static PublishEvidence Of(IReadOnlyList<ReadinessResult> results)
+    /// <param name="results">What the rules say.</param>
+    /// <param name="startedFromNvme">Whether a boot has shown that it starts from NVMe.</param>
+    public static PublishEvidence Of(IReadOnlyList<ReadinessResult> results, bool startedFromNvme)
     {
+        List<string> controllers = [];
+        if (Passed("HyperVModules"))
+        {
+            controllers.Add("SCSI");
+        }
+
+        if (startedFromNvme && Passed("NvmeModules"))
+        {
+            controllers.Add("NVMe");
+        }
+
         return new PublishEvidence
         {
             AcceleratedNetworking = Passed("VirtualFunctionsUnmanaged") && Passed("HyperVModules"),
-            DiskControllers = Passed("HyperVModules") ? ["SCSI"] : [],
+            DiskControllers = controllers,
         };
 
         bool Passed(string rule) => results.Any(result => result.Rule == rule && result.Outcome == ReadinessOutcome.Passed);

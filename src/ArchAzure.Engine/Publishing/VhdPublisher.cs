@@ -20,6 +20,9 @@ internal sealed record PublishRequest
     /// <summary>Whether something else in its place is overwritten.</summary>
     public bool Force { get; init; }
 
+    /// <summary>Whether a boot has shown that it starts from NVMe.</summary>
+    public bool StartedFromNvme { get; init; }
+
     /// <summary>What <see cref="VhdPublisher.TestAsync"/> has found; null if it is still to be asked.</summary>
     public PublishEvidence? Evidence { get; init; }
 
@@ -135,7 +138,7 @@ internal static class VhdPublisher
                 $"{unknown} of the rules of Test-AzureVhd could not look into '{request.VhdPath}': whether it starts is not known.");
         }
 
-        return PublishEvidence.Of(results);
+        return PublishEvidence.Of(results, request.StartedFromNvme);
     }
 
     /// <summary>Tests, opens and sends the VHD.</summary>

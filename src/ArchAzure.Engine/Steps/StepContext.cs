@@ -56,6 +56,7 @@ internal sealed class StepContext
     /// <summary>What layers' scripts find in their environment, and what their templates name.</summary>
     public Dictionary<string, string> ScriptEnvironment => new(Settings.ScriptValues(Step), StringComparer.Ordinal)
     {
+        ["ARCHAZURE_IMAGE_VERSION"] = Build.Version!,
         ["ARCHAZURE_ROOT_FILE_SYSTEM"] = Build.Disk!.RootFileSystem,
         ["ARCHAZURE_ROOT_UUID"] = Build.Disk!.RootUuid.ToString(),
         ["ARCHAZURE_ESP_UUID"] = Build.Disk!.EspUuid,

@@ -12,8 +12,8 @@ namespace ArchAzure.Target;
 /// </summary>
 internal sealed partial class Layer
 {
-    /// <summary>Files below this folder are laid before the packages, so that the initramfs is made once and right.</summary>
-    private const string EarlyFolder = "etc/mkinitcpio.conf.d/";
+    /// <summary>Files below these folders are laid before the packages, so that the initramfs is made once and right.</summary>
+    private static readonly string[] s_earlyFolders = ["etc/mkinitcpio.conf.d/", "etc/modprobe.d/"];
 
     private const UnixFileMode PlainMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
     private const UnixFileMode ExecutableMode =
@@ -154,7 +154,7 @@ internal sealed partial class Layer
     public bool HasFiles(bool early) => Entries(early).Any();
 
     private IEnumerable<(string Name, FileSystemInfo Info, bool IsTemplate)> Entries(bool early) =>
-        Entries().Where(entry => entry.Name.StartsWith(EarlyFolder, StringComparison.Ordinal) == early);
+        Entries().Where(entry => s_earlyFolders.Any(folder => entry.Name.StartsWith(folder, StringComparison.Ordinal)) == early);
 
     private IEnumerable<(string Name, FileSystemInfo Info, bool IsTemplate)> Entries()
     {

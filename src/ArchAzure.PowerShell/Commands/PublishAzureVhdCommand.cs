@@ -16,6 +16,7 @@ public sealed class PublishAzureVhdCommand : EngineCmdlet
     private const string ByGallery = "Gallery";
 
     private readonly List<string> _paths = [];
+    private bool _startedFromNvme;
 
     /// <summary>A fixed VHD; it is only read.</summary>
     [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
@@ -148,6 +149,7 @@ public sealed class PublishAzureVhdCommand : EngineCmdlet
                 path)));
         }
 
+        _startedFromNvme |= Boot is { Passed: true, DiskController: DiskController.NVMe };
         if (!_paths.Contains(path))
         {
             _paths.Add(path);
@@ -173,7 +175,8 @@ public sealed class PublishAzureVhdCommand : EngineCmdlet
 
         var request = new PublishRequest
         {
-            VhdPath = path, Generation = Generation, SkipTest = SkipTest, Force = Force,
+            VhdPath = path, Generation = Generation, SkipTest = SkipTest, Force = Force, 
+            StartedFromNvme = _startedFromNvme,
             Upload = new UploadOptions { Verification = Verify },
         };
         if (ParameterSetName == ByBlob)

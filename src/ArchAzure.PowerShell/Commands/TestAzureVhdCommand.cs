@@ -31,10 +31,18 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
     [Parameter(Mandatory = true, ParameterSetName = ByBoot)]
     public SwitchParameter Boot { get; set; }
 
+    /// <summary>Forecast the Azure Marketplace's certification instead.</summary>
+    [Parameter(ParameterSetName = ByRules)]
+    public SwitchParameter Certification { get; set; }
+
     /// <summary>The generations of virtual machines: 1 (BIOS, IDE), 2 (UEFI, SCSI), or both.</summary>
     [Parameter]
     [ValidateSet("1", "2")]
     public int[] Generation { get; set; } = [1, 2];
+
+    /// <summary>The disk controllers: IDE (generation 1), SCSI or NVMe (generation 2), or some of them.</summary>
+    [Parameter(ParameterSetName = ByBoot)]
+    public DiskController[]? DiskController { get; set; }
 
     /// <summary>The limit of one boot, in seconds.</summary>
     [Parameter(ParameterSetName = ByBoot)]
@@ -91,7 +99,10 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
 
     private void CheckRules(string path)
     {
-        var options = new ReadinessOptions { Generation = Generation.Distinct().Count() == 1 ? Generation[0] : null };
+        var options = new ReadinessOptions
+        {
+            Generation = Generation.Distinct().Count() == 1 ? Generation[0] : null, Certification = Certification,
+        };
         var results = Run((reporter, token) => ReadinessCheck.RunAsync(path, options, reporter, token));
         _passed &= results.All(result => result.Outcome != ReadinessOutcome.Failed);
         if (!Quiet)
@@ -102,6 +113,7 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
 
     private void BootImage(string path)
     {
+        var machines = Machines();
         Run(() => FixedVhd.ReadFooter(path));
         var workDirectory = WorkDirectory is null ? null : FilePath(WorkDirectory);
         using var launcher = Run((reporter, token) => QemuChoice.FindAsync(Qemu, path, workDirectory, reporter, token));
@@ -111,9 +123,8 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
         var failed = false;
         try
         {
-            var generations = Generation.Distinct().ToList();
-            foreach (var report in generations.Chunk(AtATime(generations.Count)).SelectMany(
-                some => Run((reporter, token) => Task.WhenAll(some.Select(generation => BootAsync(generation, reporter, token))))))
+            foreach (var report in machines.Chunk(AtATime(machines.Count)).SelectMany(
+                some => Run((reporter, token) => Task.WhenAll(some.Select(machine => BootAsync(machine, reporter, token))))))
             {
                 failed |= !report.Passed;
                 if (!Quiet)
@@ -137,16 +148,42 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
             }
         }
 
-        Task<BootReport> BootAsync(int generation, IReporter reporter, CancellationToken token) =>
+        Task<BootReport> BootAsync((int Generation, DiskController Controller) machine, IReporter reporter, CancellationToken token) =>
             new BootTest(
                 launcher,
-                new BootTestOptions(path, generation)
+                new BootTestOptions(path, machine.Generation)
                 {
+                    DiskController = machine.Controller,
                     Timeout = TimeSpan.FromSeconds(Timeout),
                     LogDirectory = folder,
                     DiskSizeMiB = DiskSizeMiB == 0 ? null : DiskSizeMiB,
                 },
                 reporter).RunAsync(token);
+    }
+
+    /// <summary>The machines to boot: each generation with its own controller, or with those that were named.</summary>
+    private List<(int Generation, DiskController Controller)> Machines()
+    {
+        if (DiskController is null)
+        {
+            return [.. Generation.Distinct().Select(generation =>
+                (generation, generation == 1 ? SimulatedAzure.DiskController.IDE : SimulatedAzure.DiskController.SCSI))];
+        }
+
+        var machines = DiskController.Distinct().Select(controller =>
+            (Generation: controller == SimulatedAzure.DiskController.IDE ? 1 : 2, Controller: controller)).ToList();
+        if (MyInvocation.BoundParameters.ContainsKey(nameof(Generation))
+            && machines.Select(machine => machine.Generation).Except(Generation).ToList() is [var other, ..])
+        {
+            ThrowTerminatingError(ErrorRecords.From(new ArchAzureException(
+                "ControllerOfOtherGeneration",
+                ErrorKind.InvalidInput,
+                $"{machines.First(machine => machine.Generation == other).Controller} is a disk controller of generation {other}: IDE is "
+                + "generation 1's, SCSI and NVMe are generation 2's. Leave out -Generation, or name it too.",
+                DiskController)));
+        }
+
+        return machines;
     }
 
     /// <summary>How many of the machines boot at a time: each has two processors and 1 GiB. With fewer, both would be slower.</summary>

@@ -31,6 +31,22 @@ public sealed class QemuTests
     }
 
     [Fact]
+    public void NVMeHasTheOsDiskAndTheDataDisksByTheirLuns()
+    {
+        var machine = Machine(2);
+        var arguments = QemuCommandLine.Build(machine with
+        {
+            Options = machine.Options with { DiskController = DiskController.NVMe },
+            Firmware = new UefiFirmware("/code", "/variables"),
+            DataDisks = ["/data0", "/data1"],
+        });
+        Assert.Contains("nvme-ns,drive=os,bus=nvme,nsid=1,bootindex=0", arguments);
+        Assert.Contains("nvme-ns,drive=data0,bus=nvme,nsid=2", arguments);
+        Assert.Contains("nvme-ns,drive=data1,bus=nvme,nsid=3", arguments);
+        Assert.DoesNotContain(arguments, argument => argument.StartsWith("scsi-hd", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public void WithoutFirmwareGeneration2NamesThePackages()
     {
         var error = Assert.Throws<ArchAzureException>(() => QemuCommandLine.Build(Machine(2)));

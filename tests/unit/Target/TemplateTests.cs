@@ -9,6 +9,7 @@ public sealed partial class TemplateTests
 {
     private static readonly Dictionary<string, string> s_values = new(StringComparer.Ordinal)
     {
+        ["ARCHAZURE_IMAGE_VERSION"] = "2026.11.01",
         ["ARCHAZURE_ROOT_UUID"] = "0f1e2d3c-4b5a-4697-8877-665544332211",
         ["ARCHAZURE_ESP_UUID"] = "12AB-34CD",
         ["ARCHAZURE_ROOT_FILE_SYSTEM"] = "ext4",
@@ -42,6 +43,8 @@ public sealed partial class TemplateTests
         var grub = await FilledAsync("azure", "boot/grub/grub.cfg");
         Assert.Contains($"root=UUID={s_values["ARCHAZURE_ROOT_UUID"]} rw ", grub, StringComparison.Ordinal);
         Assert.Contains("/boot/initramfs-linux-lts.img", grub, StringComparison.Ordinal);
+        Assert.EndsWith(
+            "\nIMAGE_VERSION=2026.11.01\n", await FilledAsync("base", "usr/lib/archazure/image-release"), StringComparison.Ordinal);
     }
 
     private static async Task<string> FilledAsync(string layer, string name)
