@@ -74,7 +74,7 @@ in_container() {
     git init -q /target/var/lib/agent
     git -C /target/var/lib/agent fetch -q --depth=1 --no-tags "$WAAGENT" "$WAAGENT_COMMIT"
     git -C /target/var/lib/agent checkout -q FETCH_HEAD
-    arch-chroot /target env --chdir=/var/lib/agent python setup.py install --prefix=/usr --lnx-distro=arch
+    arch-chroot /target env ARCHAZURE_AGENT_SOURCE=/var/lib/agent bash /run/layers/install-waagent
     rm -rf /target/var/lib/agent
     echo '@ agent' >&3
 
@@ -129,7 +129,7 @@ declare -A values=(
     [PACKAGES]=$(setting PACKAGES) [WAAGENT]=$(setting WAAGENT_SOURCE) [WAAGENT_COMMIT]=$(setting WAAGENT_COMMIT)
     [ARCHAZURE_LOCALE]=$(setting TARGET_LANG) [ARCHAZURE_TIMEZONE]=$(setting TIME_ZONE) [ARCHAZURE_KEYMAP]=$(setting KEYMAP)
     [ARCHAZURE_KERNEL]=$(setting KERNEL) [ARCHAZURE_RESOURCE_DISK_SWAP]=$(setting RESOURCE_DISK_SWAP)
-    [ARCHAZURE_ROOT_FILE_SYSTEM]=ext4 [ARCHAZURE_ROOT_FSCK_PASS]=1 [ARCHAZURE_ROOT_UUID]=$(uuid)
+    [ARCHAZURE_IMAGE_VERSION]=bare [ARCHAZURE_ROOT_FILE_SYSTEM]=ext4 [ARCHAZURE_ROOT_FSCK_PASS]=1 [ARCHAZURE_ROOT_UUID]=$(uuid)
     [ARCHAZURE_ESP_UUID]=$(uuid | tr a-f A-F | cut -c 1-4,9-13)
 )
 options=()
