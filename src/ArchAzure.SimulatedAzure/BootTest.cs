@@ -12,7 +12,7 @@ namespace ArchAzure.SimulatedAzure;
 internal record BootTestOptions(string VhdPath, int Generation)
 {
     /// <summary>The OS disk's controller; see <see cref="VirtualMachineOptions.DiskController"/>.</summary>
-    public DiskController DiskController { get; init; } = Generation == 1 ? DiskController.IDE : DiskController.SCSI;
+    public DiskController DiskController { get; init; } = DiskControllers.Of(Generation);
 
     /// <summary>The limit for the whole test. Without KVM Ready takes about a minute on a quick machine.</summary>
     public TimeSpan Timeout { get; init; } = TimeSpan.FromMinutes(10);

@@ -11,7 +11,7 @@ namespace ArchAzure.SimulatedAzure;
 internal sealed record VirtualMachineOptions(string VhdPath, int Generation)
 {
     /// <summary>Where its disks are: for generation 1 IDE only, for generation 2 the others.</summary>
-    public DiskController DiskController { get; init; } = Generation == 1 ? DiskController.IDE : DiskController.SCSI;
+    public DiskController DiskController { get; init; } = DiskControllers.Of(Generation);
 
     /// <summary>The size the OS disk is to appear with, in MiB; null for the VHD's own. Not less than that.</summary>
     public int? DiskSizeMiB { get; init; }

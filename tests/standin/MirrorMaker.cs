@@ -438,8 +438,10 @@ internal sealed class MirrorMaker(string cache, string suite, string kernel, Tex
         }
     }
 
-    /// <summary>Both repositories: packages, signatures and databases.</summary>
-    /// <summary>The repositories, and below updates/ the same with a newer kernel and GRUB; of those only what is new is there.</summary>
+    /// <summary>
+    /// Both repositories: packages, signatures and databases; and below updates/ their databases with a newer kernel and GRUB. Of the
+    /// packages only these two are there.
+    /// </summary>
     private static async Task WriteRepositoriesAsync(
         IEnumerable<ArchPackage> packages, Signer signer, string key, string staged, CancellationToken cancellation)
     {

@@ -7,7 +7,7 @@ internal static class KernelFile
 
     /// <summary>Whether the image is a bzImage whose kernel runs in 64-bit mode.</summary>
     /// <param name="stream">The image.</param>
-    /// <remarks>The same document: xloadflags, XLF_KERNEL_64 (protocol 2.12 and later).</remarks>
+    /// <remarks>Source: Linux kernel documentation, arch/x86/boot, field xloadflags: XLF_KERNEL_64 (protocol 2.12 and later).</remarks>
     public static bool Is64Bit(Stream stream)
     {
         var setup = new byte[1024];

@@ -166,12 +166,12 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
     {
         if (DiskController is null)
         {
-            return [.. Generation.Distinct().Select(generation =>
-                (generation, generation == 1 ? SimulatedAzure.DiskController.IDE : SimulatedAzure.DiskController.SCSI))];
+            return [.. Generation.Distinct().Select(generation => (generation, DiskControllers.Of(generation)))];
         }
 
-        var machines = DiskController.Distinct().Select(controller =>
-            (Generation: controller == SimulatedAzure.DiskController.IDE ? 1 : 2, Controller: controller)).ToList();
+        var machines = DiskController.Distinct()
+            .Select(controller => (Generation: controller.Generation(), Controller: controller))
+            .ToList();
         if (MyInvocation.BoundParameters.ContainsKey(nameof(Generation))
             && machines.Select(machine => machine.Generation).Except(Generation).ToList() is [var other, ..])
         {
