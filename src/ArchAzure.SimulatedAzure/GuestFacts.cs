@@ -68,8 +68,11 @@ public sealed record GuestFacts
     /// <summary>What <c>python3 --version</c> says (verify_python_version: 3.9 or later).</summary>
     public required string PythonVersion { get; init; }
 
-    /// <summary>Errors of the kernel, the first 50; none where they may not be read (verify_boot_error_fail_warnings).</summary>
-    public required IReadOnlyList<string> KernelErrors { get; init; }
+    /// <summary>
+    /// What the kernel and services have logged as errors since the boot, the first 50; none where it may not be read
+    /// (verify_boot_error_fail_warnings).
+    /// </summary>
+    public required IReadOnlyList<string> LoggedErrors { get; init; }
 
     /// <summary>Whether the driver of floppy disks is loaded (verify_floppy_module_is_blacklisted: it is not).</summary>
     public required bool FloppyLoaded { get; init; }
@@ -105,7 +108,7 @@ public sealed record GuestFacts
         s architecture; uname -m
         s openssl; openssl version 2>/dev/null
         s python; python3 --version 2>/dev/null
-        s errors; sudo -n dmesg --notime --level=emerg,alert,crit,err 2>/dev/null | head -n 50
+        s errors; sudo -n journalctl --boot --quiet --no-pager --output=cat --priority=err 2>/dev/null | head -n 50
         s floppy; [ -d /sys/module/floppy ] && echo yes || echo no
         s timeouts; for f in /sys/block/sd*/device/timeout; do [ -e "$f" ] && echo "$(echo "$f" | cut -d / -f 4) $(cat "$f")"; done
         """;
@@ -151,7 +154,7 @@ public sealed record GuestFacts
             Architecture = One("architecture"),
             OpenSslVersion = One("openssl"),
             PythonVersion = One("python"),
-            KernelErrors = Lines("errors"),
+            LoggedErrors = Lines("errors"),
             FloppyLoaded = One("floppy") == "yes",
             DiskTimeouts = Lines("timeouts"),
         };

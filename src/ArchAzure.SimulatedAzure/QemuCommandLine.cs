@@ -35,6 +35,9 @@ internal static class QemuCommandLine
     /// <summary>The id of the DVD drive in the monitor.</summary>
     public const string DvdDevice = "dvd0";
 
+    /// <summary>The hardware address of the network interface.</summary>
+    public static string Mac { get; } = BitConverter.ToString(VirtualNetwork.GuestMac).Replace('-', ':').ToLowerInvariant();
+
     /// <summary>The empty place for an NVMe controller before that of the OS disk.</summary>
     public const string EmptyPort = "before";
 
@@ -69,7 +72,7 @@ internal static class QemuCommandLine
             "-netdev", $"stream,id=net,server=off,addr.type=unix,addr.path={Escape(machine.NetworkSocket)}",
             // An empty ROM: the firmware is not to try the network.
             "-device",
-            $"virtio-net-pci,netdev=net,mac={BitConverter.ToString(VirtualNetwork.GuestMac).Replace('-', ':').ToLowerInvariant()},romfile=",
+            $"virtio-net-pci,netdev=net,mac={Mac},romfile=",
             // The overlay is thrown away, so nothing of it needs to reach the host's disk.
             "-drive", $"if=none,id=os,file={Escape(machine.Disk)},format=qcow2,cache=unsafe,discard=unmap",
         ];

@@ -32,11 +32,11 @@ public sealed partial class CloudInitTests(CloudInitImage image, ITestOutputHelp
     // What keeps idle sessions alive is of the layer that both agents share: WaAgentTests has them.
     [Fact]
     [Trait("Speed", "slow")]
-    public async Task Late_dvd_key_only_long_lease_and_NVMe()
+    public async Task Late_dvd_key_only_long_lease_NVMe_and_resource_disk()
     {
         using var folder = new TempFolder();
         await FindsLateDvdRefusesPasswordsAndStaysReachableAsync(
-            await TakesQemusDisksForAzuresAsync(folder, image.Vhd), Logs(), idle: null, onNvme: true);
+            await TakesQemusDisksForAzuresAsync(folder, image.Vhd, NamesTheResourceDisk(folder)), Logs(), idle: null, onNvme: true);
     }
 
     [Fact]

@@ -10,10 +10,11 @@ public abstract partial class ProvisioningTests
     private const int LocalDiskMiB = 64;
 
     /// <summary>QEMU's disks say who makes them: where Azure's model is asked for, theirs is taken for it.</summary>
-    private protected static Task<string> TakesQemusDisksForAzuresAsync(TempFolder folder, string vhd)
+    private protected static Task<string> TakesQemusDisksForAzuresAsync(TempFolder folder, string vhd, params string[] commands)
     {
         const string model = "ENV{ID_MODEL}==\"QEMU NVMe Ctrl\", ENV{ID_MODEL}=\"MSFT NVMe Accelerator v1.0\"\n";
-        return TestImage.ChangedAsync(folder, vhd, $"write {folder.Write("model.rules", model)} /etc/udev/rules.d/67-model.rules");
+        return TestImage.ChangedAsync(
+            folder, vhd, [$"write {folder.Write("model.rules", model)} /etc/udev/rules.d/67-model.rules", .. commands]);
     }
 
     /// <summary>Azure's names lead to the disks, whatever the kernel calls them, and I/O may take as long as Azure asks for.</summary>

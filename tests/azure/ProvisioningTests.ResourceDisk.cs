@@ -10,6 +10,10 @@ public abstract partial class ProvisioningTests
     private const int ResourceDiskMiB = 256;
     private const int SwapMiB = 128;
 
+    // Source: cloud-init's DataSourceAzure.py (RESOURCE_DISK_PATH) and documentation, "Azure".
+    private const string ResourceDiskLink = "/dev/disk/cloud/azure_resource";
+    private const string CloudInitsMountPoint = "/mnt";
+
     /// <summary>
     /// The agent's own code formats and mounts the disk as each generation gets it from Azure, and makes the swap it is asked for.
     /// </summary>
@@ -30,6 +34,27 @@ public abstract partial class ProvisioningTests
             Assert.Contains("THIS IS A TEMPORARY DISK", found, StringComparison.Ordinal);
             Assert.Contains("swapfile 600", found, StringComparison.Ordinal);
         }
+    }
+
+    /// <summary>cloud-init formats and mounts the disk that its own udev rules would name on Hyper-V.</summary>
+    private async Task HasTheResourceDiskAsync(MachineSession session, CancellationToken cancellationToken)
+    {
+        var found = await RootAsync(
+            session, $"findmnt --noheadings --raw --bytes --output TARGET,SOURCE,FSTYPE {CloudInitsMountPoint}; "
+                + $"readlink --canonicalize {ResourceDiskLink}-part1", cancellationToken);
+        Assert.Matches(@"^/mnt (/dev/nvme\dn\dp1) ext4\n\1\n$", found);
+    }
+
+    /// <summary>Says of the last data disk what cloud-init's udev rules say of Azure's resource disk, by what only VMBus tells.</summary>
+    private protected static string NamesTheResourceDisk(TempFolder folder)
+    {
+        var (size, name) = (ResourceDiskMiB << 11, ResourceDiskLink["/dev/".Length..]);
+        var rule = $$"""
+            SUBSYSTEM=="block", ENV{DEVTYPE}=="disk", ATTR{size}=="{{size}}", SYMLINK+="{{name}}"
+            SUBSYSTEM=="block", ENV{DEVTYPE}=="partition", ATTRS{size}=="{{size}}", SYMLINK+="{{name}}-part%n"
+
+            """;
+        return $"write {folder.Write("resource.rules", rule)} /etc/udev/rules.d/69-resource.rules";
     }
 
     // QEMU has no VMBus, where the agent looks for the disk: in a mount namespace of its own it sees the one that it would see there.

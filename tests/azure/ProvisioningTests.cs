@@ -89,6 +89,7 @@ public abstract partial class ProvisioningTests(
             Assert.Equal(running, Words(LinuxLine().Match(configuration).Groups[1].Value));
 
             await RootAsync(session, done, cancellationToken);
+            await LeavesASlaveAloneAsync(session, cancellationToken);
             if (agent == "WALinuxAgent")
             {
                 await UsesTheResourceDiskAsync(session, cancellationToken);
@@ -130,7 +131,7 @@ public abstract partial class ProvisioningTests(
             DvdDelay = TimeSpan.FromSeconds(looking is null ? 40 : 8),
             DvdDelayFrom = looking,
             DiskSizeMiB = size,
-            DataDisksMiB = [1, 1, 1, 1],
+            DataDisksMiB = [1, 1, 1, ResourceDiskMiB],
             Extensions = [ExtensionHandler.Python, ExtensionHandler.Shell],
             Network = new VirtualNetworkOptions { LeaseSeconds = years136, ForgetIdleFlowsAfter = idle },
             WhileUp = WorkAsync,
@@ -177,6 +178,11 @@ public abstract partial class ProvisioningTests(
             if (onNvme)
             {
                 await FindsDisksOnNvmeAsync(session, cancellationToken);
+            }
+
+            if (agent == "Cloud-Init" && onNvme)
+            {
+                await HasTheResourceDiskAsync(session, cancellationToken);
             }
 
             await (idle is { } time ? SurvivesIdlenessAsync(session, time, MeanwhileAsync, cancellationToken) : MeanwhileAsync());

@@ -107,7 +107,7 @@ internal sealed class PageUpload(VhdSource vhd, PageBlobClient blob, UploadOptio
         _done = 0;
         var progress = new ByteProgress(reporter, activity, status, vhd.DataBytes);
         await Parallel.ForEachAsync(
-            vhd.Runs(),
+            vhd.Runs,
             new ParallelOptions { MaxDegreeOfParallelism = options.Parallelism, CancellationToken = cancellationToken },
             async (run, token) =>
             {
@@ -167,7 +167,7 @@ internal sealed class PageUpload(VhdSource vhd, PageBlobClient blob, UploadOptio
     private async Task RequireNothingElseAsync(CancellationToken cancellationToken)
     {
         var ranges = await RangesAsync(cancellationToken);
-        foreach (var run in vhd.Runs())
+        foreach (var run in vhd.Runs)
         {
             if (!Covers(ranges, run))
             {
@@ -175,7 +175,7 @@ internal sealed class PageUpload(VhdSource vhd, PageBlobClient blob, UploadOptio
             }
         }
 
-        foreach (var rest in Outside(vhd.Runs().Append(vhd.FooterRun), ranges))
+        foreach (var rest in Outside(vhd.Runs.Append(vhd.FooterRun), ranges))
         {
             for (var offset = rest.Offset; offset < rest.Offset + rest.Length; offset += VhdSource.LargestRun)
             {

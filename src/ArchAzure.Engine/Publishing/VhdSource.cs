@@ -18,7 +18,7 @@ internal sealed class VhdSource : IDisposable
     private const int LargestGap = 16 << 10;
 
     private readonly DateTime _written;
-    private long? _dataBytes;
+    private List<DataExtent>? _runs;
 
     private VhdSource(string path, SafeFileHandle handle, VhdFooter footer, string digest)
     {
@@ -73,11 +73,15 @@ internal sealed class VhdSource : IDisposable
         }
     }
 
-    /// <summary>All that has to be sent, with the footer; all data is read for it.</summary>
-    public long DataBytes => _dataBytes ??= Runs().Sum(run => run.Length) + FooterRun.Length;
+    /// <summary>All that has to be sent, with the footer.</summary>
+    public long DataBytes => Runs.Sum(run => run.Length) + FooterRun.Length;
 
-    /// <summary>The runs of data on the disk, without the footer, in order; each begins and ends at a multiple of 4096 bytes.</summary>
-    public IEnumerable<DataExtent> Runs() => SparseFile.NonZeroRuns(Handle, FooterRun.Offset, LargestGap, LargestRun);
+    /// <summary>
+    /// The runs of data on the disk, without the footer, in order; each begins and ends at a multiple of 4096 bytes. All data is read for
+    /// them, once.
+    /// </summary>
+    public IReadOnlyList<DataExtent> Runs =>
+        _runs ??= [.. SparseFile.NonZeroRuns(Handle, FooterRun.Offset, LargestGap, LargestRun)];
 
     /// <summary>Refuses to go on with a file that is no longer the one that was opened.</summary>
     /// <exception cref="ArchAzureException"><c>VhdChanged</c>.</exception>

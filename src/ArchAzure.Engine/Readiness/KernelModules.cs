@@ -20,12 +20,13 @@ internal sealed class KernelModules
     private static readonly string[] s_suffixes = [".ko", ".ko.zst", ".ko.xz", ".ko.gz"];
 
     private readonly IFileSystemView _fileSystem;
-    private readonly IReadOnlySet<string> _builtIn;
+    // By the names of what is built in their paths.
+    private readonly IReadOnlyDictionary<string, string> _builtIn;
 
     // By a module's name its line: its path, a colon, and the paths of all that it depends on, most of them relative.
     private readonly Dictionary<string, string> _lines = new(StringComparer.Ordinal);
 
-    private KernelModules(IFileSystemView fileSystem, string release, IReadOnlySet<string> builtIn)
+    private KernelModules(IFileSystemView fileSystem, string release, IReadOnlyDictionary<string, string> builtIn)
     {
         _fileSystem = fileSystem;
         _builtIn = builtIn;
@@ -56,10 +57,16 @@ internal sealed class KernelModules
             return null;
         }
 
-        var modules = new KernelModules(
-            fileSystem,
-            release,
-            fileSystem.ReadLines($"{directory}/modules.builtin").Select(NameOf).OfType<string>().ToHashSet(StringComparer.Ordinal));
+        var builtIn = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (var path in fileSystem.ReadLines($"{directory}/modules.builtin"))
+        {
+            if (NameOf(path) is { } name)
+            {
+                builtIn[name] = path;
+            }
+        }
+
+        var modules = new KernelModules(fileSystem, release, builtIn);
         foreach (var line in list)
         {
             if (NameOf(line.Split(':')[0].Trim()) is { } name)
@@ -72,10 +79,15 @@ internal sealed class KernelModules
     }
 
     /// <summary>Whether the kernel has it without loading anything.</summary>
-    public bool IsBuiltIn(string name) => _builtIn.Contains(name);
+    public bool IsBuiltIn(string name) => _builtIn.ContainsKey(name);
 
     /// <summary>Whether modprobe finds it, and its file and those of all that it depends on exist.</summary>
     public bool IsLoadable(string name) => _lines.ContainsKey(name) && PathsOf(name).All(_fileSystem.FileExists);
+
+    /// <summary>Whether a module of this folder, e.g. <c>kernel/fs/</c>, is built in or is one that modprobe finds.</summary>
+    public bool HasAnyIn(string folder) =>
+        _builtIn.Values.Any(path => path.StartsWith(folder, StringComparison.Ordinal))
+        || _lines.Any(line => PathsOf(line.Key).First().Contains('/' + folder, StringComparison.Ordinal) && IsLoadable(line.Key));
 
     /// <summary>The names of all modules that it depends on.</summary>
     public IEnumerable<string> DependenciesOf(string name) => PathsOf(name).Skip(1).Select(NameOf).OfType<string>();

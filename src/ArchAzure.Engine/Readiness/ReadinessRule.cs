@@ -56,5 +56,6 @@ internal static class Sources
     public const string AzureProvisioning = "https://learn.microsoft.com/azure/virtual-machines/linux/provisioning";
     public const string WaAgent = "https://github.com/Azure/WALinuxAgent#configuration-file-options";
     public const string UefiSpecification = "UEFI Specification 2.10";
+    public const string Lisa = "https://github.com/microsoft/lisa";
     public const string BuildingImages = "https://systemd.io/BUILDING_IMAGES";
 }

@@ -26,6 +26,9 @@ internal sealed class ReadyImage
     public const int ExtraSector = RootSector + 24576;
     public const long DefaultSize = 24 << 20;
 
+    /// <summary>How many rules apply to it.</summary>
+    public const int Rules = 48;
+
     public const string CommandLine = "console=tty0 console=ttyS0,115200n8 earlyprintk=ttyS0,115200 rootdelay=300 net.ifnames=0";
 
     public static readonly string[] InitramfsModules =
@@ -35,6 +38,11 @@ internal sealed class ReadyImage
         "kernel/drivers/nvme/host/nvme.ko.zst", "kernel/drivers/pci/controller/pci-hyperv.ko.zst",
         "kernel/drivers/ata/ata_piix.ko.zst", "kernel/drivers/scsi/sr_mod.ko.zst", "kernel/drivers/cdrom/cdrom.ko.zst",
         "kernel/fs/udf/udf.ko.zst",
+    ];
+
+    private static readonly string[] s_rootModules =
+    [
+        .. InitramfsModules, "kernel/fs/fat/vfat.ko.zst", "kernel/fs/smb/client/cifs.ko.zst", "kernel/drivers/watchdog/softdog.ko.zst",
     ];
 
     private static readonly ConcurrentDictionary<string, (byte[] First, byte[] Last)> s_partitionTables = new(StringComparer.Ordinal);
@@ -154,16 +162,15 @@ internal sealed class ReadyImage
             GRUB_CMDLINE_LINUX_DEFAULT=""
             """;
         var modules = $"/usr/lib/modules/{Release}";
-        foreach (var module in InitramfsModules.Append("kernel/fs/fat/vfat.ko.zst"))
+        foreach (var module in s_rootModules)
         {
             root[$"{modules}/{module}"] = "module";
         }
 
         root[$"{modules}/modules.dep"] = string.Concat(
-            InitramfsModules.Append("kernel/fs/fat/vfat.ko.zst")
-                .Select(module => module + (module.Contains("hv_storvsc", StringComparison.Ordinal)
-                    ? ": kernel/drivers/scsi/scsi_transport_fc.ko.zst kernel/drivers/hv/hv_vmbus.ko.zst\n"
-                    : ":\n")));
+            s_rootModules.Select(module => module + (module.Contains("hv_storvsc", StringComparison.Ordinal)
+                ? ": kernel/drivers/scsi/scsi_transport_fc.ko.zst kernel/drivers/hv/hv_vmbus.ko.zst\n"
+                : ":\n")));
         root[$"{modules}/modules.builtin"] = "kernel/fs/ext4/ext4.ko\nkernel/fs/btrfs/btrfs.ko\nkernel/drivers/scsi/sd_mod.ko\n";
         root["/etc/fstab"] = $"""
             # file system  mount point  type  options  dump  pass
@@ -176,6 +183,9 @@ internal sealed class ReadyImage
         Enable(root, "systemd-networkd.service");
         Enable(root, "sshd.service");
         Enable(root, "waagent.service");
+        Enable(root, "chronyd.service");
+        Enable(root, "hv_kvp_daemon.service");
+        root.File("/usr/bin/hv_kvp_daemon", "ELF"u8.ToArray(), (UnixFileMode)0b111_101_101);
         root.File("/usr/bin/sshd", "ELF"u8.ToArray(), (UnixFileMode)0b111_101_101);
         root.File("/usr/bin/python3.14", "ELF"u8.ToArray(), (UnixFileMode)0b111_101_101);
         root.Link("/usr/bin/python3", "python3.14");

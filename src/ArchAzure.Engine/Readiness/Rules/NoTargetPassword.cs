@@ -7,7 +7,7 @@ internal sealed class NoTargetPassword : ReadinessRule
 {
     public override string Wanted => "no Defaults targetpw, rootpw or runaspw in sudoers";
 
-    public override string Source => "verify_default_targetpw in https://github.com/microsoft/lisa; sudoers(5)";
+    public override string Source => "verify_default_targetpw in " + Sources.Lisa + "; sudoers(5)";
 
     public override Finding Check(CheckedDisk disk)
     {

@@ -64,9 +64,9 @@ internal sealed class VirtualFunctionsUnmanaged : ReadinessRule
     /// </summary>
     /// <remarks>Source: systemd.network(5), ID_NET_MANAGED_BY (systemd 255 and later).</remarks>
     private static string? UnmanagedBy(IFileSystemView root) =>
-        ConfigurationFiles.Find(
-            root, ".rules", "/etc/udev/rules.d", "/usr/local/lib/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d")
-            .FirstOrDefault(path => root.ReadLines(path).Any(line =>
-                !line.TrimStart().StartsWith('#') && line.Contains("ENV{ID_NET_MANAGED_BY}=\"", StringComparison.Ordinal)
-                && s_marks.Any(mark => line.Contains(mark, StringComparison.Ordinal))));
+        UdevRules.Lines(root)
+            .Where(rule => rule.Line.Contains("ENV{ID_NET_MANAGED_BY}=\"", StringComparison.Ordinal)
+                && s_marks.Any(mark => rule.Line.Contains(mark, StringComparison.Ordinal)))
+            .Select(rule => rule.Path)
+            .FirstOrDefault();
 }
