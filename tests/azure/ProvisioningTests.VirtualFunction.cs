@@ -21,15 +21,17 @@ public abstract partial class ProvisioningTests
         await RootAsync(
             session,
             $$"""
+            set -eu
             sed --in-place=.away s/hv_pci/virtio-pci/ {{Rules}}
             ip link add bond0 type bond mode active-backup
+            mkdir -p /run/udev/rules.d
             echo 'ACTION=="add", SUBSYSTEM=="net", KERNEL=="{{Function}}", PROGRAM="/usr/bin/ip link set dev {{Function}} master bond0"' \
                 > /run/udev/rules.d/60-slave.rules
             udevadm control --reload
             """,
             cancellationToken);
         await PlugAsync();
-        Assert.Equal("unmanaged, ", await StateAsync());
+        Assert.Equal("unmanaged,", await StateAsync());
 
         await UnplugAsync();
         await RootAsync(session, "rm /run/udev/rules.d/60-slave.rules; ip link del bond0; udevadm control --reload", cancellationToken);

@@ -39,6 +39,20 @@ public sealed class AgentSourceTests(Pipeline pipeline)
         await FetchesAsync(folder.Path, Commit);
     }
 
+    /// <summary>Releases up to 2.11 import it first of all, and Python 3.13 dropped it. Step 4 runs the agent as a person would.</summary>
+    [Fact]
+    public async Task An_agent_that_cannot_do_without_crypt_runs_at_the_prompt()
+    {
+        using var folder = new TempFolder();
+        await Tool.RunAsync("tar", "--extract", "--file", Path.Combine(TestSetup.StandIn, "waagent.tar.gz"), "--directory", folder.Path);
+        await File.AppendAllTextAsync(
+            Directory.EnumerateFiles(folder.Path, "version.py", SearchOption.AllDirectories).Single(), "\nimport crypt\n");
+        await using var build = await TestBuild.SmallAfterStepAsync(pipeline, 3);
+        build.AddSettings($"WAAGENT_SOURCE={folder.Path}");
+        await build.RunAsync(4);
+        Assert.Equal(4, build.State.LastGoodStep);
+    }
+
     [Fact]
     public async Task Git_address()
     {
