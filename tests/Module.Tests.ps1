@@ -546,3 +546,54 @@ Describe 'build.ps1, which build.sh runs' {
         $LASTEXITCODE | Should -Be 1
     }
 }
+
+Describe 'Test-AzureVhd' {
+    BeforeAll {
+        $folder = (New-Item -ItemType Directory "$root/judged").FullName
+        $one, $two = 'one', 'two[1]' | ForEach-Object { New-SampleVhd "$folder/$_" }
+    }
+
+    It 'takes wildcards, arrays, literal paths, files and builds' {
+        @((Test-AzureVhd "$folder/*.vhd").VhdPath | Sort-Object -Unique) | Should -Be $one.FullName, $two.FullName
+        @((Test-AzureVhd $one.FullName, "$folder/one.vhd").VhdPath | Sort-Object -Unique) | Should -Be $one.FullName
+        @((Test-AzureVhd -LiteralPath $two.FullName).VhdPath | Sort-Object -Unique) | Should -Be $two.FullName
+        @((Get-ChildItem "$folder/*.vhd" | Test-AzureVhd).VhdPath | Sort-Object -Unique) | Should -Be $one.FullName, $two.FullName
+
+        $build = Get-ArchBuild (New-SampleBuild "$root/with")
+        Copy-Item $one.FullName $build.VhdPath
+        @(($build | Test-AzureVhd).VhdPath | Sort-Object -Unique) | Should -Be $build.VhdPath
+        (Get-ErrorOf { Get-ArchBuild (New-SampleBuild "$root/without" stale) | Test-AzureVhd @args }).FullyQualifiedErrorId |
+            Should -BeLike 'NoVhdYet,*'
+    }
+
+    It 'says of a missing file so, and goes on with the others' {
+        $results = Test-AzureVhd "$folder/none.vhd", $one.FullName -ErrorAction SilentlyContinue -ErrorVariable missing
+        $missing[0].FullyQualifiedErrorId | Should -BeLike 'VhdNotFound,*'
+        @($results.VhdPath | Sort-Object -Unique) | Should -Be $one.FullName
+        Test-AzureVhd "$folder/none.vhd", $one.FullName -Quiet -ErrorAction SilentlyContinue | Should -BeFalse
+    }
+
+    It 'has no true for what it has not seen' {
+        $results = Test-AzureVhd $one.FullName
+        $results.Outcome | Should -Contain Unknown
+        Test-AzureVhd $one.FullName -Quiet | Should -BeFalse
+    }
+
+    It 'gives words and a version to ConvertTo-Json' {
+        $object = Test-AzureVhd $one.FullName | ConvertTo-Json | ConvertFrom-Json
+        $object[0].SchemaVersion | Should -Be 1
+        $object[0].Outcome | Should -Be Passed
+        $object[0].PSObject.Properties.Name | Should -Be SchemaVersion, Rule, Outcome, Found, Wanted, Remedy, Source, VhdPath
+    }
+
+    It 'shows in a list what is wanted, found, to be done, and why' {
+        $text = Test-AzureVhd $one.FullName | Select-Object -First 1 | Format-List | Out-String
+        foreach ($label in 'Rule', 'Outcome', 'Wanted', 'Found', 'Remedy', 'Source') { $text | Should -Match "(?m)^$label +:" }
+    }
+
+    It 'tells what follows a footer' {
+        $longer = "$folder/longer.bin"
+        [IO.File]::WriteAllBytes($longer, [IO.File]::ReadAllBytes($one.FullName) + [byte[]]::new(700))
+        (Get-ErrorOf { Test-AzureVhd $longer @args }).Exception.Message | Should -BeLike '*700 bytes follow its footer*truncate*'
+    }
+}

@@ -22,7 +22,7 @@ public sealed partial class CloudInitTests(CloudInitImage image, ITestOutputHelp
         var results = await ReadinessCheck.RunAsync(image.Vhd, new ReadinessOptions(), Reporter, CancellationToken.None);
         Assert.All(
             results, result =>
-                Assert.True(result.Outcome == ReadinessOutcome.Passed, $"{result.Rule}: {result.Outcome}, found {result.Found}"));
+                Assert.True(result.Verdict == ReadinessOutcome.Passed, $"{result.Rule}: {result.Verdict}, found {result.Found}"));
     }
 
     [Fact]

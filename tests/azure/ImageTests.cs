@@ -14,6 +14,6 @@ public sealed class ImageTests(ITestOutputHelper output) : AzureTest(output)
         Assert.NotEmpty(results);
         Assert.All(
             results, result =>
-                Assert.True(result.Outcome == ReadinessOutcome.Passed, $"{result.Rule}: {result.Outcome}, found {result.Found}"));
+                Assert.True(result.Verdict == ReadinessOutcome.Passed, $"{result.Rule}: {result.Verdict}, found {result.Found}"));
     }
 }

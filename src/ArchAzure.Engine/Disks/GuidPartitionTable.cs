@@ -12,13 +12,7 @@ namespace ArchAzure.Disks;
 /// <param name="Attributes">The attribute bits.</param>
 /// <param name="Name">Its name, the PARTLABEL; may be empty.</param>
 internal sealed record GuidPartition(int Number, Guid Type, Guid Id, long FirstSector, long LastSector, ulong Attributes, string Name)
-{
-    /// <summary>Where it begins, in bytes.</summary>
-    public long Offset => FirstSector * GuidPartitionTable.SectorSize;
-
-    /// <summary>How long it is, in bytes.</summary>
-    public long Length => (LastSector - FirstSector + 1) * GuidPartitionTable.SectorSize;
-}
+    : DiskPartition(Number, Type, Id.ToString(), FirstSector, LastSector, Name);
 
 /// <summary>The partition types that matter here.</summary>
 /// <remarks>
@@ -45,6 +39,13 @@ internal static class PartitionTypes
     /// <summary>An LVM physical volume (sgdisk: 8e00).</summary>
     public static readonly Guid LinuxLvm = new("e6d6d379-f507-44c2-a23c-238f2a3df928");
 
+    /// <summary>A boot partition that the boot loader reads (sgdisk: ea00).</summary>
+    /// <remarks>Source: the Boot Loader Specification, XBOOTLDR.</remarks>
+    public static readonly Guid ExtendedBoot = new("bc13c2ff-59e6-4262-a352-b275fd6f7172");
+
+    /// <summary>A member of a Linux software RAID (sgdisk: fd00).</summary>
+    public static readonly Guid LinuxRaid = new("a19d880f-05fc-4d3b-a006-743f0f84911e");
+
     /// <summary>The type that sgdisk has a code for; of those an image of ours has.</summary>
     public static Guid Parse(string code) => code switch
     {
@@ -62,12 +63,15 @@ internal static class PartitionTypes
         : type == LinuxFileSystem ? "Linux file system"
         : type == LinuxSwap ? "Linux swap"
         : type == LinuxLvm ? "Linux LVM"
+        : type == ExtendedBoot ? "boot (XBOOTLDR)"
+        : type == LinuxRaid ? "Linux RAID"
+        : MasterBootRecord.Describe(type) is { } name ? name
         : type.ToString();
 }
 
 /// <summary>The GUID partition table of a disk with sectors of 512 bytes.</summary>
 /// <remarks>Source: UEFI Specification 2.10, chapter 5, "GUID Partition Table (GPT) Disk Layout".</remarks>
-internal sealed class GuidPartitionTable
+internal sealed class GuidPartitionTable : IPartitionTable
 {
     /// <summary>Bytes in a sector; all of Azure's disks and all VHDs have such.</summary>
     public const int SectorSize = 512;
@@ -101,8 +105,11 @@ internal sealed class GuidPartitionTable
     /// <summary>The partitions, by their place on the disk.</summary>
     public IReadOnlyList<GuidPartition> Partitions { get; }
 
-    /// <summary>All that contradicts the specification, in whole sentences; empty for a good table.</summary>
+    /// <inheritdoc/>
     public IReadOnlyList<string> Problems { get; }
+
+    /// <inheritdoc/>
+    IReadOnlyList<DiskPartition> IPartitionTable.Partitions => Partitions;
 
     /// <summary>
     /// Reads the table: from its first copy, or from the one at the disk's end where the first is damaged, as firmware and kernel do.

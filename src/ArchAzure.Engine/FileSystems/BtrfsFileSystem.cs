@@ -7,12 +7,15 @@ using ZstdSharp;
 namespace ArchAzure.FileSystems;
 
 /// <summary>
-/// Reads btrfs on one device: the default subvolume and those below it, inline and regular extents, plain or compressed with zlib or zstd.
+/// Reads btrfs on one device: one subvolume and those below it, inline and regular extents, plain or compressed with zlib or zstd.
 /// The log tree is not replayed: an image that needs that shows its state before.
 /// </summary>
 /// <remarks>Source: btrfs documentation, "On-disk Format" (btrfs.readthedocs.io/en/latest/dev/On-disk-format.html).</remarks>
 internal sealed class BtrfsFileSystem : FileSystemView
 {
+    /// <summary>The number of the top-level subvolume, in which all others lie.</summary>
+    public const ulong TopLevel = 5;
+
     private const int SuperblockOffset = 0x10000;
     private const int SuperblockLength = 4096;
     private const int HeaderLength = 0x65;
@@ -34,7 +37,6 @@ internal sealed class BtrfsFileSystem : FileSystemView
     private const byte RootItem = 132;
     private const byte ChunkItem = 228;
 
-    private const ulong FileTreeId = 5;
     private const ulong FirstInode = 256;
 
     private readonly DiskRegion _region;
@@ -43,10 +45,15 @@ internal sealed class BtrfsFileSystem : FileSystemView
     private readonly SortedList<ulong, (ulong Length, ulong Physical)> _chunks = [];
     private readonly Dictionary<ulong, byte[]> _nodes = [];
     private readonly Tree _rootTree;
+    private readonly Lazy<Tree> _tree;
     private readonly Lazy<FileNode> _root;
     private (ulong Start, byte[] Bytes)? _unpacked;
 
-    public BtrfsFileSystem(DiskRegion region, FileSystemIdentity identity)
+    /// <summary>Opens a subvolume.</summary>
+    /// <param name="region">The partition.</param>
+    /// <param name="identity">What it is.</param>
+    /// <param name="subvolume">The subvolume's number; null for the default one.</param>
+    public BtrfsFileSystem(DiskRegion region, FileSystemIdentity identity, ulong? subvolume = null)
         : base(region.Budget)
     {
         Identity = identity;
@@ -95,14 +102,27 @@ internal sealed class BtrfsFileSystem : FileSystemView
 
         _rootTree = new(1, s.U64(0x50));
         var rootDirectory = s.U64(0x80);
-        _root = new(() => ReadInode(OpenTree(DefaultSubvolume(rootDirectory)), FirstInode));
+        _tree = new(() => OpenTree(subvolume ?? DefaultSubvolume(rootDirectory)));
+        _root = new(() => ReadInode(_tree.Value, FirstInode));
     }
+
+    /// <summary>The number of the subvolume that this is.</summary>
+    public ulong Subvolume => _tree.Value.Id;
+
+    /// <summary>The names and numbers of the subvolumes directly in the root of this one.</summary>
+    public IEnumerable<(string Name, ulong Number)> Subvolumes() =>
+        ReadDirectory("/").Select(name => (name, SubvolumeAt(name))).Where(child => child.Item2 is not null)
+            .Select(child => (child.name, child.Item2!.Value));
+
+    /// <summary>The number of the subvolume at a path in this one, or null if there is none.</summary>
+    public ulong? SubvolumeAt(string path) =>
+        Find(path, followLinks: false) is Inode { Type: FileType.Directory, Number: FirstInode } inode ? inode.Tree.Id : null;
 
     public override FileSystemIdentity Identity { get; }
 
-    protected override FileNode Root => _root.Value;
+    protected internal override FileNode Root => _root.Value;
 
-    protected override IEnumerable<NodeName> ReadNames(FileNode directory)
+    protected internal override IEnumerable<NodeName> ReadNames(FileNode directory)
     {
         var inode = (Inode)directory;
         var datas = Items(inode.Tree, new(inode.Number, DirectoryIndex, 0), new(inode.Number, DirectoryIndex, ulong.MaxValue));
@@ -265,7 +285,7 @@ internal sealed class BtrfsFileSystem : FileSystemView
             }
         }
 
-        return FileTreeId;
+        return TopLevel;
     }
 
     private Tree OpenTree(ulong id)

@@ -95,7 +95,7 @@ internal sealed class ExtFileSystem : FileSystemView
 
     public override FileSystemIdentity Identity { get; }
 
-    protected override FileNode Root
+    protected internal override FileNode Root
     {
         get
         {
@@ -104,7 +104,7 @@ internal sealed class ExtFileSystem : FileSystemView
         }
     }
 
-    protected override IEnumerable<NodeName> ReadNames(FileNode directory)
+    protected internal override IEnumerable<NodeName> ReadNames(FileNode directory)
     {
         var node = (Inode)directory;
         if (node.Size > MaximumDirectoryBytes)
@@ -166,7 +166,7 @@ internal sealed class ExtFileSystem : FileSystemView
         return count;
     }
 
-    protected override byte[] ReadLinkContent(FileNode link)
+    protected internal override byte[] ReadLinkContent(FileNode link)
     {
         // A fast link keeps its target where other files keep their block map. Extended attributes may own blocks; the target does not.
         var inode = (Inode)link;

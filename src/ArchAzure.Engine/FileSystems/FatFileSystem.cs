@@ -73,7 +73,7 @@ internal sealed class FatFileSystem : FileSystemView
 
     public override FileSystemIdentity Identity { get; }
 
-    protected override FileNode Root => _root;
+    protected internal override FileNode Root => _root;
 
     protected override StringComparer NameComparer => StringComparer.OrdinalIgnoreCase;
 
@@ -96,7 +96,7 @@ internal sealed class FatFileSystem : FileSystemView
         return new(FileSystemKind.Fat, "FAT", $"{serial >> 16:X4}-{serial & 0xFFFF:X4}", label is "" or "NO NAME" ? null : label);
     }
 
-    protected override IEnumerable<NodeName> ReadNames(FileNode directory)
+    protected internal override IEnumerable<NodeName> ReadNames(FileNode directory)
     {
         var node = (FatNode)directory;
         var bytes = ReferenceEquals(node, _root) && _bits != 32

@@ -99,7 +99,7 @@ internal sealed record FileSystemIdentity(FileSystemKind Kind, string Name, stri
 
     /// <summary>A reader for a file system.</summary>
     /// <exception cref="ArchAzureException"><c>ImageNotReadable</c>: no reader for its kind; <c>ImageDamaged</c>.</exception>
-    public static IFileSystemView Open(DiskRegion region)
+    public static FileSystemView Open(DiskRegion region)
     {
         var identity = Probe(region);
         return identity.Kind switch

@@ -49,7 +49,7 @@ internal abstract class FileSystemView(ReadBudget budget) : IFileSystemView
 
     public ReadBudget Budget => budget;
 
-    protected abstract FileNode Root { get; }
+    protected internal abstract FileNode Root { get; }
 
     protected virtual StringComparer NameComparer => StringComparer.Ordinal;
 
@@ -84,13 +84,13 @@ internal abstract class FileSystemView(ReadBudget budget) : IFileSystemView
     }
 
     /// <summary>Reads a directory's names without '.' and '..'; at most <see cref="MaximumDirectoryBytes"/> of it.</summary>
-    protected abstract IEnumerable<NodeName> ReadNames(FileNode directory);
+    protected internal abstract IEnumerable<NodeName> ReadNames(FileNode directory);
 
     /// <summary>Reads some bytes of a file's content, at least one; the range lies within the node's size.</summary>
     protected internal abstract int ReadContent(FileNode node, long position, Span<byte> buffer);
 
     /// <summary>Reads a symbolic link's target; of file systems that have such.</summary>
-    protected virtual byte[] ReadLinkContent(FileNode link)
+    protected internal virtual byte[] ReadLinkContent(FileNode link)
     {
         var bytes = new byte[link.Size];
         ReadFully(link, 0, bytes);
@@ -128,7 +128,7 @@ internal abstract class FileSystemView(ReadBudget budget) : IFileSystemView
     }
 
     /// <summary>The node of one name in a directory, or null.</summary>
-    protected virtual FileNode? Lookup(FileNode directory, string name) =>
+    protected internal virtual FileNode? Lookup(FileNode directory, string name) =>
         List(directory).Names.TryGetValue(name, out var open) ? open() : null;
 
     /// <summary>The node at a path, or null; links are followed inside the image only.</summary>

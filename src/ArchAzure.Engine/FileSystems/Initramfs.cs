@@ -33,7 +33,7 @@ internal sealed class Initramfs(ReadBudget budget) : FileSystemView(budget)
     public override FileSystemIdentity Identity { get; } = new(FileSystemKind.Unknown, "initramfs");
 
     /// <inheritdoc/>
-    protected override FileNode Root => _root;
+    protected internal override FileNode Root => _root;
 
     /// <summary>Unpacks one file over what is there, as the kernel does with all that the boot loader hands over.</summary>
     /// <param name="stream">The file, positioned at its start.</param>
@@ -66,10 +66,10 @@ internal sealed class Initramfs(ReadBudget budget) : FileSystemView(budget)
     }
 
     /// <inheritdoc/>
-    protected override FileNode? Lookup(FileNode directory, string name) => ((Node)directory).Names.GetValueOrDefault(name);
+    protected internal override FileNode? Lookup(FileNode directory, string name) => ((Node)directory).Names.GetValueOrDefault(name);
 
     /// <inheritdoc/>
-    protected override IEnumerable<NodeName> ReadNames(FileNode directory) =>
+    protected internal override IEnumerable<NodeName> ReadNames(FileNode directory) =>
         ((Node)directory).Names.Select(pair => new NodeName(pair.Key, () => pair.Value));
 
     /// <inheritdoc/>

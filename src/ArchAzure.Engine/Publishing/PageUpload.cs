@@ -249,46 +249,8 @@ internal sealed class PageUpload(VhdSource vhd, PageBlobClient blob, UploadOptio
     private delegate bool Check(ReadOnlySpan<byte> bytes, int offset);
 
     /// <summary>A part of a file to read: requests at work hold no copy of it.</summary>
-    private sealed class RunStream(SafeFileHandle file, DataExtent run) : Stream
+    private sealed class RunStream(SafeFileHandle file, DataExtent run) : ReadOnlyStream(run.Length)
     {
-        public override bool CanRead => true;
-
-        public override bool CanSeek => true;
-
-        public override bool CanWrite => false;
-
-        public override long Length => run.Length;
-
-        public override long Position { get; set; }
-
-        public override int Read(Span<byte> buffer)
-        {
-            var count = RandomAccess.Read(file, buffer[..(int)Math.Min(buffer.Length, Length - Position)], run.Offset + Position);
-            Position += count;
-            return count;
-        }
-
-        public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
-
-        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
-            new(Read(buffer.Span));
-
-        public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-            Task.FromResult(Read(buffer.AsSpan(offset, count)));
-
-        public override long Seek(long offset, SeekOrigin origin) => Position = offset + origin switch
-        {
-            SeekOrigin.Begin => 0,
-            SeekOrigin.Current => Position,
-            _ => Length,
-        };
-
-        public override void Flush()
-        {
-        }
-
-        public override void SetLength(long value) => throw new NotSupportedException();
-
-        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+        protected override int ReadAt(long position, Span<byte> buffer) => RandomAccess.Read(file, buffer, run.Offset + position);
     }
 }

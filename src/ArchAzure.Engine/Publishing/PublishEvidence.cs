@@ -40,6 +40,6 @@ internal sealed record PublishEvidence
             DiskControllers = controllers,
         };
 
-        bool Passed(string rule) => results.Any(result => result.Rule == rule && result.Outcome == ReadinessOutcome.Passed);
+        bool Passed(string rule) => results.Any(result => result.Rule == rule && result.Verdict == ReadinessOutcome.Passed);
     }
 }

@@ -120,7 +120,7 @@ internal static class VhdPublisher
 
         var results = await ReadinessCheck.RunAsync(
             request.VhdPath, new ReadinessOptions { Generation = request.Generation }, reporter, cancellationToken);
-        var failed = results.Where(result => result.Outcome == ReadinessOutcome.Failed).Select(result => result.Rule).ToList();
+        var failed = results.Where(result => result.Verdict == ReadinessOutcome.Failed).Select(result => result.Rule).ToList();
         if (failed.Count > 0)
         {
             throw new ArchAzureException(
@@ -131,7 +131,7 @@ internal static class VhdPublisher
                 request.VhdPath);
         }
 
-        var unknown = results.Count(result => result.Outcome == ReadinessOutcome.Unknown);
+        var unknown = results.Count(result => result.Verdict == ReadinessOutcome.Unknown);
         if (unknown > 0)
         {
             reporter.Warning(

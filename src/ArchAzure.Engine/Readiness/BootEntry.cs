@@ -2,52 +2,102 @@ using ArchAzure.FileSystems;
 
 namespace ArchAzure.Readiness;
 
-/// <summary>What the boot loader starts if nobody intervenes.</summary>
-/// <param name="ConfigurationPath">Where that is written.</param>
-/// <param name="FileSystem">Where kernel and initramfs lie.</param>
-/// <param name="Kernel">The kernel's path there.</param>
-/// <param name="Arguments">The kernel command line, word by word.</param>
-/// <param name="Initramfs">The paths of the initramfs files, in their order.</param>
-internal sealed record BootEntry(
-    string ConfigurationPath, IFileSystemView FileSystem, string Kernel, IReadOnlyList<string> Arguments, IReadOnlyList<string> Initramfs)
+/// <summary>What writes down which kernel is started.</summary>
+internal enum BootLoader
 {
-    private static readonly string[] s_rootPaths = ["/boot/grub/grub.cfg", "/boot/grub2/grub.cfg"];
+    /// <summary>GRUB's script.</summary>
+    Grub,
 
-    private static readonly string[] s_efiSystemPaths = ["/grub/grub.cfg", "/grub2/grub.cfg"];
+    /// <summary>Entries of the Boot Loader Specification that GRUB reads (<c>blscfg</c>).</summary>
+    GrubEntries,
 
-    public static BootEntry Read(CheckedDisk disk)
+    /// <summary>Such entries that systemd-boot reads.</summary>
+    Entries,
+
+    /// <summary>A unified kernel image.</summary>
+    UnifiedKernel,
+}
+
+/// <summary>A file that a boot loader loads.</summary>
+/// <param name="Path">Its path as the loader has it.</param>
+/// <param name="Content">Opens it; null if it is not there.</param>
+internal sealed record BootFile(string Path, Func<Stream>? Content)
+{
+    /// <summary>Opens it.</summary>
+    public Stream Open() => Content?.Invoke() ?? throw DiskErrors.Unsupported($"{Path}, which the boot loader loads, is not there.");
+}
+
+/// <summary>What the boot loader starts if nobody intervenes.</summary>
+/// <param name="Loader">Which loader it is.</param>
+/// <param name="ConfigurationPath">Where that is written.</param>
+/// <param name="Kernel">The kernel.</param>
+/// <param name="Arguments">The kernel command line, word by word.</param>
+/// <param name="Initramfs">The initramfs files, in their order.</param>
+internal sealed record BootEntry(
+    BootLoader Loader, string ConfigurationPath, BootFile Kernel, IReadOnlyList<string> Arguments, IReadOnlyList<BootFile> Initramfs)
+{
+    private static readonly string[] s_grubPaths = ["/boot/grub/grub.cfg", "/boot/grub2/grub.cfg", "/grub/grub.cfg", "/grub2/grub.cfg"];
+
+    /// <summary>The value of a kernel argument, of one given twice the last; null if there is none.</summary>
+    public string? Value(string name) =>
+        Arguments.LastOrDefault(argument => argument.StartsWith(name + "=", StringComparison.Ordinal))?[(name.Length + 1)..];
+
+    /// <summary>Reads it: from GRUB's script, or else entries of the Boot Loader Specification, or unified kernel images.</summary>
+    /// <exception cref="ArchAzureException"><c>ImageNotReadable</c>: none is known here.</exception>
+    public static BootEntry Read(CheckedDisk disk) =>
+        ReadGrub(disk) ?? BootLoaderEntries.Read(disk, BootLoader.Entries, []) ?? UnifiedKernels.Read(disk)
+        ?? throw DiskErrors.Unsupported(
+            "there is no grub.cfg, no entry of the Boot Loader Specification and no unified kernel image on a file system that can be "
+            + $"read{SystemTree.Unreadable(disk)}; other boot loaders are not known here.");
+
+    /// <summary>A file by its path on the loader's file system, which may be another than that of the configuration.</summary>
+    internal static BootFile Find(CheckedDisk disk, SystemTree from, string path)
     {
-        var root = disk.Root;
-        var (fileSystem, path) = s_rootPaths.Where(root.FileExists).Select(found => (root, found)).FirstOrDefault();
-        if (path is null && disk.PartitionTable.Partitions.Any(partition => partition.Type == Disks.PartitionTypes.EfiSystem))
+        var holder = disk.Trees.Where(tree => tree.Partition.Number == from.Partition.Number)
+            .Prepend(from)
+            .Concat(disk.Trees)
+            .FirstOrDefault(tree => tree.FileSystem.FileExists(path));
+        return new(path, holder is null ? null : () => holder.FileSystem.OpenRead(path));
+    }
+
+    private static BootEntry? ReadGrub(CheckedDisk disk)
+    {
+        var scripts = disk.Trees.SelectMany(tree => s_grubPaths.Where(tree.FileSystem.FileExists).Select(path => (Tree: tree, Path: path)))
+            .ToList();
+        if (scripts.Count == 0)
         {
-            (fileSystem, path) = s_efiSystemPaths.Where(disk.EfiSystem.FileExists)
-                .Select(found => (disk.EfiSystem, found))
-                .FirstOrDefault();
+            return null;
         }
 
-        if (path is null || fileSystem.ReadText(path) is not { } text)
+        // One beside the loader itself often only leads to the one that grub-mkconfig writes.
+        var own = scripts.Where(script => script.Tree.FileSystem.Identity.Kind != FileSystemKind.Fat).ToList();
+        if ((own.Count > 0 ? own : scripts) is not [var (tree, path)])
         {
             throw DiskErrors.Unsupported(
-                "there is no grub.cfg, neither in /boot/grub nor on the EFI system partition; other boot loaders are not known here.");
+                $"{string.Join(" and ", scripts.Select(script => $"{script.Path} on {script.Tree.Name}"))} could each be the boot "
+                + "loader's.");
         }
 
-        var environment = fileSystem.ReadLines(path[..path.LastIndexOf('/')] + "/grubenv");
-        var commands = GrubConfiguration.ReadDefaultEntry(text, environment, fileSystem.Budget) ?? [];
-        var linux = commands.FirstOrDefault(command => command.Name is "linux" or "linuxefi" or "linux16");
+        var environment = tree.FileSystem.ReadLines(path[..path.LastIndexOf('/')] + "/grubenv").ToList();
+        var text = tree.FileSystem.ReadText(path)!;
+        var (commands, entries) = GrubConfiguration.ReadDefaultEntry(text, environment, tree.FileSystem.Budget);
+        if (entries && BootLoaderEntries.Read(disk, BootLoader.GrubEntries, environment) is { } entry)
+        {
+            return entry;
+        }
+
+        var linux = commands?.FirstOrDefault(command => command.Name is "linux" or "linuxefi" or "linux16");
         if (linux is not { Arguments: [var kernel, .. var arguments] })
         {
             throw DiskErrors.Unsupported($"the default entry of {path} starts no Linux kernel that can be told.");
         }
 
-        var initramfs = commands.Where(command => command.Name is "initrd" or "initrdefi" or "initrd16")
+        var initramfs = commands!.Where(command => command.Name is "initrd" or "initrdefi" or "initrd16")
             .SelectMany(command => command.Arguments);
-        kernel = WithoutDevice(kernel);
-
-        // The kernel may lie on another file system than grub.cfg: a device or `search` before it tells which, and existence tells it too.
-        var holder = new[] { fileSystem, root }.FirstOrDefault(candidate => candidate.FileExists(kernel))
-            ?? throw DiskErrors.Unsupported($"the kernel {kernel}, which {path} starts, is not on the root file system.");
-        return new(path, holder, kernel, arguments, [.. initramfs.Select(WithoutDevice)]);
+        var file = Find(disk, tree, WithoutDevice(kernel));
+        return file.Content is null
+            ? throw DiskErrors.Unsupported($"the kernel {file.Path}, which {path} starts, is on no file system that can be read.")
+            : new(BootLoader.Grub, path, file, arguments, [.. initramfs.Select(name => Find(disk, tree, WithoutDevice(name)))]);
     }
 
     /// <summary>Cuts off a device in GRUB's notation, e.g. <c>(hd0,gpt3)</c>.</summary>

@@ -10,8 +10,9 @@ namespace ArchAzure.Readiness;
 /// </summary>
 internal sealed class CheckedDisk
 {
-    private readonly Lazy<GuidPartitionTable> _partitionTable;
-    private readonly Lazy<GuidPartition> _rootPartition;
+    private readonly Lazy<IPartitionTable> _partitionTable;
+    private readonly Lazy<IReadOnlyList<SystemTree>> _trees;
+    private readonly Lazy<SystemTree> _rootTree;
     private readonly Lazy<IFileSystemView> _root;
     private readonly Lazy<IFileSystemView> _efiSystem;
     private readonly Lazy<BootEntry> _boot;
@@ -29,16 +30,17 @@ internal sealed class CheckedDisk
         Footer = footer;
         Options = options;
         Disk = new DiskRegion(stream, footer.CurrentSize, budget);
-        _partitionTable = new(() => GuidPartitionTable.Read(Disk));
-        _rootPartition = new(FindRootPartition);
-        _root = new(() => FileSystemIdentity.Open(Region(RootPartition)));
+        _partitionTable = new(() => MasterBootRecord.TryRead(Disk) ?? (IPartitionTable)GuidPartitionTable.Read(Disk));
+        _trees = new(() => [.. PartitionTable.Partitions.SelectMany(partition => SystemTree.In(this, partition))]);
+        _rootTree = new(() => RootSearch.Find(this));
+        _root = new(() => new MountedFileSystems(RootTree.FileSystem, Mounts()));
         _efiSystem = new(() => FileSystemIdentity.Open(Region(EfiSystemPartition)));
         _boot = new(() => BootEntry.Read(this));
         _modules = new(ReadModules);
         _initramfs = new(ReadInitramfs);
         _earlyModules = new(() => KernelModules.TryRead(Initramfs, Modules.Release));
         _networkFiles = new(() => NetworkFile.ReadAll(Root));
-        _fstab = new(() => Readiness.Fstab.Read(Root));
+        _fstab = new(() => Readiness.Fstab.Read(RootTree.FileSystem));
         _sshd = new(() => SshdConfiguration.Read(Root));
         _accounts = new(() => Accounts.Read(Root));
     }
@@ -52,20 +54,41 @@ internal sealed class CheckedDisk
     /// <summary>What the check may still cost.</summary>
     public ReadBudget Budget => Disk.Budget;
 
-    public GuidPartitionTable PartitionTable => _partitionTable.Value;
+    public IPartitionTable PartitionTable => _partitionTable.Value;
 
-    public GuidPartition RootPartition => _rootPartition.Value;
+    /// <summary>All trees of files that can be read, by their partitions.</summary>
+    public IReadOnlyList<SystemTree> Trees => _trees.Value;
 
-    public GuidPartition EfiSystemPartition =>
+    /// <summary>The root alone.</summary>
+    public SystemTree RootTree => _rootTree.Value;
+
+    public DiskPartition EfiSystemPartition =>
         PartitionTable.Partitions.FirstOrDefault(partition => partition.Type == PartitionTypes.EfiSystem)
         ?? throw DiskErrors.Unsupported("it has no EFI system partition.");
 
+    /// <summary>The root with what fstab mounts on it.</summary>
     public IFileSystemView Root => _root.Value;
 
     public IFileSystemView EfiSystem => _efiSystem.Value;
 
     /// <summary>What the boot loader starts if nobody intervenes.</summary>
     public BootEntry Boot => _boot.Value;
+
+    /// <summary>The same, or null where it cannot be told.</summary>
+    public BootEntry? TryBoot
+    {
+        get
+        {
+            try
+            {
+                return Boot;
+            }
+            catch (ArchAzureException)
+            {
+                return null;
+            }
+        }
+    }
 
     public KernelModules Modules => _modules.Value;
 
@@ -83,9 +106,9 @@ internal sealed class CheckedDisk
 
     public Accounts Accounts => _accounts.Value;
 
-    public DiskRegion Region(GuidPartition partition) => Disk.Slice(partition.Offset, partition.Length);
+    public DiskRegion Region(DiskPartition partition) => Disk.Slice(partition.Offset, partition.Length);
 
-    public FileSystemIdentity Identify(GuidPartition partition)
+    public FileSystemIdentity Identify(DiskPartition partition)
     {
         if (!_identities.TryGetValue(partition.Number, out var identity))
         {
@@ -96,7 +119,7 @@ internal sealed class CheckedDisk
     }
 
     /// <summary>The partitions that could be the root: those of its own type, or else the general ones of Linux.</summary>
-    public IReadOnlyList<GuidPartition> RootCandidates()
+    public IReadOnlyList<DiskPartition> RootCandidates()
     {
         var ofType = PartitionTable.Partitions.Where(partition => partition.Type == PartitionTypes.LinuxRootX64).ToList();
         return ofType.Count > 0
@@ -104,20 +127,38 @@ internal sealed class CheckedDisk
             : [.. PartitionTable.Partitions.Where(partition => partition.Type == PartitionTypes.LinuxFileSystem)];
     }
 
-    private GuidPartition FindRootPartition() => RootCandidates() switch
+    private Dictionary<string, FileSystemView> Mounts()
     {
-        [var only] => only,
-        [] => throw DiskErrors.Unsupported("it has no partition for the root of a Linux."),
-        var several =>
-            throw DiskErrors.Unsupported(
-                $"partitions {string.Join(" and ", several.Select(partition => partition.Number))} could each be its root."),
-    };
+        var mounts = new Dictionary<string, FileSystemView>(StringComparer.Ordinal);
+        foreach (var entry in Fstab.Where(entry => entry.MountPoint.StartsWith('/') && !entry.Options.Contains("noauto")))
+        {
+            var point = entry.MountPoint.TrimEnd('/');
+            if (point.Length > 0 && entry.Type != "swap" && Identifiers.Resolve(this, entry.Source) is { } partition)
+            {
+                mounts[point] = Mount(partition, entry.Options);
+            }
+        }
+
+        return mounts;
+    }
+
+    private FileSystemView Mount(DiskPartition partition, IReadOnlyList<string> options)
+    {
+        try
+        {
+            return SystemTree.Mounted(this, partition, options).FileSystem;
+        }
+        catch (ArchAzureException e)
+        {
+            return new UnreadableFileSystem(Budget, Identify(partition), e);
+        }
+    }
 
     private string KernelRelease()
     {
-        using var kernel = Boot.FileSystem.OpenRead(Boot.Kernel);
+        using var kernel = Boot.Kernel.Open();
         return KernelFile.ReadRelease(kernel)
-            ?? throw DiskErrors.Unsupported($"{Boot.Kernel} is no Linux kernel for x86 that tells its release.");
+            ?? throw DiskErrors.Unsupported($"{Boot.Kernel.Path} is no Linux kernel for x86 that tells its release.");
     }
 
     private KernelModules ReadModules()
@@ -131,9 +172,9 @@ internal sealed class CheckedDisk
     private Initramfs ReadInitramfs()
     {
         var initramfs = new Initramfs(Budget);
-        foreach (var path in Boot.Initramfs)
+        foreach (var file in Boot.Initramfs)
         {
-            using var stream = Boot.FileSystem.OpenRead(path);
+            using var stream = file.Open();
             initramfs.Add(stream);
         }
 

@@ -25,11 +25,15 @@ internal sealed class GrubConfiguration
 
     private GrubConfiguration(ReadBudget budget) => _budget = budget;
 
-    /// <summary>The commands of the entry that is started, or null if there is none.</summary>
+    /// <summary>
+    /// The commands of the entry that is started, or null if there is none; and whether entries of the Boot Loader Specification are read
+    /// instead (<c>blscfg</c>).
+    /// </summary>
     /// <param name="text">The configuration.</param>
     /// <param name="environment">The lines of <c>grubenv</c>, which may name the saved entry.</param>
     /// <param name="budget">Pays for the words.</param>
-    public static IReadOnlyList<GrubCommand>? ReadDefaultEntry(string text, IEnumerable<string> environment, ReadBudget budget)
+    public static (IReadOnlyList<GrubCommand>? Commands, bool ReadsEntries) ReadDefaultEntry(
+        string text, IEnumerable<string> environment, ReadBudget budget)
     {
         var configuration = new GrubConfiguration(budget);
         foreach (var line in environment.Where(line => !line.StartsWith('#')))
@@ -44,9 +48,9 @@ internal sealed class GrubConfiguration
         var top = configuration._top;
 
         // Without a menu GRUB runs the commands as they come.
-        return top.Children.Count == 0
-            ? top.Commands
-            : Find(top, configuration._variables.GetValueOrDefault("default", ""))?.Commands;
+        return (
+            top.Children.Count == 0 ? top.Commands : Find(top, configuration._variables.GetValueOrDefault("default", ""))?.Commands,
+            top.Commands.Exists(command => command.Name == "blscfg"));
     }
 
     private static Item? Find(Item menu, string selection)

@@ -16,7 +16,7 @@ internal static class Identifiers
     public static bool IsStable(string name) => Tagged(name) is not null;
 
     /// <summary>The partition that is meant, or null if the image has none such (or the name is no stable one).</summary>
-    public static GuidPartition? Resolve(CheckedDisk disk, string name)
+    public static DiskPartition? Resolve(CheckedDisk disk, string name)
     {
         if (Tagged(name) is not var (tag, value))
         {
@@ -30,7 +30,7 @@ internal static class Identifiers
         {
             "UUID" => disk.Identify(partition).Uuid == value,
             "LABEL" => disk.Identify(partition).Label == value,
-            "PARTUUID" => partition.Id.ToString().Equals(value, StringComparison.OrdinalIgnoreCase),
+            "PARTUUID" => partition.Uuid.Equals(value, StringComparison.OrdinalIgnoreCase),
             _ => partition.Name == value,
         });
     }

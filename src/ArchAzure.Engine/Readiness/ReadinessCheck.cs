@@ -17,7 +17,7 @@ internal static class ReadinessCheck
     [
         new FixedVhdFooter(), new WholeMebibytes(), new DiskSize(),
         new PartitionTable(), new PartitionLayout(), new RootFileSystem(), new NoLogicalVolumes(), new NoSwap(),
-        new BiosBoot(), new UefiBoot(),
+        new BiosBoot(), new UefiBoot(), new SecureBoot(),
         new KernelCommandLine(), new GrubDefaults(), new RootArgument(),
         new InitramfsInit(), new RootModules(), new HyperVModules(), new NvmeModules(), new DvdModules(), new FileSystemModules(),
         new FloppyDisabled(), new EssentialModules(), new FstabIdentifiers(),
@@ -27,7 +27,7 @@ internal static class ReadinessCheck
         new AgentInstalled(), new AgentEnabled(), new AgentConfigured(), new AgentUnprovisioned(),
         new MachineIdEmpty(), new NoSshHostKeys(), new NoAuthorizedKeys(), new NoPacmanKeyring(), new NoShellHistory(), new NoLogs(),
         new NoRandomSeed(), new NoBakedResolver(), new NoPackageCache(), new RootLocked(), new NoPasswords(), new NoUserAccounts(),
-        new NoTargetPassword(),
+        new NoTargetPassword(), new NoSharedIdentities(), new NoHardwareAddresses(), new LogRotation(),
     ];
 
     /// <summary>Checks an image.</summary>
@@ -99,22 +99,30 @@ internal static class ReadinessCheck
             cancellationToken.ThrowIfCancellationRequested();
             reporter.Progress(new(Activity, $"{name}: {rule.Name}", results.Count * 100 / rules.Count, Minor: true));
             disk.Budget.BeginShare();
-            var finding = Check(rule, disk, cancellationToken);
+            if (Check(rule, disk, cancellationToken) is not { } finding)
+            {
+                continue;
+            }
+
             var found = Readable(finding.Found);
-            results.Add(new(rule.Name, finding.Outcome, found, rule.Wanted, finding.Remedy, rule.Source, vhdPath));
+            results.Add(new()
+            {
+                Rule = rule.Name, Outcome = finding.Outcome.ToString(), Found = found, Wanted = rule.Wanted, Remedy = finding.Remedy,
+                Source = rule.Source, VhdPath = vhdPath,
+            });
             reporter.Verbose($"{rule.Name}: {finding.Outcome}: {found}");
         }
 
         reporter.Progress(new(Activity, name, 100, Completed: true));
-        return results;
+        return ToldOnce(results);
     }
 
-    /// <summary>Asks one rule: whatever happens to it but a cancellation becomes its result.</summary>
-    internal static Finding Check(ReadinessRule rule, CheckedDisk disk, CancellationToken cancellationToken)
+    /// <summary>Asks one rule: whatever happens to it but a cancellation becomes its result; null where it does not apply.</summary>
+    internal static Finding? Check(ReadinessRule rule, CheckedDisk disk, CancellationToken cancellationToken)
     {
         try
         {
-            return rule.Check(disk);
+            return rule.AppliesTo(disk) ? rule.Check(disk) : null;
         }
         catch (ArchAzureException e)
         {
@@ -137,6 +145,19 @@ internal static class ReadinessCheck
             return new(
                 ReadinessOutcome.Unknown, $"The rule itself failed ({e.GetType().Name}: {e.Message}) Please report this.", Remedy: null);
         }
+    }
+
+    /// <summary>One cause may blind many rules: the first of them tells it and names the others, which refer to it.</summary>
+    private static List<ReadinessResult> ToldOnce(List<ReadinessResult> results)
+    {
+        var causes = results.Where(result => result.Verdict == ReadinessOutcome.Unknown)
+            .GroupBy(result => result.Found, StringComparer.Ordinal)
+            .Where(group => group.Skip(1).Any())
+            .ToDictionary(group => group.Key, group => group.Select(result => result.Rule).ToList(), StringComparer.Ordinal);
+        return results.ConvertAll(result =>
+            result.Verdict != ReadinessOutcome.Unknown || !causes.TryGetValue(result.Found, out var rules) ? result
+                : result.Rule != rules[0] ? result with { Found = $"see {rules[0]}" }
+                : result with { Found = $"{result.Found} So these are unknown too: {string.Join(", ", rules.Skip(1))}." });
     }
 
     /// <summary>What was found as a line of a table: the image's own words may be long, and may hold commands for a terminal.</summary>

@@ -21,16 +21,36 @@ public enum ReadinessOutcome
     Warning,
 }
 
-/// <summary>What one rule says of an image.</summary>
-/// <param name="Rule">The rule's name, e.g. <c>KernelCommandLine</c>; stable.</param>
-/// <param name="Outcome">How it came out.</param>
-/// <param name="Found">What the image has, or why it could not be seen.</param>
-/// <param name="Wanted">What the rule asks for.</param>
-/// <param name="Remedy">What to do if it failed or is warned of; else null.</param>
-/// <param name="Source">The document the rule comes from.</param>
-/// <param name="VhdPath">The VHD.</param>
-public sealed record ReadinessResult(
-    string Rule, ReadinessOutcome Outcome, string Found, string Wanted, string? Remedy, string Source, string VhdPath);
+/// <summary>What one rule says of an image. Its properties are stable: scripts go by them.</summary>
+public sealed record ReadinessResult
+{
+    /// <summary>The version of this object's shape; another one when a property is renamed or means something else.</summary>
+    public int SchemaVersion { get; } = 1;
+
+    /// <summary>The rule's name, e.g. <c>KernelCommandLine</c>.</summary>
+    public required string Rule { get; init; }
+
+    /// <summary>How it came out, as a word that ConvertTo-Json keeps: one of <see cref="ReadinessOutcome"/>.</summary>
+    public required string Outcome { get; init; }
+
+    /// <summary>What the image has, or why it could not be seen.</summary>
+    public required string Found { get; init; }
+
+    /// <summary>What the rule asks for.</summary>
+    public required string Wanted { get; init; }
+
+    /// <summary>What to do if it failed or is warned of; else null.</summary>
+    public required string? Remedy { get; init; }
+
+    /// <summary>The document the rule comes from.</summary>
+    public required string Source { get; init; }
+
+    /// <summary>The VHD.</summary>
+    public required string VhdPath { get; init; }
+
+    /// <summary>How it came out.</summary>
+    internal ReadinessOutcome Verdict => Enum.Parse<ReadinessOutcome>(Outcome);
+}
 
 /// <summary>What an image is checked for.</summary>
 internal sealed record ReadinessOptions

@@ -18,6 +18,9 @@ internal abstract class ReadinessRule
     /// <summary>Whether it has a meaning for the virtual machines the image is meant for.</summary>
     public virtual bool AppliesTo(ReadinessOptions options) => true;
 
+    /// <summary>Whether it has a meaning for the image, so far as that can be told.</summary>
+    public virtual bool AppliesTo(CheckedDisk disk) => true;
+
     /// <summary>Looks at the image.</summary>
     public abstract Finding Check(CheckedDisk disk);
 

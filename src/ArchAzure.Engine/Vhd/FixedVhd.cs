@@ -1,3 +1,5 @@
+using Microsoft.Win32.SafeHandles;
+
 namespace ArchAzure.Vhd;
 
 /// <summary>A fixed VHD on disk: opening it checks that it is one, whole and undamaged.</summary>
@@ -8,7 +10,8 @@ internal static class FixedVhd
     /// <summary>Reads and checks the footer of a fixed VHD.</summary>
     /// <param name="path">The file.</param>
     /// <exception cref="ArchAzureException">
-    /// <c>VhdNotFound</c>, <c>NotAVhd</c>, <c>VhdxNotSupported</c>, <c>VhdNotFixed</c>, <c>VhdTruncated</c> or <c>DamagedVhdFooter</c>.
+    /// <c>VhdNotFound</c>, <c>NotAVhd</c>, <c>VhdxNotSupported</c>, <c>VhdNotFixed</c>, <c>VhdTruncated</c>, <c>VhdAppendedTo</c> or
+    /// <c>DamagedVhdFooter</c>.
     /// </exception>
     public static VhdFooter ReadFooter(string path)
     {
@@ -21,7 +24,7 @@ internal static class FixedVhd
         return ReadFooter(handle, path);
     }
 
-    private static VhdFooter ReadFooter(Microsoft.Win32.SafeHandles.SafeFileHandle handle, string path)
+    private static VhdFooter ReadFooter(SafeFileHandle handle, string path)
     {
         var length = RandomAccess.GetLength(handle);
         Span<byte> head = stackalloc byte[VhdFooter.Size];
@@ -41,6 +44,16 @@ internal static class FixedVhd
             || RandomAccess.Read(handle, tail, length - VhdFooter.Size) != VhdFooter.Size
             || !VhdFooter.HasCookie(tail))
         {
+            if (AppendedTo(handle, length) is { } end)
+            {
+                throw new ArchAzureException(
+                    "VhdAppendedTo",
+                    ErrorKind.InvalidData,
+                    $"'{path}' is a fixed VHD of {end} bytes, and {length - end} bytes follow its footer. Cut them off "
+                    + $"(truncate --size={end}), or copy or make it again.",
+                    path);
+            }
+
             // Dynamic disks carry a copy of the footer at their start: the end is what got lost.
             throw VhdFooter.HasCookie(head)
                 ? new ArchAzureException(
@@ -88,5 +101,35 @@ internal static class FixedVhd
         }
 
         return footer;
+    }
+
+    /// <summary>Where a fixed VHD ends to which something was appended, or null if it is none such; looks at the last MiB.</summary>
+    private static long? AppendedTo(SafeFileHandle handle, long length)
+    {
+        const int searched = 1 << 20;
+        var bytes = new byte[Math.Min(searched, length)];
+        var start = length - bytes.Length;
+        var count = RandomAccess.Read(handle, bytes, start);
+        for (int at; (at = bytes.AsSpan(0, count).LastIndexOf(VhdFooter.Cookie)) >= 0; count = at)
+        {
+            if (at + VhdFooter.Size <= bytes.Length && IsFooterAt(bytes.AsSpan(at, VhdFooter.Size), start + at))
+            {
+                return start + at + VhdFooter.Size;
+            }
+        }
+
+        return null;
+    }
+
+    private static bool IsFooterAt(ReadOnlySpan<byte> bytes, long position)
+    {
+        try
+        {
+            return VhdFooter.Parse(bytes) is { DiskType: VhdDiskType.Fixed } footer && footer.CurrentSize == position;
+        }
+        catch (ArchAzureException)
+        {
+            return false;
+        }
     }
 }

@@ -41,7 +41,8 @@ internal sealed record VhdFooter
     /// <summary>The first instant a footer's time stamp can express.</summary>
     public static readonly DateTimeOffset Epoch = new(2000, 1, 1, 0, 0, 0, TimeSpan.Zero);
 
-    private static ReadOnlySpan<byte> Cookie => "conectix"u8;
+    /// <summary>How a footer begins.</summary>
+    public static ReadOnlySpan<byte> Cookie => "conectix"u8;
 
     /// <summary>The size of the disk when it was made, in bytes.</summary>
     public required long OriginalSize { get; init; }

@@ -10,30 +10,47 @@ namespace ArchAzure.PowerShell.Commands;
 
 /// <summary>Checks a VHD by every readiness rule, or boots it against the simulated Azure.</summary>
 [Cmdlet(VerbsDiagnostic.Test, "AzureVhd", DefaultParameterSetName = ByRules)]
-[OutputType(typeof(ReadinessResult), ParameterSetName = [ByRules])]
-[OutputType(typeof(BootReport), ParameterSetName = [ByBoot])]
+[OutputType(typeof(ReadinessResult), ParameterSetName = [ByRules, ByRulesLiteral])]
+[OutputType(typeof(BootReport), ParameterSetName = [ByBoot, ByBootLiteral])]
 [OutputType(typeof(bool))]
 [SuppressMessage("Performance", "CA1819", Justification = "Cmdlet parameters are arrays.")]
 public sealed class TestAzureVhdCommand : EngineCmdlet
 {
     private const string ByRules = "Rules";
+    private const string ByRulesLiteral = "RulesLiteralPath";
     private const string ByBoot = "Boot";
+    private const string ByBootLiteral = "BootLiteralPath";
 
     private bool _passed = true;
 
-    /// <summary>A fixed VHD; it is only read.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
-    [Alias("VhdPath", "PSPath", "LiteralPath")]
+    /// <summary>Fixed VHDs; they are only read. Wildcards are allowed.</summary>
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ParameterSetName = ByRules)]
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ParameterSetName = ByBoot)]
     [ValidateNotNullOrEmpty]
-    public string Path { get; set; } = "";
+    [SupportsWildcards]
+    public string[] Path { get; set; } = [];
+
+    /// <summary>Fixed VHDs whose names are taken as they are.</summary>
+    [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true, ParameterSetName = ByRulesLiteral)]
+    [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true, ParameterSetName = ByBootLiteral)]
+    [Alias("VhdPath", "PSPath")]
+    [System.Management.Automation.AllowNull]
+    public string?[]? LiteralPath { get; set; } = [];
 
     /// <summary>Boot the image in a virtual machine with a provisioning DVD, a wire server and instance metadata.</summary>
     [Parameter(Mandatory = true, ParameterSetName = ByBoot)]
+    [Parameter(Mandatory = true, ParameterSetName = ByBootLiteral)]
     public SwitchParameter Boot { get; set; }
 
     /// <summary>Forecast the Azure Marketplace's certification instead.</summary>
     [Parameter(ParameterSetName = ByRules)]
+    [Parameter(ParameterSetName = ByRulesLiteral)]
     public SwitchParameter Certification { get; set; }
+
+    /// <summary>With -Quiet: true although some rules could not see what they ask for.</summary>
+    [Parameter(ParameterSetName = ByRules)]
+    [Parameter(ParameterSetName = ByRulesLiteral)]
+    public SwitchParameter AllowUnknown { get; set; }
 
     /// <summary>The generations of virtual machines: 1 (BIOS, IDE), 2 (UEFI, SCSI), or both.</summary>
     [Parameter]
@@ -42,20 +59,24 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
 
     /// <summary>The disk controllers: IDE (generation 1), SCSI or NVMe (generation 2), or some of them.</summary>
     [Parameter(ParameterSetName = ByBoot)]
+    [Parameter(ParameterSetName = ByBootLiteral)]
     public DiskController[]? DiskController { get; set; }
 
     /// <summary>The limit of one boot, in seconds.</summary>
     [Parameter(ParameterSetName = ByBoot)]
+    [Parameter(ParameterSetName = ByBootLiteral)]
     [ValidateRange(10, 86400)]
     public int Timeout { get; set; } = 600;
 
     /// <summary>A folder that keeps the serial log and the picture of the screen.</summary>
     [Parameter(ParameterSetName = ByBoot)]
+    [Parameter(ParameterSetName = ByBootLiteral)]
     [ValidateNotNullOrEmpty]
     public string? KeepLog { get; set; }
 
     /// <summary>The disk's size in the virtual machine, in MiB, at least the image's: shows whether the root file system grows.</summary>
     [Parameter(ParameterSetName = ByBoot)]
+    [Parameter(ParameterSetName = ByBootLiteral)]
     [ValidateRange(1, 4 << 20)]
     public int DiskSizeMiB { get; set; }
 
@@ -63,10 +84,12 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
     /// Which QEMU runs the machine: the host's, one in a container made from the builder image, or the first that there is.
     /// </summary>
     [Parameter(ParameterSetName = ByBoot)]
+    [Parameter(ParameterSetName = ByBootLiteral)]
     public QemuSource Qemu { get; set; }
 
     /// <summary>The work directory of the build whose builder image brings QEMU; the VHD's own folder if not given.</summary>
     [Parameter(ParameterSetName = ByBoot, ValueFromPipelineByPropertyName = true)]
+    [Parameter(ParameterSetName = ByBootLiteral, ValueFromPipelineByPropertyName = true)]
     [ValidateNotNullOrEmpty]
     public string? WorkDirectory { get; set; }
 
@@ -77,15 +100,59 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
     /// <inheritdoc/>
     protected override void Process()
     {
-        var path = FilePath(Path);
-        if (Boot)
+        foreach (var path in Files())
         {
-            BootImage(path);
+            if (Boot)
+            {
+                BootImage(path);
+            }
+            else
+            {
+                CheckRules(path);
+            }
         }
-        else
+    }
+
+    /// <summary>The files that are meant; what is missing becomes an error, and the others have their turn.</summary>
+    private IEnumerable<string> Files()
+    {
+        foreach (var path in LiteralPath ?? [null])
         {
-            CheckRules(path);
+            if (path is null)
+            {
+                Fail(new ArchAzureException(
+                    "NoVhdYet", ErrorKind.InvalidInput, "This build has no VHD yet. Run ConvertTo-AzureVhd, or Invoke-ArchBuild, first."));
+                continue;
+            }
+
+            yield return FilePath(path);
         }
+
+        foreach (var path in Path)
+        {
+            if (!WildcardPattern.ContainsWildcardCharacters(path))
+            {
+                yield return FilePath(path);
+                continue;
+            }
+
+            var found = SessionState.Path.GetResolvedProviderPathFromPSPath(path, out _);
+            if (found.Count == 0)
+            {
+                Fail(new ArchAzureException("VhdNotFound", ErrorKind.NotFound, $"No file matches '{path}'.", path));
+            }
+
+            foreach (var file in found)
+            {
+                yield return file;
+            }
+        }
+    }
+
+    private void Fail(ArchAzureException error)
+    {
+        _passed = false;
+        WriteError(ErrorRecords.From(error));
     }
 
     /// <inheritdoc/>
@@ -103,8 +170,15 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
         {
             Generation = Generation.Distinct().Count() == 1 ? Generation[0] : null, Certification = Certification,
         };
-        var results = Run((reporter, token) => ReadinessCheck.RunAsync(path, options, reporter, token));
-        _passed &= results.All(result => result.Outcome != ReadinessOutcome.Failed);
+        if (!TryRun((reporter, token) => ReadinessCheck.RunAsync(path, options, reporter, token), out var results))
+        {
+            _passed = false;
+            return;
+        }
+
+        _passed &= results.All(
+            result => result.Verdict is ReadinessOutcome.Passed or ReadinessOutcome.Warning
+                || (AllowUnknown && result.Verdict == ReadinessOutcome.Unknown));
         if (!Quiet)
         {
             WriteObject(results, enumerateCollection: true);

@@ -34,5 +34,8 @@ public sealed class PublishEvidenceTests
     public void NVMe_takes_the_drivers_and_a_boot(bool startedFromNvme, ReadinessOutcome modules, bool shown) =>
         Assert.Equal(shown, PublishEvidence.Of([Result("NvmeModules", modules)], startedFromNvme).DiskControllers.Contains("NVMe"));
 
-    private static ReadinessResult Result(string rule, ReadinessOutcome outcome) => new(rule, outcome, "", "", null, "", "disk.vhd");
+    private static ReadinessResult Result(string rule, ReadinessOutcome outcome) => new()
+    {
+        Rule = rule, Outcome = outcome.ToString(), Found = "", Wanted = "", Remedy = null, Source = "", VhdPath = "disk.vhd",
+    };
 }

@@ -68,7 +68,7 @@ public sealed class CertificationTests : IDisposable
         var results = await CheckAsync(new ReadyImage());
         Assert.Equal(12, results.Count);
         Assert.All(results, result => Assert.Equal(
-            s_knownToTheToolOnly.Contains(result.Rule) ? ReadinessOutcome.Unknown : ReadinessOutcome.Passed, result.Outcome));
+            s_knownToTheToolOnly.Contains(result.Rule) ? ReadinessOutcome.Unknown : ReadinessOutcome.Passed, result.Verdict));
     }
 
     [Theory]
@@ -79,9 +79,9 @@ public sealed class CertificationTests : IDisposable
         var image = new ReadyImage();
         apply(image);
         var results = await CheckAsync(image);
-        Assert.Equal(outcome, results.Single(result => result.Rule == check).Outcome);
+        Assert.Equal(outcome, results.Single(result => result.Rule == check).Verdict);
         Assert.DoesNotContain(results, result =>
-            result.Rule != check && result.Outcome != ReadinessOutcome.Passed && !s_knownToTheToolOnly.Contains(result.Rule));
+            result.Rule != check && result.Verdict != ReadinessOutcome.Passed && !s_knownToTheToolOnly.Contains(result.Rule));
     }
 
     private Task<IReadOnlyList<ReadinessResult>> CheckAsync(ReadyImage image)

@@ -32,7 +32,8 @@ public sealed class GrubConfigurationTests
     [InlineData("set default=\"${saved_entry}\"\n", "/c")]
     public void Default_entry_is_found(string before, string kernel)
     {
-        var commands = GrubConfiguration.ReadDefaultEntry(before + Menu, ["# GRUB Environment Block", "saved_entry=Third", "####"], new());
+        var (commands, _) = GrubConfiguration.ReadDefaultEntry(
+            before + Menu, ["# GRUB Environment Block", "saved_entry=Third", "####"], new());
 
         Assert.Equal(kernel, commands!.Single(command => command.Name == "linux").Arguments[0]);
     }
@@ -40,7 +41,7 @@ public sealed class GrubConfigurationTests
     [Fact]
     public void Words_are_split_as_grub_does()
     {
-        var commands = GrubConfiguration.ReadDefaultEntry("set flags=\"a b\"\nset default=two\nset default=1\n" + Menu, [], new());
+        var (commands, _) = GrubConfiguration.ReadDefaultEntry("set flags=\"a b\"\nset default=two\nset default=1\n" + Menu, [], new());
 
         Assert.Equal(["/b", "xy", "quoted word", "a b"], commands!.Single().Arguments);
     }
@@ -48,7 +49,7 @@ public sealed class GrubConfigurationTests
     [Fact]
     public void Without_a_menu_the_commands_themselves_count()
     {
-        var commands = GrubConfiguration.ReadDefaultEntry(
+        var (commands, _) = GrubConfiguration.ReadDefaultEntry(
             "search.fs_uuid 1 root\nlinux /vmlinuz root=UUID=1 # comment\ninitrd /initramfs; boot\n", [], new());
 
         Assert.Equal(["search.fs_uuid", "linux", "initrd", "boot"], commands!.Select(command => command.Name));

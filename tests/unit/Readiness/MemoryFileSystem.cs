@@ -10,9 +10,9 @@ internal sealed class MemoryFileSystem(Dictionary<string, string> files) : FileS
 {
     public override FileSystemIdentity Identity { get; } = new(FileSystemKind.Unknown, "memory");
 
-    protected override FileNode Root => Open("");
+    protected internal override FileNode Root => Open("");
 
-    protected override IEnumerable<NodeName> ReadNames(FileNode directory) => files.Keys
+    protected internal override IEnumerable<NodeName> ReadNames(FileNode directory) => files.Keys
         .Where(path => path.StartsWith(((Node)directory).Path + "/", StringComparison.Ordinal))
         .Select(path => path[(((Node)directory).Path.Length + 1)..].Split('/')[0])
         .Distinct(StringComparer.Ordinal)

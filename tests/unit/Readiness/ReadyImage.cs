@@ -18,6 +18,7 @@ internal sealed class ReadyImage
     public const string RootUuid = "6f1c1b0e-9b1f-4d52-8a3e-0c6a5d0f7a11";
     public const string RootPartUuid = "0b7e7d55-1f3c-4e56-9d0d-6a2f4f3f9e01";
     public const string EspUuid = "A1B2-C3D4";
+    public const string ExtraUuid = "5a1a7e57-0000-4000-8000-00000000e874";
     public const int Sector = 512;
     public const int BiosBootSector = 2048;
     public const int EspSector = 4096;
@@ -27,7 +28,7 @@ internal sealed class ReadyImage
     public const long DefaultSize = 24 << 20;
 
     /// <summary>How many rules apply to it.</summary>
-    public const int Rules = 48;
+    public const int Rules = 52;
 
     public const string CommandLine = "console=tty0 console=ttyS0,115200n8 earlyprintk=ttyS0,115200 rootdelay=300 net.ifnames=0";
 
@@ -56,6 +57,16 @@ internal sealed class ReadyImage
     /// <summary>What else the initramfs holds.</summary>
     public Tree InitramfsFiles { get; } = GoodInitramfs();
 
+    /// <summary>Where the initramfs goes.</summary>
+    public Action<ReadyImage, byte[]> PlaceInitramfs { get; set; } =
+        (image, bytes) => image.Root.File("/boot/initramfs-linux.img", bytes);
+
+    /// <summary>The files of a fourth partition (ext4), or null.</summary>
+    public Tree? Extra { get; set; }
+
+    /// <summary>Whether the disk has an MBR with the root alone, and GRUB before it.</summary>
+    public bool HasMbr { get; set; }
+
     /// <summary>What packs the initramfs.</summary>
     public string[] Compressor { get; set; } = ["zstd", "-q", "-1", "--rm"];
 
@@ -80,7 +91,7 @@ internal sealed class ReadyImage
     public void Write(string path)
     {
         using var work = new TemporaryDirectory();
-        MakeInitramfs(work, Root);
+        MakeInitramfs(work);
         var rootFolder = Directory.CreateDirectory(work["root"]).FullName;
         Root.WriteTo(rootFolder);
         MakeRoot(rootFolder, work["root.img"]);
@@ -88,17 +99,32 @@ internal sealed class ReadyImage
 
         using var stream = new FileStream(path, FileMode.CreateNew, FileAccess.ReadWrite);
         stream.SetLength(Size);
-        WritePartitionTable(stream);
-        Copy(work["esp.img"], stream, EspSector);
+        if (HasMbr)
+        {
+            WriteMbr(stream);
+        }
+        else
+        {
+            WritePartitionTable(stream);
+            Copy(work["esp.img"], stream, EspSector);
+            WriteBootCode(stream, BiosBootSector);
+        }
+
         Copy(work["root.img"], stream, RootSector);
-        WriteBootCode(stream);
+        if (Extra is not null)
+        {
+            Extra.WriteTo(Directory.CreateDirectory(work["extra"]).FullName);
+            ImageTool.Run("mke2fs", "-q", "-F", "-t", "ext4", "-d", work["extra"], "-U", ExtraUuid, work["extra.img"], "4096k");
+            Copy(work["extra.img"], stream, ExtraSector);
+        }
+
         Patch(stream);
         stream.Position = Size;
         stream.Write(Footer(VhdFooter.ForFixedDisk(Size, Guid.Parse(RootUuid), DateTimeOffset.UnixEpoch.AddYears(50))).ToBytes());
     }
 
     /// <summary>The smallest PE32+ header of a UEFI application.</summary>
-    public static byte[] EfiProgram(ushort machine = 0x8664)
+    public static byte[] EfiProgram(ushort machine = 0x8664, bool signed = true)
     {
         var program = new byte[1024];
         "MZ"u8.CopyTo(program);
@@ -107,6 +133,10 @@ internal sealed class ReadyImage
         BinaryPrimitives.WriteUInt16LittleEndian(program.AsSpan(0x84), machine);
         BinaryPrimitives.WriteUInt16LittleEndian(program.AsSpan(0x98), 0x20B);
         BinaryPrimitives.WriteUInt16LittleEndian(program.AsSpan(0x98 + 68), 10);
+
+        // Sixteen tables, of which the fifth is that of the signatures.
+        BinaryPrimitives.WriteUInt32LittleEndian(program.AsSpan(0x98 + 108), 16);
+        BinaryPrimitives.WriteUInt32LittleEndian(program.AsSpan(0x98 + 112 + (4 * 8) + 4), signed ? 8u : 0);
         return program;
     }
 
@@ -125,6 +155,7 @@ internal sealed class ReadyImage
         var root = new Tree();
         root.Link("/lib", "usr/lib");
         root.Link("/bin", "usr/bin");
+        root["/usr/lib/os-release"] = "ID=arch\n";
         root.File("/boot/vmlinuz-linux", Kernel(Release));
         root["/boot/grub/grub.cfg"] = $$"""
             # as grub-mkconfig writes it
@@ -185,6 +216,8 @@ internal sealed class ReadyImage
         Enable(root, "waagent.service");
         Enable(root, "chronyd.service");
         Enable(root, "hv_kvp_daemon.service");
+        Enable(root, "logrotate.timer");
+        root["/etc/logrotate.d/waagent"] = "/var/log/waagent.log {\n}\n";
         root.File("/usr/bin/hv_kvp_daemon", "ELF"u8.ToArray(), (UnixFileMode)0b111_101_101);
         root.File("/usr/bin/sshd", "ELF"u8.ToArray(), (UnixFileMode)0b111_101_101);
         root.File("/usr/bin/python3.14", "ELF"u8.ToArray(), (UnixFileMode)0b111_101_101);
@@ -243,20 +276,20 @@ internal sealed class ReadyImage
     /// <summary>
     /// As grub-install leaves it: boot.img loads the partition's first sector, diskboot.img there the core image behind it.
     /// </summary>
-    private static void WriteBootCode(FileStream disk)
+    private static void WriteBootCode(FileStream disk, long coreSector)
     {
         var field = new byte[8];
         disk.Position = 0;
         disk.Write([0xEB, 0x63, 0x90]);
         disk.Position = 0x5C;
-        BinaryPrimitives.WriteInt64LittleEndian(field, BiosBootSector);
+        BinaryPrimitives.WriteInt64LittleEndian(field, coreSector);
         disk.Write(field);
         disk.Position = 0x180;
         disk.Write("GRUB \0Geom\0Hard Disk\0Read\0 Error\r\n"u8);
-        disk.Position = BiosBootSector * Sector;
+        disk.Position = coreSector * Sector;
         disk.Write("RV\xbe"u8);
-        disk.Position = (BiosBootSector * Sector) + 500;
-        BinaryPrimitives.WriteInt64LittleEndian(field, BiosBootSector + 1);
+        disk.Position = (coreSector * Sector) + 500;
+        BinaryPrimitives.WriteInt64LittleEndian(field, coreSector + 1);
         disk.Write(field);
         disk.Write([0x08, 0x00, 0x20, 0x08]);
         disk.Write([0xEA, 0x1C, 0x82, 0x00]);
@@ -291,7 +324,20 @@ internal sealed class ReadyImage
         disk.Write(last);
     }
 
-    private void MakeInitramfs(TemporaryDirectory work, Tree root)
+    private static void WriteMbr(FileStream disk)
+    {
+        WriteBootCode(disk, 1);
+        var record = new byte[16];
+        record[4] = 0x83;
+        BinaryPrimitives.WriteUInt32LittleEndian(record.AsSpan(8), RootSector);
+        BinaryPrimitives.WriteUInt32LittleEndian(record.AsSpan(12), ExtraSector - RootSector);
+        disk.Position = 446;
+        disk.Write(record);
+        disk.Position = 510;
+        disk.Write([0x55, 0xAA]);
+    }
+
+    private void MakeInitramfs(TemporaryDirectory work)
     {
         var early = new Tree();
         early["/kernel/x86/microcode/GenuineIntel.bin"] = "microcode";
@@ -314,8 +360,8 @@ internal sealed class ReadyImage
         main.WriteTo(Directory.CreateDirectory(work["initramfs"]).FullName);
         ImageTool.Run("bsdtar", "--format", "newc", "-cf", work["main.cpio"], "-C", work["initramfs"], ".");
         ImageTool.Run(Compressor[0], [.. Compressor[1..], work["main.cpio"]]);
-        root.File(
-            "/boot/initramfs-linux.img",
+        PlaceInitramfs(
+            this,
             [.. File.ReadAllBytes(work["early.cpio"]), .. File.ReadAllBytes(Directory.GetFiles(work.Path, "main.cpio.*").Single())]);
     }
 

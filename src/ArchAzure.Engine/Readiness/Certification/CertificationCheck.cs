@@ -176,10 +176,10 @@ internal sealed class Cert49Architecture : CertificationCheck
 
     public override Finding Check(CheckedDisk disk)
     {
-        using var kernel = disk.Boot.FileSystem.OpenRead(disk.Boot.Kernel);
+        using var kernel = disk.Boot.Kernel.Open();
         return KernelFile.Is64Bit(kernel)
-            ? Pass($"{disk.Boot.Kernel} is for x86_64")
-            : Fail($"{disk.Boot.Kernel} is no kernel for x86_64", "Install one.");
+            ? Pass($"{disk.Boot.Kernel.Path} is for x86_64")
+            : Fail($"{disk.Boot.Kernel.Path} is no kernel for x86_64", "Install one.");
     }
 }
 

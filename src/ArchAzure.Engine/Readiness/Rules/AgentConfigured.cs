@@ -5,7 +5,7 @@ using ArchAzure.Target;
 namespace ArchAzure.Readiness.Rules;
 
 /// <summary>
-/// It is said who provisions, and that one is able to. With <c>Provisioning.Agent=auto</c> it depends on what happens to be installed.
+/// Who provisions is able to.
 /// Swap is on the resource disk or nowhere.
 /// </summary>
 internal sealed class AgentConfigured : ReadinessRule
@@ -28,8 +28,11 @@ internal sealed class AgentConfigured : ReadinessRule
         }
 
         var settings = Agents.ReadConfiguration(root);
-        var problems = ResourceDiskProblems(settings).ToList();
-        var provisioner = settings.GetValueOrDefault("Provisioning.Agent", "").ToLowerInvariant();
+        var problems = new List<string>();
+        var given = settings.GetValueOrDefault("Provisioning.Agent", "auto").ToLowerInvariant();
+
+        // As the agent does: https://github.com/Azure/WALinuxAgent, azurelinuxagent/pa/provision/factory.py.
+        var provisioner = given != "auto" ? given : s_cloudInit.EnabledBy(root) is null ? "waagent" : "cloud-init";
         switch (provisioner)
         {
             case "waagent":
@@ -52,21 +55,30 @@ internal sealed class AgentConfigured : ReadinessRule
 
                 break;
             default:
-                problems.Add(provisioner.Length == 0 ? "Provisioning.Agent is not set" : $"Provisioning.Agent={provisioner}");
+                problems.Add($"Provisioning.Agent={provisioner}");
                 break;
         }
 
-        return problems.Count == 0
-            ? Pass($"Provisioning.Agent={provisioner}, ResourceDisk.Format={settings.GetValueOrDefault("ResourceDisk.Format", "n")}")
-            : Fail(string.Join(", ", problems), $"Correct {Agents.Configuration}.");
+        if (settings.GetValueOrDefault("ResourceDisk.Format", "n") == "y"
+            && settings.GetValueOrDefault("ResourceDisk.MountPoint", "/mnt/resource").TrimEnd('/').Length == 0)
+        {
+            problems.Add("ResourceDisk.MountPoint is the root: swap would lie on the OS disk");
+        }
+
+        var remedy = $"Correct {Agents.Configuration}.";
+        var swap = SwapProblems(settings).ToList();
+        return problems.Count > 0 ? Fail(string.Join(", ", [.. problems, .. swap]), remedy)
+            : swap.Count > 0 ? Warn($"{string.Join(", ", swap)}: there will be no swap", remedy)
+            : Pass(
+                $"Provisioning.Agent={given}{(given == provisioner ? "" : $" ({provisioner})")}, "
+                + $"ResourceDisk.Format={settings.GetValueOrDefault("ResourceDisk.Format", "n")}");
     }
 
-    private static IEnumerable<string> ResourceDiskProblems(IReadOnlyDictionary<string, string> settings)
+    private static IEnumerable<string> SwapProblems(IReadOnlyDictionary<string, string> settings)
     {
-        var format = settings.GetValueOrDefault("ResourceDisk.Format", "n") == "y";
         if (settings.GetValueOrDefault("ResourceDisk.EnableSwap", "n") == "y")
         {
-            if (!format)
+            if (settings.GetValueOrDefault("ResourceDisk.Format", "n") != "y")
             {
                 yield return "ResourceDisk.EnableSwap=y needs ResourceDisk.Format=y";
             }
@@ -81,11 +93,6 @@ internal sealed class AgentConfigured : ReadinessRule
             {
                 yield return "ResourceDisk.EnableSwap=y needs ResourceDisk.SwapSizeMB";
             }
-        }
-
-        if (format && settings.GetValueOrDefault("ResourceDisk.MountPoint", "/mnt/resource").TrimEnd('/').Length == 0)
-        {
-            yield return "ResourceDisk.MountPoint is the root: swap would lie on the OS disk";
         }
     }
 

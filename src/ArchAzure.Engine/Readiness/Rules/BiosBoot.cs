@@ -13,7 +13,8 @@ internal sealed class BiosBoot : ReadinessRule
     private const int GrubFirstBlockList = SectorSize - 12;
     private const int BootCodeLength = 440;
 
-    public override string Wanted => "boot code in the MBR that leads to a core image in the BIOS boot partition";
+    public override string Wanted =>
+        "boot code in the MBR that leads to a core image: in the BIOS boot partition of a GPT, or before the first partition of an MBR";
 
     public override string Source => Sources.AzureLinuxImage + "; GNU GRUB manual, \"BIOS installation\"";
 
@@ -26,6 +27,11 @@ internal sealed class BiosBoot : ReadinessRule
         if (mbr.AsSpan(0, BootCodeLength).IndexOfAnyExcept((byte)0) < 0)
         {
             return Fail("no boot code in the MBR", Remedy);
+        }
+
+        if (disk.PartitionTable is MasterBootRecord)
+        {
+            return CheckGap(disk, mbr, Remedy);
         }
 
         if (disk.PartitionTable.Partitions.FirstOrDefault(partition => partition.Type == PartitionTypes.BiosBoot) is not { } partition)
@@ -65,5 +71,21 @@ internal sealed class BiosBoot : ReadinessRule
         return core.AsSpan().IndexOfAnyExcept((byte)0) < 0
             ? Fail("GRUB's core image is empty", Remedy)
             : Pass($"GRUB in the MBR, core image of {(coreSectors + 1) * SectorSize / 1024} KiB in partition {partition.Number}");
+    }
+
+    /// <summary>On a disk with an MBR the core image lies between it and the first partition.</summary>
+    private static Finding CheckGap(CheckedDisk disk, byte[] mbr, string remedy)
+    {
+        if (mbr.AsSpan(0, BootCodeLength).IndexOf("GRUB"u8) < 0)
+        {
+            return Unknown("boot code in the MBR that is not GRUB's");
+        }
+
+        var (sector, end) = (mbr.U64(GrubKernelSector), (ulong)disk.PartitionTable.Partitions[0].FirstSector);
+        return sector == 0 || sector >= end
+            ? Unknown($"GRUB in the MBR loads sector {sector}, which is not before the first partition")
+            : disk.Disk.ReadBytes((long)sector * SectorSize, SectorSize).AsSpan().ContainsAnyExcept((byte)0)
+                ? Pass($"GRUB in the MBR, core image from sector {sector} on")
+                : Fail($"GRUB's core image, at sector {sector}, is empty", remedy);
     }
 }

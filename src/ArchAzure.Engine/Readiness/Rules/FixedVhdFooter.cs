@@ -22,6 +22,9 @@ internal sealed class FixedVhdFooter : ReadinessRule
         var found = $"{disk.Footer.DiskType} VHD, creator '{creator.TrimEnd('\0')}', {disk.Footer.CurrentSize} bytes";
         return s_trustedCreators.Contains(creator, StringComparer.Ordinal)
             ? Pass(found)
-            : Fail(found, "Write the footer again: ConvertTo-AzureVhd -Path of the raw disk.");
+            : Warn(
+                found,
+                "Azure takes it, but other readers may see a smaller disk. Write the footer again: ConvertTo-AzureVhd -Path of the raw "
+                + "disk.");
     }
 }

@@ -50,10 +50,6 @@ internal sealed class FstabIdentifiers : ReadinessRule
             {
                 problems.Add($"{entry.MountPoint} is mounted as {entry.Type} but is {identity.Name}");
             }
-            else if (entry.MountPoint == "/" && partition.Number != disk.RootPartition.Number)
-            {
-                problems.Add($"/ is partition {partition.Number}, the root is partition {disk.RootPartition.Number}");
-            }
             else
             {
                 good.Add($"{entry.MountPoint} by {entry.Source}");

@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using ArchAzure.FileSystems;
 
 namespace ArchAzure.Readiness.Rules;
@@ -5,13 +6,15 @@ namespace ArchAzure.Readiness.Rules;
 /// <summary>
 /// What grub-mkconfig will write later, in the machine, has the same command line: else the first kernel update undoes it.
 /// </summary>
-internal sealed class GrubDefaults : ReadinessRule
+internal sealed partial class GrubDefaults : ReadinessRule
 {
     private const string DefaultsFile = "/etc/default/grub";
 
     public override string Wanted => $"the same in {DefaultsFile}: {KernelArguments.Wanted}";
 
     public override string Source => Sources.AzureLinuxImage + "; GNU GRUB manual, \"Simple configuration handling\"";
+
+    public override bool AppliesTo(CheckedDisk disk) => disk.TryBoot is not { Loader: BootLoader.Entries or BootLoader.UnifiedKernel };
 
     public override Finding Check(CheckedDisk disk)
     {
@@ -28,7 +31,7 @@ internal sealed class GrubDefaults : ReadinessRule
             {
                 if (line.Split('=', 2) is [var key, var value] && !key.StartsWith('#'))
                 {
-                    values[key] = value.Trim('"', '\'');
+                    values[key] = value.StartsWith('\'') ? value.Trim('\'') : Expanded(value.Trim('"'));
                 }
             }
         }
@@ -40,5 +43,11 @@ internal sealed class GrubDefaults : ReadinessRule
             : Fail(
                 $"{string.Join(", ", problems)} ({DefaultsFile}: {both.Trim()})",
                 $"Correct GRUB_CMDLINE_LINUX and GRUB_CMDLINE_LINUX_DEFAULT in {DefaultsFile}.");
+
+        // The file is a shell's; what others add to a value names it.
+        string Expanded(string value) => Variable().Replace(value, match => values.GetValueOrDefault(match.Groups[1].Value, ""));
     }
+
+    [GeneratedRegex(@"\$\{?(\w+)\}?", RegexOptions.None, 5000)]
+    private static partial Regex Variable();
 }

@@ -20,16 +20,14 @@ internal sealed class InitramfsInit : ReadinessRule
             return Unknown($"{boot.ConfigurationPath} loads no initramfs; whether this kernel finds its root without one cannot be told");
         }
 
-        if (boot.Initramfs.FirstOrDefault(path => !boot.FileSystem.Exists(path)) is { } gone)
+        if (boot.Initramfs.FirstOrDefault(file => file.Content is null) is { } gone)
         {
-            return Fail($"{boot.ConfigurationPath} loads {gone}, which is not there", Remedy);
+            return Fail($"{boot.ConfigurationPath} loads {gone.Path}, which is not there", Remedy);
         }
 
-        const string other = "rdinit=";
-        var init = boot.Arguments.LastOrDefault(argument => argument.StartsWith(other, StringComparison.Ordinal))?[other.Length..]
-            ?? "/init";
+        var init = boot.Value("rdinit") ?? "/init";
         return Programs.Problem(disk.Initramfs, init) is { } problem
             ? Fail($"in the initramfs, {problem}", Remedy)
-            : Pass($"{init} in {string.Join(", ", boot.Initramfs)}");
+            : Pass($"{init} in {string.Join(", ", boot.Initramfs.Select(file => file.Path))}");
     }
 }

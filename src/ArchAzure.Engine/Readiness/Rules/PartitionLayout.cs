@@ -5,7 +5,7 @@ namespace ArchAzure.Readiness.Rules;
 /// <summary>The partitions that firmware and loader need have their types, and there is one root.</summary>
 internal sealed class PartitionLayout : ReadinessRule
 {
-    public override string Wanted => "a BIOS boot partition (generation 1), one EFI system partition (generation 2), one root";
+    public override string Wanted => "a BIOS boot partition (generation 1), one EFI system partition (generation 2), a root";
 
     public override string Source => Sources.AzureLinuxImage + "; " + Sources.AzureGeneration2;
 
@@ -13,7 +13,8 @@ internal sealed class PartitionLayout : ReadinessRule
     {
         var partitions = disk.PartitionTable.Partitions;
         var missing = new List<string>();
-        if (disk.Options.Generation is not 2 && !partitions.Any(partition => partition.Type == PartitionTypes.BiosBoot))
+        if (disk.Options.Generation is not 2 && disk.PartitionTable is GuidPartitionTable
+            && !partitions.Any(partition => partition.Type == PartitionTypes.BiosBoot))
         {
             missing.Add("no BIOS boot partition");
         }
@@ -24,10 +25,10 @@ internal sealed class PartitionLayout : ReadinessRule
             missing.Add($"{efiSystems} EFI system partitions");
         }
 
-        var roots = disk.RootCandidates().Count;
-        if (roots != 1)
+        // Which one it is, others see by evidence; without one there is nothing to look for.
+        if (disk.RootCandidates().Count == 0)
         {
-            missing.Add($"{roots} partitions that could be the root");
+            missing.Add("no partition that could be the root");
         }
 
         var found = string.Join(", ", partitions.Select(partition => $"{partition.Number}: {PartitionTypes.Describe(partition.Type)}"));

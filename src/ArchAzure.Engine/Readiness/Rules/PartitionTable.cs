@@ -1,9 +1,11 @@
+using ArchAzure.Disks;
+
 namespace ArchAzure.Readiness.Rules;
 
 /// <summary>Both copies of the GPT are there and right.</summary>
 internal sealed class PartitionTable : ReadinessRule
 {
-    public override string Wanted => "a valid GPT with its backup at the disk's end";
+    public override string Wanted => "a valid GPT with its backup at the disk's end; for generation 1 alone, an MBR is enough";
 
     public override string Source => Sources.UefiSpecification + ", chapter 5";
 
@@ -13,9 +15,12 @@ internal sealed class PartitionTable : ReadinessRule
         try
         {
             var table = disk.PartitionTable;
-            return table.Problems.Count == 0
-                ? Pass($"GPT, {table.Partitions.Count} partitions")
-                : Fail(string.Join(" ", table.Problems), Remedy);
+            return table.Problems.Count > 0 ? Fail(string.Join(" ", table.Problems), Remedy)
+                : table is GuidPartitionTable ? Pass($"GPT, {table.Partitions.Count} partitions")
+                : disk.Options.Generation == 1 ? Pass($"MBR, {table.Partitions.Count} partitions")
+                : Fail(
+                    $"MBR, {table.Partitions.Count} partitions: not for generation 2",
+                    "Convert it with sgdisk --mbrtogpt, or use the image for generation 1 only (Test-AzureVhd -Generation 1).");
         }
         catch (ArchAzureException e) when (e.ErrorId is "PartitionTableDamaged" or "PartitionTableNotFound")
         {

@@ -1,3 +1,5 @@
+using ArchAzure.Disks;
+
 namespace ArchAzure.Readiness.Rules;
 
 /// <summary>
@@ -7,22 +9,24 @@ internal sealed class RootArgument : ReadinessRule
 {
     public override string Wanted => "root=UUID=… (or PARTUUID, LABEL) of the root partition";
 
-    public override string Source => Sources.AzureLinuxImage + "; kernel-command-line(7)";
+    public override string Source => Sources.AzureLinuxImage + "; kernel-command-line(7), systemd-gpt-auto-generator(8)";
 
     public override Finding Check(CheckedDisk disk)
     {
-        var argument = disk.Boot.Arguments.LastOrDefault(argument => argument.StartsWith("root=", StringComparison.Ordinal));
-        if (argument is null)
+        var root = disk.Boot.Value("root");
+        if (root is null or "gpt-auto")
         {
-            return Fail($"no root= in {disk.Boot.ConfigurationPath}", "Give the kernel root=UUID=… of the root file system.");
+            // systemd finds it by its type, if the loader has told which disk it is.
+            return disk.Boot.Loader is BootLoader.Entries or BootLoader.UnifiedKernel
+                && disk.RootTree.Partition.Type == PartitionTypes.LinuxRootX64
+                ? Pass($"none: systemd finds partition {disk.RootTree.Partition.Number} by its type")
+                : Fail($"no root= in {disk.Boot.ConfigurationPath}", "Give the kernel root=UUID=… of the root file system.");
         }
 
-        var named = Identifiers.Resolve(disk, argument["root=".Length..]);
-        return named is null || named.Number != disk.RootPartition.Number
+        return Identifiers.Resolve(disk, root) is null
             ? Fail(
-                $"{argument} is {(named is null ? "on no partition" : $"partition {named.Number}")}, the root is partition "
-                + $"{disk.RootPartition.Number}",
-                $"Give the kernel root=UUID={disk.Identify(disk.RootPartition).Uuid}.")
-            : Pass(argument);
+                $"root={root} is on no partition, the root is {disk.RootTree.Name}",
+                $"Give the kernel root=UUID={disk.Identify(disk.RootTree.Partition).Uuid}.")
+            : Pass($"root={root}");
     }
 }
