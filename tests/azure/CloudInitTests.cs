@@ -20,9 +20,7 @@ public sealed partial class CloudInitTests(CloudInitImage image, ITestOutputHelp
     public async Task It_meets_every_rule()
     {
         var results = await ReadinessCheck.RunAsync(image.Vhd, new ReadinessOptions(), Reporter, CancellationToken.None);
-        Assert.All(
-            results, result =>
-                Assert.True(result.Verdict == ReadinessOutcome.Passed, $"{result.Rule}: {result.Verdict}, found {result.Found}"));
+        ReadinessAssert.MeetsEveryRule(results);
     }
 
     [Fact]

@@ -92,7 +92,7 @@ internal sealed record Cmdlet(string Verb, string Noun, IReadOnlyList<CmdletPara
                 null or "" or 0 => null,
                 SwitchParameter or bool => "False",
                 string text => text,
-                IEnumerable list => string.Join(", ", list.Cast<object>()),
+                IEnumerable list => string.Join(", ", list.Cast<object>()) is { Length: > 0 } all ? all : null,
                 _ => value.ToString(),
             },
         };

@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Management.Automation;
+using ArchAzure.Builds;
 using ArchAzure.IO;
 using ArchAzure.Machines;
 using ArchAzure.Readiness;
@@ -28,14 +29,15 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
     [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ParameterSetName = ByBoot)]
     [ValidateNotNullOrEmpty]
     [SupportsWildcards]
+    [BuildToVhd]
     public string[] Path { get; set; } = [];
 
     /// <summary>Fixed VHDs whose names are taken as they are.</summary>
     [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true, ParameterSetName = ByRulesLiteral)]
     [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true, ParameterSetName = ByBootLiteral)]
     [Alias("VhdPath", "PSPath")]
-    [System.Management.Automation.AllowNull]
-    public string?[]? LiteralPath { get; set; } = [];
+    [ValidateNotNullOrEmpty]
+    public string[] LiteralPath { get; set; } = [];
 
     /// <summary>Boot the image in a virtual machine with a provisioning DVD, a wire server and instance metadata.</summary>
     [Parameter(Mandatory = true, ParameterSetName = ByBoot)]
@@ -116,15 +118,8 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
     /// <summary>The files that are meant; what is missing becomes an error, and the others have their turn.</summary>
     private IEnumerable<string> Files()
     {
-        foreach (var path in LiteralPath ?? [null])
+        foreach (var path in LiteralPath)
         {
-            if (path is null)
-            {
-                Fail(new ArchAzureException(
-                    "NoVhdYet", ErrorKind.InvalidInput, "This build has no VHD yet. Run ConvertTo-AzureVhd, or Invoke-ArchBuild, first."));
-                continue;
-            }
-
             yield return FilePath(path);
         }
 
@@ -132,7 +127,7 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
         {
             if (!WildcardPattern.ContainsWildcardCharacters(path))
             {
-                yield return FilePath(path);
+                yield return FilePath(WildcardPattern.Unescape(path));
                 continue;
             }
 
@@ -147,6 +142,18 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
                 yield return file;
             }
         }
+    }
+
+    /// <summary>A build stands for its VHD; one that has none yet is told so.</summary>
+    [AttributeUsage(AttributeTargets.Property)]
+    private sealed class BuildToVhdAttribute : ArgumentTransformationAttribute
+    {
+        /// <inheritdoc/>
+        public override object Transform(EngineIntrinsics engineIntrinsics, object inputData) =>
+            (inputData is PSObject wrapped ? wrapped.BaseObject : inputData) is not ArchBuild build ? inputData
+                : build.VhdPath is { } path ? WildcardPattern.Escape(path)
+                : throw new ArgumentTransformationMetadataException(
+                    $"The build in '{build.WorkDirectory}' has no VHD yet. Run ConvertTo-AzureVhd, or Invoke-ArchBuild, first.");
     }
 
     private void Fail(ArchAzureException error)
@@ -188,7 +195,17 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
     private void BootImage(string path)
     {
         var machines = Machines();
-        Run(() => FixedVhd.ReadFooter(path));
+        var size = Run(() => FixedVhd.ReadFooter(path)).CurrentSize;
+        if (DiskSizeMiB != 0 && (long)DiskSizeMiB << 20 < size)
+        {
+            ThrowTerminatingError(ErrorRecords.From(new ArchAzureException(
+                "DiskSizeTooSmall",
+                ErrorKind.InvalidInput,
+                $"A disk of {DiskSizeMiB} MiB cannot hold the image '{path}', which has {size >> 20} MiB. Say -DiskSizeMiB {size >> 20} or "
+                + "more, or leave it out.",
+                DiskSizeMiB)));
+        }
+
         var workDirectory = WorkDirectory is null ? null : FilePath(WorkDirectory);
         using var launcher = Run((reporter, token) => QemuChoice.FindAsync(Qemu, path, workDirectory, reporter, token));
         var kept = KeepLog is null ? null : FilePath(KeepLog);
