@@ -584,6 +584,14 @@ Describe 'Test-AzureVhd' {
         Test-AzureVhd $one.FullName -Quiet | Should -BeFalse
     }
 
+    It 'ends the table with the totals, and adds nothing to a pipe' {
+        $null = Test-AzureVhd $one.FullName -InformationVariable told 6> $null
+        $told | Should -HaveCount 1
+        "$told" | Should -Match '^\d+ rules: \d+ passed, \d+ failed, \d+ unknown\.$'
+        $null = Test-AzureVhd $one.FullName -InformationVariable none 6> $null | ConvertTo-Json
+        $none | Should -BeNullOrEmpty
+    }
+
     It 'gives words and a version to ConvertTo-Json' {
         $object = Test-AzureVhd $one.FullName | ConvertTo-Json | ConvertFrom-Json
         $object[0].SchemaVersion | Should -Be 1

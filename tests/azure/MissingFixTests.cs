@@ -24,7 +24,7 @@ public sealed class MissingFixTests(ITestOutputHelper output) : AzureTest(output
     public async Task Without_our_crypt_the_agent_does_not_even_start()
     {
         using var folder = new TempFolder();
-        var vhd = await TestImage.WithoutAsync(folder, ["rm /usr/lib/archazure/python/crypt.py", .. await TestImage.CryptOfPythonAsync()]);
+        var vhd = await TestImage.WithoutAsync(folder, ["rm /usr/lib/waagent/crypt.py", .. await TestImage.CryptOfPythonAsync()]);
         var report = await BootAsync(new MachineTestOptions(vhd, 1)
         {
             LogDirectory = Logs(),

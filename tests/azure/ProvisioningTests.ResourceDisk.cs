@@ -72,7 +72,7 @@ public abstract partial class ProvisioningTests
         mount -t tmpfs tmpfs /sys/bus
         mkdir -p /sys/bus/vmbus/devices/1/host0/target0:0:0/0:0:0:1/block/$disk
         echo '{{{deviceId}}}' > /sys/bus/vmbus/devices/1/device_id
-        PYTHONPATH=/usr/lib/archazure/python:/usr/lib/waagent python3 << 'PYTHON'
+        PYTHONPATH=/usr/lib/waagent python3 << 'PYTHON'
         from azurelinuxagent.common import conf, logger
         logger.add_logger_appender(logger.AppenderType.STDOUT, logger.LogLevel.INFO)
         conf.load_conf_from_file("/run/waagent.conf")

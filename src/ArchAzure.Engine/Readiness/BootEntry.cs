@@ -56,13 +56,13 @@ internal sealed record BootEntry(
         var holder = disk.Trees.Where(tree => tree.Partition.Number == from.Partition.Number)
             .Prepend(from)
             .Concat(disk.Trees)
-            .FirstOrDefault(tree => tree.FileSystem.FileExists(path));
+            .FirstOrDefault(tree => tree.Has(path));
         return new(path, holder is null ? null : () => holder.FileSystem.OpenRead(path));
     }
 
     private static BootEntry? ReadGrub(CheckedDisk disk)
     {
-        var scripts = disk.Trees.SelectMany(tree => s_grubPaths.Where(tree.FileSystem.FileExists).Select(path => (Tree: tree, Path: path)))
+        var scripts = disk.Trees.SelectMany(tree => s_grubPaths.Where(tree.Has).Select(path => (Tree: tree, Path: path)))
             .ToList();
         if (scripts.Count == 0)
         {

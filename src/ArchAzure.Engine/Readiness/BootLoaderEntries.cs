@@ -19,7 +19,7 @@ internal static class BootLoaderEntries
         List<Entry> entries = [];
         foreach (var tree in disk.Trees)
         {
-            foreach (var path in s_folders.SelectMany(folder => Glob.Expand(tree.FileSystem, $"{folder}/entries/*.conf")))
+            foreach (var path in tree.Look(files => s_folders.SelectMany(folder => Glob.Expand(files, $"{folder}/entries/*.conf"))))
             {
                 entries.Add(Entry.Read(tree, path));
             }
@@ -54,7 +54,7 @@ internal static class BootLoaderEntries
 
     /// <summary>The pattern of the entry that systemd-boot starts, or null if its configuration names none.</summary>
     public static string? Default(CheckedDisk disk) =>
-        disk.Trees.SelectMany(tree => s_folders.SelectMany(folder => tree.FileSystem.ReadLines($"{folder}/loader.conf")))
+        disk.Trees.SelectMany(tree => tree.Look(files => s_folders.SelectMany(folder => files.ReadLines($"{folder}/loader.conf"))))
             .Select(line => line.Split([' ', '\t'], 2, StringSplitOptions.RemoveEmptyEntries))
             .Where(words => words is ["default", _])
             .Select(words => words[1].Trim())

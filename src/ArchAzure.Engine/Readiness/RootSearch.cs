@@ -14,7 +14,7 @@ internal static class RootSearch
     public static SystemTree Find(CheckedDisk disk)
     {
         var (tree, reason) = ByLoader(disk) ?? ByType(disk) ?? ByFiles(disk);
-        if (!tree.HasSystem)
+        if (!SystemTree.ReleaseFiles.Any(tree.FileSystem.FileExists))
         {
             throw DiskErrors.Unsupported($"its root is {tree.Name} ({reason}), where no system is installed (there is no os-release).");
         }
@@ -51,7 +51,7 @@ internal static class RootSearch
 
     private static (SystemTree Tree, string Reason) ByFiles(CheckedDisk disk)
     {
-        var trees = disk.Trees.Where(tree => tree.HasSystem).ToList();
+        var trees = disk.Trees.Where(tree => SystemTree.ReleaseFiles.Any(tree.Has)).ToList();
         return trees switch
         {
             [var only] => (only, "the only one where a system is installed"),

@@ -10,11 +10,28 @@ namespace ArchAzure.Readiness;
 /// <param name="FileSystem">Its files; other file systems are not mounted in it.</param>
 internal sealed record SystemTree(DiskPartition Partition, string Name, FileSystemView FileSystem)
 {
-    private static readonly string[] s_releaseFiles = ["/etc/os-release", "/usr/lib/os-release"];
-
-    /// <summary>Whether a system is installed in it.</summary>
+    /// <summary>What every installed system has, one of them at least.</summary>
     /// <remarks>Source: os-release(5).</remarks>
-    public bool HasSystem => s_releaseFiles.Any(FileSystem.Exists);
+    public static IReadOnlyList<string> ReleaseFiles { get; } = ["/etc/os-release", "/usr/lib/os-release"];
+
+    /// <summary>Whether there is such a regular file, so far as can be seen.</summary>
+    public bool Has(string path) => Look(files => files.FileExists(path) ? [path] : Array.Empty<string>()).Count > 0;
+
+    /// <summary>
+    /// What is found where nobody knows whether there is anything: nothing where the tree cannot be read, for that is told by those who
+    /// need what is in it.
+    /// </summary>
+    public IReadOnlyList<T> Look<T>(Func<IFileSystemView, IEnumerable<T>> find)
+    {
+        try
+        {
+            return [.. find(FileSystem)];
+        }
+        catch (ArchAzureException e) when (DiskErrors.IsUnreadable(e))
+        {
+            return [];
+        }
+    }
 
     /// <summary>Whether both are the same files.</summary>
     public bool IsSame(SystemTree other) =>
@@ -26,6 +43,18 @@ internal sealed record SystemTree(DiskPartition Partition, string Name, FileSyst
     /// system that can be read.
     /// </summary>
     public static IReadOnlyList<SystemTree> In(CheckedDisk disk, DiskPartition partition)
+    {
+        try
+        {
+            return Open(disk, partition);
+        }
+        catch (ArchAzureException e) when (DiskErrors.IsUnreadable(e))
+        {
+            return [];
+        }
+    }
+
+    private static IReadOnlyList<SystemTree> Open(CheckedDisk disk, DiskPartition partition)
     {
         var identity = disk.Identify(partition);
         switch (identity.Kind)

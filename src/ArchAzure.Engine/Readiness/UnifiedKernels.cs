@@ -15,9 +15,10 @@ internal static class UnifiedKernels
     {
         var images = disk.Trees
             .Where(tree => tree.Partition.Type == PartitionTypes.EfiSystem || tree.Partition.Type == PartitionTypes.ExtendedBoot)
-            .SelectMany(tree => s_patterns.SelectMany(pattern => Glob.Expand(tree.FileSystem, pattern).OrderDescending(
-                Comparer<string>.Create(Versions.Compare)).Select(path => (Tree: tree, Path: path))))
-            .Where(image => HasKernel(image.Tree, image.Path))
+            .SelectMany(tree => tree.Look(files => s_patterns.SelectMany(pattern =>
+                Glob.Expand(files, pattern).OrderDescending(Comparer<string>.Create(Versions.Compare))
+                    .Where(path => HasKernel(tree, path))
+                    .Select(path => (Tree: tree, Path: path)))))
             .ToList();
         if (images.Count == 0)
         {

@@ -22,6 +22,9 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
     private const string ByBoot = "Boot";
     private const string ByBootLiteral = "BootLiteralPath";
 
+    private static readonly string[] s_hostTag = ["PSHOST"];
+
+    private readonly Dictionary<string, int> _totals = new(StringComparer.Ordinal);
     private bool _passed = true;
 
     /// <summary>Fixed VHDs; they are only read. Wildcards are allowed.</summary>
@@ -169,6 +172,14 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
         {
             WriteObject(_passed);
         }
+        else if (_totals.Count > 0 && MyInvocation.PipelinePosition == MyInvocation.PipelineLength)
+        {
+            // The end of a table; what goes on through the pipe has no use for it.
+            var totals = Enum.GetNames<ReadinessOutcome>().Where(_totals.ContainsKey)
+                .Select(outcome => $"{_totals[outcome]} {outcome.ToLowerInvariant()}");
+            WriteInformation(
+                new HostInformationMessage { Message = $"{_totals.Values.Sum()} rules: {string.Join(", ", totals)}." }, s_hostTag);
+        }
     }
 
     private void CheckRules(string path)
@@ -188,6 +199,11 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
                 || (AllowUnknown && result.Verdict == ReadinessOutcome.Unknown));
         if (!Quiet)
         {
+            foreach (var result in results)
+            {
+                _totals[result.Outcome] = _totals.GetValueOrDefault(result.Outcome) + 1;
+            }
+
             WriteObject(results, enumerateCollection: true);
         }
     }

@@ -72,6 +72,11 @@ public sealed class LayoutTests : IDisposable
         new("encrypted", image => image.Patch = disk => Overwrite(disk, [0x4C, 0x55, 0x4B, 0x53, 0xBA, 0xBE, 0, 2]), null, [
             ("RootFileSystem", "Failed"), .. Outcomes(Unknown, [.. s_inRoot.Except(["RootFileSystem"]), .. s_ofBoot]),
         ]),
+        new("a partition that is damaged and not needed", image =>
+        {
+            AddPartition(image, "8300");
+            image.Patch = disk => Overwrite(disk, ReadyImage.ExtraSector, new byte[512], 1024 + 0x20);
+        }, null, []),
         new("no system", image => image.Root.Remove("/usr/lib/os-release"), null, [.. Outcomes(Unknown, s_inRoot)]),
         new("unsigned loader", image => image.Esp.File("/EFI/BOOT/BOOTX64.EFI", ReadyImage.EfiProgram(signed: false)), null, [
             ("SecureBoot", "Warning"),
@@ -105,9 +110,11 @@ public sealed class LayoutTests : IDisposable
     private static IEnumerable<(string Rule, string Outcome)> Outcomes(string outcome, IEnumerable<string> rules) =>
         rules.Select(rule => (rule, outcome));
 
-    private static void Overwrite(Stream disk, ReadOnlySpan<byte> bytes)
+    private static void Overwrite(Stream disk, ReadOnlySpan<byte> bytes) => Overwrite(disk, ReadyImage.RootSector, bytes);
+
+    private static void Overwrite(Stream disk, int sector, ReadOnlySpan<byte> bytes, int offset = 0)
     {
-        disk.Position = ReadyImage.RootSector * ReadyImage.Sector;
+        disk.Position = ((long)sector * ReadyImage.Sector) + offset;
         disk.Write(bytes);
     }
 
