@@ -212,7 +212,12 @@ internal sealed class FaultRun : IAsyncDisposable
     /// </summary>
     private static async Task SameImageAsync(ArchBuild undisturbed, ArchBuild build)
     {
-        var differences = await ImageComparison.BytesAsync(ComparedImage.Of(undisturbed), ComparedImage.Of(build));
+        // Where step 1 was disturbed, another release was taken, which the image is named after.
+        string[] named = undisturbed.Version == build.Version
+            ? [] : ["root /usr/lib/archazure/image-release: content", "root /usr/lib/os-release: content"];
+        var differences = (await ImageComparison.BytesAsync(ComparedImage.Of(undisturbed), ComparedImage.Of(build)))
+            .Where(difference => !named.Contains($"{difference}", StringComparer.Ordinal))
+            .ToList();
         Assert.True(differences.Count == 0, $"The image differs from that of an undisturbed build:\n{string.Join('\n', differences)}");
     }
 
