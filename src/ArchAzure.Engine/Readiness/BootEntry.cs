@@ -69,7 +69,7 @@ internal sealed record BootEntry(
             return null;
         }
 
-        // One beside the loader itself often only leads to the one that grub-mkconfig writes.
+        // One next to the loader itself often only leads to the one that grub-mkconfig writes.
         var own = scripts.Where(script => script.Tree.FileSystem.Identity.Kind != FileSystemKind.Fat).ToList();
         if ((own.Count > 0 ? own : scripts) is not [var (tree, path)])
         {
