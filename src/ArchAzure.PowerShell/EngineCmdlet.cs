@@ -12,6 +12,8 @@ namespace ArchAzure.PowerShell;
 /// </summary>
 public abstract class EngineCmdlet : PSCmdlet, IDisposable
 {
+    private static readonly string[] s_hostTag = ["PSHOST"];
+
     private readonly CancellationTokenSource _stop = new();
     private readonly ManualResetEventSlim _stopped = new();
 
@@ -219,6 +221,9 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
         return given;
     }
 
+    /// <summary>As Write-Host does: shown without -InformationAction, and still a stream that can be redirected.</summary>
+    protected void Tell(string message) => WriteInformation(new HostInformationMessage { Message = message }, s_hostTag);
+
     /// <summary>A path as the user gives it (relative to the current location, ~, drives) as a path of the file system.</summary>
     protected string FilePath(string path)
     {
@@ -251,16 +256,13 @@ public abstract class EngineCmdlet : PSCmdlet, IDisposable
     /// <summary>Hands the engine's messages to the pipeline's thread.</summary>
     private sealed class PipelineReporter(EngineCmdlet cmdlet, BlockingCollection<Action> messages) : IReporter
     {
-        private static readonly string[] s_hostTag = ["PSHOST"];
         private readonly ProgressLog? _log = cmdlet.ShowsNoProgress() ? new ProgressLog(Console.Error) : null;
 
         public void Output(object value) => Add(() => cmdlet.WriteObject(value));
 
         public void Verbose(string message) => Add(() => cmdlet.WriteVerbose(message));
 
-        // As Write-Host does: shown without -InformationAction, and still a stream that can be redirected.
-        public void Information(string message) =>
-            Add(() => cmdlet.WriteInformation(new HostInformationMessage { Message = message }, s_hostTag));
+        public void Information(string message) => Add(() => cmdlet.Tell(message));
 
         public void Warning(string message) => Add(() => cmdlet.WriteWarning(message));
 

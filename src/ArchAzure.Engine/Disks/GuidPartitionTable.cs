@@ -81,10 +81,9 @@ internal sealed class GuidPartitionTable : IPartitionTable
     private const int MinimumHeaderLength = 92;
     private const uint Revision = 0x0001_0000;
 
-    // The four records of the MBR.
-    private const int FirstRecord = 446;
-    private const int RecordLength = 16;
-    private const byte GptProtective = 0xEE;
+    private const int FirstRecord = MasterBootRecord.FirstRecord;
+    private const int RecordLength = MasterBootRecord.RecordLength;
+    private const byte GptProtective = MasterBootRecord.GptProtective;
 
     private const int MinimumEntryLength = 128;
     private const int EntryCount = 128;

@@ -7,10 +7,16 @@ namespace ArchAzure.Disks;
 /// <remarks>Source: UEFI Specification 2.10, 5.2.1 "Legacy Master Boot Record"; Linux kernel, block/partitions/msdos.c.</remarks>
 internal sealed class MasterBootRecord : IPartitionTable
 {
-    private const int FirstRecord = 446;
-    private const int RecordLength = 16;
+    /// <summary>Where the four records begin.</summary>
+    public const int FirstRecord = 446;
+
+    /// <summary>The bytes of a record.</summary>
+    public const int RecordLength = 16;
+
+    /// <summary>The type of the record that covers a disk with a GPT.</summary>
+    public const byte GptProtective = 0xEE;
+
     private const int DiskIdOffset = 440;
-    private const byte GptProtective = 0xEE;
 
     // As many as Linux takes of a chain.
     private const int MostLogical = 100;

@@ -60,6 +60,13 @@ internal sealed record BootEntry(
         return new(path, holder is null ? null : () => holder.FileSystem.OpenRead(path));
     }
 
+    /// <summary>The same of the kernel that a configuration names, which must be there.</summary>
+    /// <exception cref="ArchAzureException"><c>ImageNotReadable</c>.</exception>
+    internal static BootFile FindKernel(CheckedDisk disk, SystemTree from, string path, string configuration) =>
+        Find(disk, from, path) is { Content: not null } kernel
+            ? kernel
+            : throw DiskErrors.Unsupported($"the kernel {path}, which {configuration} starts, is on no file system that can be read.");
+
     private static BootEntry? ReadGrub(CheckedDisk disk)
     {
         var scripts = disk.Trees.SelectMany(tree => s_grubPaths.Where(tree.Has).Select(path => (Tree: tree, Path: path)))
@@ -94,10 +101,9 @@ internal sealed record BootEntry(
 
         var initramfs = commands!.Where(command => command.Name is "initrd" or "initrdefi" or "initrd16")
             .SelectMany(command => command.Arguments);
-        var file = Find(disk, tree, WithoutDevice(kernel));
-        return file.Content is null
-            ? throw DiskErrors.Unsupported($"the kernel {file.Path}, which {path} starts, is on no file system that can be read.")
-            : new(BootLoader.Grub, path, file, arguments, [.. initramfs.Select(name => Find(disk, tree, WithoutDevice(name)))]);
+        return new(
+            BootLoader.Grub, path, FindKernel(disk, tree, WithoutDevice(kernel), path), arguments,
+            [.. initramfs.Select(name => Find(disk, tree, WithoutDevice(name)))]);
     }
 
     /// <summary>Cuts off a device in GRUB's notation, e.g. <c>(hd0,gpt3)</c>.</summary>

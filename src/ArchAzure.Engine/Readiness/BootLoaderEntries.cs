@@ -15,7 +15,7 @@ internal static class BootLoaderEntries
     /// <param name="environment">The lines of GRUB's <c>grubenv</c>.</param>
     public static BootEntry? Read(CheckedDisk disk, BootLoader loader, IReadOnlyList<string> environment)
     {
-        var variables = Variables(environment);
+        var variables = GrubConfiguration.ReadEnvironment(environment);
         List<Entry> entries = [];
         foreach (var tree in disk.Trees)
         {
@@ -39,14 +39,11 @@ internal static class BootLoaderEntries
                     || FileSystemName.MatchesSimpleExpression(pattern, entry.Id, ignoreCase: true))
                 : null;
         var entry = chosen ?? entries[0];
-        var kernel = BootEntry.Find(disk, entry.Tree, entry.One("linux"));
-        return kernel.Content is null
-            ? throw DiskErrors.Unsupported($"the kernel {kernel.Path}, which {entry.Path} starts, is on no file system that can be read.")
-            : new(
-                loader, entry.Path, kernel,
-                [.. Words("options").Select(word => word.StartsWith('$') ? variables.GetValueOrDefault(word[1..], "") : word)
-                    .SelectMany(word => word.Split(' ', StringSplitOptions.RemoveEmptyEntries))],
-                [.. Words("initrd").Where(word => !word.StartsWith('$')).Select(path => BootEntry.Find(disk, entry.Tree, path))]);
+        return new(
+            loader, entry.Path, BootEntry.FindKernel(disk, entry.Tree, entry.One("linux"), entry.Path),
+            [.. Words("options").Select(word => word.StartsWith('$') ? variables.GetValueOrDefault(word[1..], "") : word)
+                .SelectMany(word => word.Split(' ', StringSplitOptions.RemoveEmptyEntries))],
+            [.. Words("initrd").Where(word => !word.StartsWith('$')).Select(path => BootEntry.Find(disk, entry.Tree, path))]);
 
         IEnumerable<string> Words(string key) =>
             entry.All(key).SelectMany(value => value.Split(' ', StringSplitOptions.RemoveEmptyEntries));
@@ -59,20 +56,6 @@ internal static class BootLoaderEntries
             .Where(words => words is ["default", _])
             .Select(words => words[1].Trim())
             .FirstOrDefault(pattern => !pattern.StartsWith('@'));
-
-    private static Dictionary<string, string> Variables(IReadOnlyList<string> environment)
-    {
-        var variables = new Dictionary<string, string>(StringComparer.Ordinal);
-        foreach (var line in environment.Where(line => !line.StartsWith('#')))
-        {
-            if (line.Split('=', 2) is [var key, var value])
-            {
-                variables[key] = value;
-            }
-        }
-
-        return variables;
-    }
 
     private sealed record Entry(SystemTree Tree, string Path, ILookup<string, string> Values)
     {

@@ -19,11 +19,26 @@ internal sealed class GrubConfiguration
     // What a word takes besides its characters: the string, and its places in lists.
     private const int CostOfWord = 64;
 
-    private readonly Dictionary<string, string> _variables = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, string> _variables;
     private readonly Item _top = new("", "", IsEntry: false);
     private readonly ReadBudget _budget;
 
-    private GrubConfiguration(ReadBudget budget) => _budget = budget;
+    private GrubConfiguration(Dictionary<string, string> variables, ReadBudget budget) => (_variables, _budget) = (variables, budget);
+
+    /// <summary>The variables in the lines of <c>grubenv</c>.</summary>
+    public static Dictionary<string, string> ReadEnvironment(IEnumerable<string> lines)
+    {
+        var variables = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (var line in lines.Where(line => !line.StartsWith('#')))
+        {
+            if (line.Split('=', 2) is [var key, var value])
+            {
+                variables[key] = value;
+            }
+        }
+
+        return variables;
+    }
 
     /// <summary>
     /// The commands of the entry that is started, or null if there is none; and whether entries of the Boot Loader Specification are read
@@ -35,15 +50,7 @@ internal sealed class GrubConfiguration
     public static (IReadOnlyList<GrubCommand>? Commands, bool ReadsEntries) ReadDefaultEntry(
         string text, IEnumerable<string> environment, ReadBudget budget)
     {
-        var configuration = new GrubConfiguration(budget);
-        foreach (var line in environment.Where(line => !line.StartsWith('#')))
-        {
-            if (line.Split('=', 2) is [var key, var value])
-            {
-                configuration._variables[key] = value;
-            }
-        }
-
+        var configuration = new GrubConfiguration(ReadEnvironment(environment), budget);
         configuration.Parse(text);
         var top = configuration._top;
 

@@ -80,7 +80,8 @@ internal sealed record SystemTree(DiskPartition Partition, string Name, FileSyst
     /// <summary>What lies on the disk and cannot be read, as the end of a sentence; empty if there is nothing such.</summary>
     public static string Unreadable(CheckedDisk disk)
     {
-        var unreadable = disk.PartitionTable.Partitions.Where(partition => In(disk, partition).Count == 0)
+        var unreadable = disk.PartitionTable.Partitions
+            .Where(partition => !disk.Trees.Any(tree => tree.Partition.Number == partition.Number))
             .Select(partition => (partition.Number, Held: disk.Identify(partition)))
             .Where(found => found.Held.Kind != FileSystemKind.Unknown)
             .Select(found => $"partition {found.Number} holds {found.Held.Name}")

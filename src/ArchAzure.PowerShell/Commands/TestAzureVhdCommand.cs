@@ -22,8 +22,6 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
     private const string ByBoot = "Boot";
     private const string ByBootLiteral = "BootLiteralPath";
 
-    private static readonly string[] s_hostTag = ["PSHOST"];
-
     private readonly Dictionary<string, int> _totals = new(StringComparer.Ordinal);
     private bool _passed = true;
 
@@ -177,8 +175,7 @@ public sealed class TestAzureVhdCommand : EngineCmdlet
             // The end of a table; what goes on through the pipe has no use for it.
             var totals = Enum.GetNames<ReadinessOutcome>().Where(_totals.ContainsKey)
                 .Select(outcome => $"{_totals[outcome]} {outcome.ToLowerInvariant()}");
-            WriteInformation(
-                new HostInformationMessage { Message = $"{_totals.Values.Sum()} rules: {string.Join(", ", totals)}." }, s_hostTag);
+            Tell($"{_totals.Values.Sum()} rules: {string.Join(", ", totals)}.");
         }
     }
 

@@ -24,7 +24,7 @@ internal sealed class LogRotation : ReadinessRule
                 || line.Contains("/var/log/*.log", StringComparison.Ordinal)));
         if (file is null)
         {
-            return Warn($"nothing rotates /var/log/{Log}", $"Write a file for it into /etc/logrotate.d.");
+            return Warn($"nothing rotates /var/log/{Log}", "Write a file for it into /etc/logrotate.d.");
         }
 
         return SystemdUnits.EnabledBy(root, "logrotate.timer") is not null || root.FileExists("/etc/cron.daily/logrotate")

@@ -8,8 +8,6 @@ namespace ArchAzure.Readiness.Rules;
 /// </summary>
 internal sealed class RootFileSystem : ReadinessRule
 {
-    private static readonly FileSystemKind[] s_readable = [FileSystemKind.Ext, FileSystemKind.Btrfs];
-
     public override string Wanted => "a root file system that is not encrypted";
 
     public override string Source => Sources.AzureLinuxImage;
@@ -17,7 +15,7 @@ internal sealed class RootFileSystem : ReadinessRule
     public override Finding Check(CheckedDisk disk)
     {
         // Where it is the only one that it could be, it is said to be wrong.
-        if (disk.RootCandidates() is [var only] && disk.Identify(only) is var identity && !s_readable.Contains(identity.Kind))
+        if (disk.RootCandidates() is [var only] && disk.Identify(only) is var identity)
         {
             var found = $"{identity.Name} on partition {only.Number}, UUID {identity.Uuid ?? "unknown"}";
             switch (identity.Kind)
